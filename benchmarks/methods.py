@@ -201,9 +201,9 @@ def timed(work: Callable[[], object]) -> float:
 
 def peak_of(work: Callable[[], object]) -> int:
     """Bytes by which resident memory at its highest during ``work`` exceeds what it was before."""
-    from nmlab.trials.measure.memory import give_back
+    from nmlab.trials.measure.memory import release_memory
 
-    give_back()
+    release_memory()
     Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
     before = _status_bytes("VmRSS")
     work()

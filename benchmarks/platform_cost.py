@@ -80,7 +80,7 @@ def mlflow_rate() -> dict[str, float]:
     """Return metric values a second into a fresh sqlite store, and how long a caller waits for a batch of points."""
     from nmlab.platform.launches import launch as launches
     from nmlab.platform.launches.journal import Journal
-    from nmlab.platform.planning.study_plan import trial_spec
+    from nmlab.platform.planning.study_trials import trial_spec
     from nmlab.platform.records.events import LaunchBegan, TrialSubmitted
     from nmlab.platform.search.initial_points import points
     from nmlab.platform.tracking import MlflowStore, Recorder

@@ -65,7 +65,7 @@ def holder(model: str, rank: int, size: int, port: int, results: "Queue[dict[str
     import torch
 
     from nmlab.trials.context.replica_context import ReplicaContext
-    from nmlab.trials.measure.memory import give_back
+    from nmlab.trials.measure.memory import release_memory
     from nmlab.trials.models import FrozenModel, ModelSource
 
     torch.set_num_threads(1)
@@ -73,7 +73,7 @@ def holder(model: str, rank: int, size: int, port: int, results: "Queue[dict[str
     replica = ReplicaContext(FrozenModel.load(ModelSource(source=model), pipeline=pipeline))
     run, view = started(replica, pipeline, seed=0, length=64, sequences=2)
     losses = [run.step(step)["train/loss"] for step in range(3)]
-    give_back()
+    release_memory()
     pipeline.all_gather(None)
     blocks = sum(p.numel() * p.element_size() for n, p in replica.frozen.module.named_parameters() if ".layers." in n)
     record = {"private": private_bytes(), "loaded": replica.frozen.bytes, "loaded_blocks": blocks}

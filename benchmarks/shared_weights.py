@@ -67,7 +67,7 @@ def trial_process(model: str, seed: int, barrier: Barrier, results: "Queue[dict[
     from nmlab.trials.context.replica_context import ReplicaContext
     from nmlab.trials.contract.pattern import Pattern
     from nmlab.trials.contract.sections import CalibrationSpec
-    from nmlab.trials.measure.memory import give_back
+    from nmlab.trials.measure.memory import release_memory
     from nmlab.trials.methods import registry
     from nmlab.trials.methods.base import TrialContext
     from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
@@ -82,7 +82,7 @@ def trial_process(model: str, seed: int, barrier: Barrier, results: "Queue[dict[
     for step in range(2):
         run.step(step)
     replica.frozen.unchanged()  # reads every page, as a replica does at its end
-    give_back()  # as a trial does after its start
+    release_memory()  # as a trial does after its start
     barrier.wait()
     results.put({"private": private_bytes(), "own": run.state_bytes + view.bytes, "model": replica.frozen.bytes})
     barrier.wait()

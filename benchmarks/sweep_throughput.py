@@ -62,7 +62,7 @@ def plain(study: Path, results: Path) -> None:
     import ray
     from ray import tune
 
-    from nmlab.platform.planning.study_plan import trial_spec
+    from nmlab.platform.planning.study_trials import trial_spec
     from nmlab.search_spaces import loader
     from nmlab.search_spaces.space import grid_points
 

@@ -54,7 +54,7 @@ class SharedReplicas:
         self._ended: list[str] = []
         start = time.perf_counter()
         self._dispatcher = start_dispatcher("overhead", max_failures=0)
-        self._driver_loop = DriverLoop(self._dispatcher, accept=self._accept, look=lambda: None, unwanted=list)
+        self._driver_loop = DriverLoop(self._dispatcher, accept=self._accept, on_round=lambda: None, unwanted=list)
         study, small = study_of(range(1), concurrency), Load(weights=0, block_weights=0, blocks=1, shared=0, slot=0)
         self._replicas = start_replicas(
             study, dispatcher=self._dispatcher.name, folder=folder, max_failures=0, load=small, lost=print
@@ -109,7 +109,7 @@ class TrainerPerTrial:
 
     def block(self, seeds: range) -> float:
         """Run one trainer a seed, as many at a time as there are slots; return seconds a trial."""
-        from nmlab.platform.planning.study_plan import trial_spec
+        from nmlab.platform.planning.study_trials import trial_spec
 
         study = study_of(seeds, self._concurrency)
         specs = [trial_spec(study, {"method": "random", "pattern": "2:4"}, seed=seed) for seed in seeds]

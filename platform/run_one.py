@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from nmlab.platform.launches.launch import check_is_local
+from nmlab.platform.records.payloads import Point, result_record
 from nmlab.platform.tracking import MlflowStore
 from nmlab.platform.tracking.provenance import facts_tags, provenance
 from nmlab.trials.context.replica_context import ReplicaContext
@@ -17,7 +17,7 @@ from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.run_tags import SINGLE_RUNS, Role
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.models import FrozenModel
-from nmlab.trials.sizing.preflight import Facts
+from nmlab.trials.sizing.preflight import PreflightFacts
 from nmlab.trials.trial.outcome import TrialResult
 from nmlab.trials.trial.run import run_trial
 
@@ -29,7 +29,7 @@ class _Listener:
         self, watch: Callable[[int, Mapping[str, float]], None], stopping: Callable[[], bool] = lambda: False
     ) -> None:
         self._watch, self._stopping = watch, stopping
-        self.points: list[dict[str, Any]] = []
+        self.points: list[Point] = []
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         self.points.append({"step": step, "time": int(time.time() * 1000), "values": dict(values)})
@@ -53,7 +53,7 @@ def make_folder(results: Path, *, key: str) -> Path:
 def run_one(
     spec: TrialSpec,
     *,
-    facts: Facts,
+    facts: PreflightFacts,
     folder: Path,
     tracking_uri: str,
     watch: Callable[[int, Mapping[str, float]], None],
@@ -77,11 +77,13 @@ def run_one(
     except BaseException as error:
         reason = f"{type(error).__name__}: {error}" if isinstance(error, Exception) else "interrupted"
         account = account_of(error)
-        result = TrialResult(spec.key, TrialStatus.FAILED, account.step, account.metrics, reason)
+        result = TrialResult(
+            key=spec.key, status=TrialStatus.FAILED, step=account.step, metrics=account.metrics, reason=reason
+        )
         raise
     finally:
         store.log_points(spec.key, listener.points)
         for digest, record in result.initial_masks.items():
             store.keep_initial_mask(digest, record=record, folder=initial_masks, tags=tags)
-        store.end_trial(asdict(result), folder=folder)
+        store.end_trial(result_record(result), folder=folder)
     return result

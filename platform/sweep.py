@@ -7,7 +7,6 @@ apart, only sets an event (`StopRequests`) or is put into a queue (`RecordKeeper
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
-from typing import Any
 
 from nmlab.platform.cluster.head_watch import watch_head
 from nmlab.platform.cluster.proof import expected_proof
@@ -15,7 +14,7 @@ from nmlab.platform.cluster.session import cluster
 from nmlab.platform.driver.close_launch import close_launch
 from nmlab.platform.driver.open_launch import OpenLaunch, open_launch
 from nmlab.platform.driver.record_keeper import RecordKeeper
-from nmlab.platform.driver.start_launch import ReadyLaunch
+from nmlab.platform.driver.start_launch import ReadyLaunch, recorded_address
 from nmlab.platform.driver.stop_requests import StopRequests
 from nmlab.platform.launches.endings import (
     HeadLostError,
@@ -26,6 +25,7 @@ from nmlab.platform.launches.endings import (
 )
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.launches.ownership import owned
+from nmlab.platform.launches.snapshot import Snapshot
 from nmlab.platform.planning.admission import Load
 from nmlab.platform.planning.study_plan import Plan
 from nmlab.platform.records.events import LaunchBegan
@@ -44,7 +44,7 @@ class Sweep:
         launch: the folder of the launch.
         tracking_uri: of MLflow.
         load: what a replica needs on its device; None if every trial has ended and no replica is needed.
-        address: of the Ray cluster to join; None starts one in this process.
+        address: of the Ray cluster to join; None starts one in this process, `CONNECTED` is the one it has.
         max_failures: how often a trial may lose its replica, a replica its worker, and a trial its actor (at least 3).
         watch: is called with a snapshot of the launch, to show progress, by one thread at a time.
         take_over: whether to take the launch from an owner whose machine is gone.
@@ -59,7 +59,7 @@ class Sweep:
     load: Load | None
     address: str | None = None
     max_failures: int = 3
-    watch: Callable[[dict[str, Any]], None] = lambda snapshot: None
+    watch: Callable[[Snapshot], None] = lambda snapshot: None
     take_over: bool = False
     exits: bool = False
     resumed_as: str = ""
@@ -72,8 +72,8 @@ class Sweep:
         launch.
         """
         stop = StopRequests(resume=f"nmlab resume {self.resumed_as or self.launch.name}", exits=self.exits)
-        with owned(self.launch.folder, take_over=self.take_over) as ownership, stop.leaving:
-            self.launch.change_settings(tracking_uri=self.tracking_uri, address=self.address)
+        with owned(self.launch.folder, take_over=self.take_over) as ownership, stop.shutdown:
+            self.launch.change_settings(tracking_uri=self.tracking_uri, address=recorded_address(self.address))
             opened = open_launch(self.plan, self.launch, tracking_uri=self.tracking_uri)
             keeper = RecordKeeper(opened, ownership=ownership, gives_up=stop.is_interrupted, watch=self.watch)
             try:
@@ -106,7 +106,7 @@ class Sweep:
     def _cluster(self, stop: StopRequests) -> Iterator[None]:
         """Start or join the cluster until the block ends, and watch its head meanwhile."""
         with cluster(self.address, cpus=_local_cpus(self.plan.study)):
-            stop.leaving.listen()
+            stop.shutdown.listen()
             watch = watch_head(stop.lose_head)
             try:
                 yield
@@ -115,7 +115,7 @@ class Sweep:
 
 
 def run_launch(
-    ready: ReadyLaunch, *, watch: Callable[[dict[str, Any]], None], exits: bool = False, resumed_as: str = ""
+    ready: ReadyLaunch, *, watch: Callable[[Snapshot], None], exits: bool = False, resumed_as: str = ""
 ) -> SweepResult:
     """Run a launch that is ready; the other arguments, what is returned and raised are as for `Sweep`.
 

@@ -13,8 +13,7 @@ from nmlab.reports.render import html_text, markdown_text
 from nmlab.reports.render.document import Document, RunLinks
 from nmlab.reports.render.public import Anonymiser
 from nmlab.reports.report import UI_BASE, document_of, write_document
-from nmlab.reports.values import Cell, Column, ReportTable, Row, without_empty_columns
-from nmlab.reports.values.wording import counted
+from nmlab.reports.values import Cell, Column, ReportTable, Row, counted, without_empty_columns
 from nmlab.trials.contract import run_params
 from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
 

@@ -24,7 +24,7 @@ from nmlab.reports.render.commands import DEFAULT_STORE, commands_of
 from nmlab.reports.render.document import Document, RunLinks
 from nmlab.reports.render.public import anonymiser_of, public_runs
 from nmlab.reports.tables.comparison import comparison_tables
-from nmlab.reports.tables.winner_value import winner_values
+from nmlab.reports.tables.winner import winner_values
 from nmlab.reports.values import for_pages, with_notes
 from nmlab.trials.contract import run_params, run_tags
 from nmlab.trials.contract.run_status import TrialStatus
@@ -111,8 +111,7 @@ def document_of(
         return _document(store, runs, mixed=mixed, ui_base=ui_base, uri=store.uri)
     hide = anonymiser_of(runs)
     document = _document(store, public_runs(runs, hide), mixed=mixed, ui_base=ui_base, uri=DEFAULT_STORE)
-    hidden: Document = hide.everywhere(document)
-    return hidden
+    return hide.everywhere(document)
 
 
 def _document(store: RunStore, runs: StudyRuns, *, mixed: bool, ui_base: str, uri: str) -> Document:

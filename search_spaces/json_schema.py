@@ -6,16 +6,15 @@ top level, so only the name is required there; the loader checks that a study is
 
 from __future__ import annotations
 
-from typing import Any
-
 from nmlab.search_spaces.reading.presets import scales
 from nmlab.search_spaces.reading.problems import sections
 from nmlab.search_spaces.schema.study import Study
+from nmlab.trials.contract.values import JsonObject
 
 _DEFINITION = "#/$defs/"
 
 
-def json_schema() -> dict[str, Any]:
+def json_schema() -> JsonObject:
     """Return the JSON Schema (draft 2020-12) of a study file."""
     whole = Study.model_json_schema()
     definitions = whole.pop("$defs")
@@ -31,7 +30,7 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def _with_presets(whole: dict[str, Any], parts: set[str]) -> dict[str, Any]:
+def _with_presets(whole: JsonObject, parts: set[str]) -> JsonObject:
     shared = _partial(whole, parts)
     own = {name: schema for name, schema in shared["properties"].items() if name != "preset"}
     presets = {
@@ -43,19 +42,19 @@ def _with_presets(whole: dict[str, Any], parts: set[str]) -> dict[str, Any]:
     return {**shared, "properties": {**own, "presets": presets}, "required": ["name"]}
 
 
-def _preset(whole: dict[str, Any], parts: set[str]) -> dict[str, Any]:
+def _preset(whole: JsonObject, parts: set[str]) -> JsonObject:
     shared = _partial(whole, parts)
     own = {name: schema for name, schema in shared["properties"].items() if name != "preset"}
     scale = {"description": "A packaged scale that this preset builds on.", "enum": list(scales())}
     return {**shared, "title": "Preset", "properties": {"scale": scale, **own}}
 
 
-def _partial(schema: Any, parts: set[str]) -> Any:
+def _partial(schema: JsonObject, parts: set[str]) -> JsonObject:
     """Return the schema of a section in which nothing is required, nor in the sections below it."""
     own = {name: value for name, value in schema.items() if name != "required"}
     return {**own, "properties": {name: _relaxed(value, parts) for name, value in own["properties"].items()}}
 
 
-def _relaxed(value: dict[str, Any], parts: set[str]) -> dict[str, Any]:
+def _relaxed(value: JsonObject, parts: set[str]) -> JsonObject:
     name = value.get("$ref", "").removeprefix(_DEFINITION)
     return {**value, "$ref": f"{_DEFINITION}Partial{name}"} if name in parts else value

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
-from nmlab.search_spaces.reading import dialect, earlier_names
-from nmlab.search_spaces.reading import overrides as changes
-from nmlab.search_spaces.reading import presets as sizes
-from nmlab.search_spaces.reading.problems import StudyError, lines
+from nmlab.search_spaces.reading import earlier_names, study_yaml
+from nmlab.search_spaces.reading.overrides import apply_overrides
+from nmlab.search_spaces.reading.presets import at_preset, preset_names
+from nmlab.search_spaces.reading.problems import StudyError, problem_lines
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.near_names import hint, nearest
+from nmlab.trials.contract.values import JsonMapping, JsonObject
 from nmlab.trials.contract.wording import shown
 
 # importlib.resources cannot list a namespace package of an editable install on Python 3.11
@@ -25,17 +25,17 @@ _LOGGER = logging.getLogger(__name__)
 
 
 def load(
-    name_or_path: str | Path, *, preset: str | None = None, overrides: Sequence[str] = (), is_kept: bool = False
+    name_or_path: str | Path, *, preset: str | None = None, overrides: Sequence[str] = (), from_record: bool = False
 ) -> Study:
     """Return a packaged study by its name, or a study from a YAML file, with `overrides` such as "a.b=c".
 
     A text without a folder and without .yaml or .yml is a name. Without `preset` the first preset of the file is taken.
-    Earlier names of keys are read, with a warning for each, unless the file ``is_kept``: it is that of a launch.
+    Earlier names of keys are read, with a warning for each, unless the study comes ``from_record``: a launch's file.
     Raises StudyError, one line for each problem: unknown name or preset, unreadable file, invalid YAML, or invalid
     values.
     """
     path = _locate(name_or_path)
-    return loads(_text(path), source=path.name, preset=preset, overrides=overrides, is_kept=is_kept)
+    return loads(_text(path), source=path.name, preset=preset, overrides=overrides, from_record=from_record)
 
 
 def loads(
@@ -44,19 +44,35 @@ def loads(
     source: str = "study.yaml",
     preset: str | None = None,
     overrides: Sequence[str] = (),
-    is_kept: bool = False,
+    from_record: bool = False,
 ) -> Study:
-    """Return the study in the YAML `text`; `source` names it in errors, and `is_kept` is as in `load`.
+    """Return the study in the YAML `text`; `source` names it in errors, and `from_record` is as in `load`.
 
     Raises StudyError.
     """
-    given, earlier = earlier_names.replaced(_mapping(text, source=source), source=source)
-    for line in () if is_kept else earlier_names.notes(earlier, source=source):
+    data = _mapping(text, source=source)
+    return from_mapping(data, source=source, preset=preset, overrides=overrides, from_record=from_record)
+
+
+def from_mapping(
+    data: JsonMapping,
+    *,
+    source: str,
+    preset: str | None = None,
+    overrides: Sequence[str] = (),
+    from_record: bool = False,
+) -> Study:
+    """Return the study with the keys and values of a file that is read already; the arguments are those of `loads`.
+
+    Raises StudyError.
+    """
+    given, earlier = earlier_names.with_present_names(data, source=source)
+    for line in () if from_record else earlier_names.earlier_name_notes(earlier, source=source):
         _LOGGER.warning(line)
-    data = sizes.settled(given, preset=preset, source=source)
+    settled = at_preset(given, preset=preset, source=source)
     where = source if preset is None else f"{source}, preset {preset}"
-    changed = changes.apply(data, overrides, note=_LOGGER.warning)
-    if changed.get("preset") != data.get("preset"):
+    changed = apply_overrides(settled, overrides, note=_LOGGER.warning)
+    if changed.get("preset") != settled.get("preset"):
         raise StudyError(["preset: expected --preset NAME to choose a preset"], source="--set")
     return _validated(changed, source=where)
 
@@ -72,16 +88,16 @@ def presets(name_or_path: str | Path) -> tuple[str, ...]:
     Raises StudyError as `load` does.
     """
     path = _locate(name_or_path)
-    return sizes.names(_mapping(_text(path), source=path.name))
+    return preset_names(_mapping(_text(path), source=path.name))
 
 
 def dump(study: Study) -> str:
     """Return `study` as YAML with every default written out; `loads` returns an equal study from it."""
-    return dialect.dump(study.model_dump(mode="json", by_alias=True))
+    return study_yaml.dump(study.model_dump(mode="json", by_alias=True))
 
 
-def _mapping(text: str, *, source: str) -> dict[str, Any]:
-    data = dialect.parse(text, source=source)
+def _mapping(text: str, *, source: str) -> JsonObject:
+    data = study_yaml.parse(text, source=source)
     if not isinstance(data, dict):
         expected = "a mapping with name, model, data, pattern and method"
         raise StudyError([f"{shown(data)}: expected {expected}"], source=source)
@@ -114,8 +130,8 @@ def _text(path: Path) -> str:
         raise StudyError([f"study file {str(path)!r}: expected UTF-8 text"]) from error
 
 
-def _validated(data: Mapping[str, Any], *, source: str) -> Study:
+def _validated(data: JsonMapping, *, source: str) -> Study:
     try:
         return Study.model_validate(data)
     except ValidationError as error:
-        raise StudyError(lines(error, data=data), source=source) from error
+        raise StudyError(problem_lines(error, data=data), source=source) from error

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from nmlab.search_spaces.schema.conditions import BESIDE_SPACE, is_active, settling_order
-from nmlab.search_spaces.schema.entries import Entry, Listed, TrialLike
+from nmlab.search_spaces.schema.entries import Entry, ListedEntry, TrialLike
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
+from nmlab.trials.contract.values import Scalar
 
-Configuration: TypeAlias = dict[str, Any]
-"""Name -> JSON scalar."""
+Configuration: TypeAlias = dict[str, Scalar]
+"""The value of every name of a configuration."""
 
 
 def grid_points(study: Study) -> list[Configuration]:
@@ -29,7 +30,7 @@ def grid_points(study: Study) -> list[Configuration]:
     Raises ValueError if an entry of the space does not list its values.
     """
     for name, entry in study.entries.items():
-        if not isinstance(entry, Listed):
+        if not isinstance(entry, ListedEntry):
             raise ValueError(f"space.{name} is {entry.kind}; a grid needs listed values (grid or choice)")
     points = _points(study.entries, order=settling_order(study.entries), settled=_constants(study))
     return [_configuration(study, searched=point) for point in points]
@@ -47,7 +48,7 @@ def baseline_points(study: Study) -> list[Configuration]:
     takes its own hyperparameters only, not the fixed ones of the study.
     """
     given = [{"method": item} if isinstance(item, str) else dict(item) for item in study.baselines]
-    searched = isinstance(study.data.calibration.samples, Listed)
+    searched = isinstance(study.data.calibration.samples, ListedEntry)
     sizes = [{SAMPLES: size} for size in study.data.calibration.sizes] if searched else [{}]
     points: list[Configuration] = []
     for baseline in given:
@@ -91,11 +92,11 @@ def _points(entries: Mapping[str, Entry], *, order: Sequence[str], settled: Conf
     if not is_active(entry, settled=settled):
         yield from _points(entries, order=rest, settled=settled)
         return
-    assert isinstance(entry, Listed), "grid_points refuses all other entries"
+    assert isinstance(entry, ListedEntry), "grid_points refuses all other entries"
     for value in entry.values:
         yield from _points(entries, order=rest, settled={**settled, name: value})
 
 
-def _configuration(study: Study, *, searched: Mapping[str, Any]) -> Configuration:
+def _configuration(study: Study, *, searched: Mapping[str, Scalar]) -> Configuration:
     top = {name: searched[name] for name in BESIDE_SPACE if name in searched}
     return {**top, **study.fixed, **{name: searched[name] for name in study.space if name in searched}}

@@ -22,16 +22,17 @@ FORBIDDEN = {
 }
 LAYERS = {
     "platform": (
-        {"compat", "records"},
+        {"compat", "installation", "records"},
         {"failures", "process", "pipeline", "search"},
-        {"launches", "planning", "testing"},
+        {"launches", "planning"},
         {"cluster", "tracking"},
         {"dispatch", "run_one"},
         {"mask_parallel", "tuning"},
         {"replicas"},
         {"driver"},
         {"sweep"},
-        {"cli"},
+        {"api"},
+        {"cli", "testing"},
     ),
     "trials": (
         {"compat"},
@@ -131,6 +132,23 @@ def test_imports_within_a_package_run_down_its_layers(package):
     assert not up
 
 
+def test_the_command_line_calls_the_api_and_nothing_below_it():
+    """It parses and prints: of nmlab it imports the API, itself, the public names and the shared values."""
+    allowed = ("nmlab.platform.api", "nmlab.platform.cli", SHARED)
+    found = {
+        str(path.relative_to(ROOT)): names
+        for path in python_files(ROOT / "platform" / "cli")
+        if (
+            names := [
+                name
+                for name in imported(path.read_text(encoding="utf-8"))
+                if _within(name, ("nmlab",)) and name != "nmlab" and not _within(name, allowed)
+            ]
+        )
+    }
+    assert not found
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_few_modules_lie_loose_at_the_top_of_a_package(package):
     """`trials/method.py` is the old place of `trials/methods/base.py`, kept for one release."""
@@ -171,7 +189,14 @@ def test_the_walk_sees_late_and_hidden_imports(source, names):
     assert forbidden_imports(source, forbidden=forbidden) == names
 
 
-LIGHT = ("nmlab.reports.report", "nmlab.search_spaces.loader", "nmlab.trials.contract.declarations")
+LIGHT = (
+    "nmlab.reports.report",
+    "nmlab.search_spaces.loader",
+    "nmlab.trials.contract.declarations",
+    "nmlab.trials.methods.registry",
+    "nmlab.platform.planning.study_plan",
+    "nmlab.platform.driver.start_launch",
+)
 
 
 @pytest.mark.parametrize("module", LIGHT)

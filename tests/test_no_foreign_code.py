@@ -21,7 +21,7 @@ RUNS = {
 # Not files: what the stages of a pipeline send each other over connections of their own, and what tests made.
 # The reader of studies is a SafeLoader; see the last test.
 EXCEPTIONS = {
-    "search_spaces/reading/dialect.py": {"yaml.load"},
+    "search_spaces/reading/study_yaml.py": {"yaml.load"},
     "trials/testing/conformance.py": {"pickle.loads"},
     "platform/testing/searcher_conformance.py": {"pickle.loads"},
 }
@@ -103,8 +103,8 @@ def test_what_is_spread_says_no():
 
 @pytest.mark.parametrize("tag", ["!!python/object/apply:os.system", "!!python/name:os.system", "!!python/module:os"])
 def test_a_study_cannot_name_python_objects(tag):
-    from nmlab.search_spaces.reading import dialect
+    from nmlab.search_spaces.reading import study_yaml
     from nmlab.search_spaces.reading.problems import StudyError
 
     with pytest.raises(StudyError, match=r"tags .* are not allowed"):
-        dialect.parse(f"name: {tag} ['true']", source="study.yaml")
+        study_yaml.parse(f"name: {tag} ['true']", source="study.yaml")

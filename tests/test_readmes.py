@@ -46,7 +46,8 @@ def test_links_of_a_readme_lead_somewhere(package):
     assert {link for link in links if "://" not in link and not (ROOT / package / link).exists()} == set()
 
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("platform/*/README.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES += [path for package in PACKAGES for path in sorted((ROOT / package).glob("*/**/README.md"))]
 PAGES = [page for page in PAGES if page.name != "LOG.md"]  # which tells of files as they were
 _PATH = re.compile(r"`((?:[\w-]+/)+[\w-]+\.(?:py|yaml|csv))`")
 
@@ -57,3 +58,37 @@ def test_a_page_names_no_module_that_is_not_there(page):
     places = [ROOT, *(ROOT / package for package in PACKAGES), page.parent, page.parent.parent]
     paths = [path for path in _PATH.findall(page.read_text(encoding="utf-8")) if "NAME" not in path]
     assert {path for path in paths if not any((place / path).exists() for place in places)} == set()
+
+
+INDEXES = [ROOT / "platform" / "README.md", ROOT / "docs" / "architecture.md"]
+_ANSWER = re.compile(r"((?:`[\w.]+`(?:,| and)? ?)+)\(`([\w/-]+\.py)`\)")
+
+
+def answers(page: Path) -> list[tuple[str, str]]:
+    """Return the functions and classes that a page's tables name as answers, each with its module."""
+    rows = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    return [
+        (name, path)
+        for row in rows
+        for names, path in _ANSWER.findall(row)
+        for name in re.findall(r"`([\w.]+)`", names)
+    ]
+
+
+@pytest.mark.parametrize("page", INDEXES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_table_names_as_an_answer_is_defined_in_that_module(page):
+    """`Class.method` (`module.py`): the module defines the last part."""
+    named = [answer for answer in answers(page) if not answer[0].endswith(".py")]
+    assert len(named) >= 8
+    missing = []
+    for name, path in named:
+        module = next(place / path for place in (page.parent, ROOT, ROOT / "platform") if (place / path).is_file())
+        parts = "|".join(map(re.escape, name.split(".")))
+        found = set(
+            re.findall(
+                rf"^\s*(?:async def|def|class) ({parts})\b|^({parts}) = ", module.read_text(encoding="utf-8"), re.M
+            )
+        )
+        if set(name.split(".")) - {part for pair in found for part in pair}:
+            missing.append((name, path))
+    assert not missing

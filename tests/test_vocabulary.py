@@ -23,6 +23,7 @@ CLASSES = """
     Hub HubState HubClient HubLost HubLostError HubLink Host Pump Intake News Board Crew ConnectedCrew CrewParty
     CrewLostError Exchange ExchangeActor Party PartyLine Participant PartyOverError Dress Wardrobe Strayed
     Workbench Setting Hop Alive Unheard Alone Proposals GridProposals OptunaProposals
+    AcceptedEnds MaskParallelClient WeightsVerified Leaving
 """.split()
 FUNCTIONS = """
     host_loop start_hub own_hub_link form_crews start_exchange assist_trial keep_up undress take_off whole_file

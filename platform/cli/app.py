@@ -1,59 +1,21 @@
-"""All verbs of the command line."""
+"""The command line as a Typer app."""
 
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 import nmlab
-from nmlab.platform.cli import (
-    clean,
-    compare,
-    diff,
-    doctor,
-    evaluate,
-    export,
-    launches,
-    methods,
-    plan,
-    report,
-    run,
-    scale,
-    studies,
-    submit,
-    ui,
-)
+from nmlab.platform.cli.verbs import VerbGroup, add_verbs
 
 app = typer.Typer(
     name="nmlab",
+    cls=VerbGroup,
     help="Search and ablate learned N:M sparsity masks on frozen language models.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-_VERBS: dict[str, Callable[..., None]] = {
-    "doctor": doctor.doctor,
-    "methods": methods.methods,
-    "studies": studies.studies,
-    "plan": plan.plan,
-    "run": run.run,
-    "sweep": launches.sweep,
-    "resume": launches.resume,
-    "status": launches.status,
-    "clean": clean.clean,
-    "submit": submit.submit,
-    "evaluate": evaluate.evaluate,
-    "diff": diff.diff,
-    "export": export.export,
-    "report": report.report,
-    "compare": compare.compare,
-    "scale": scale.scale,
-    "ui": ui.ui,
-}
-
-for _name, _verb in _VERBS.items():
-    app.command(_name)(_verb)
+add_verbs(app)
 
 
 def _print_version(wanted: bool) -> None:

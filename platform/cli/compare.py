@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+import nmlab
 from nmlab.platform.cli.options import DEFAULT_URI, Mixed, TrackingUri, local_path
 
 Studies = Annotated[
@@ -39,16 +40,15 @@ def compare(
 
     Example: nmlab compare maskpro-alpha maskpro-initial-masks --rows method,alpha --columns study --format tex
     """
-    from nmlab.reports.compare import compare as compared
-    from nmlab.reports.read.errors import ReportError
+    from nmlab.platform.api import comparing
 
-    found = compared(
+    found = comparing.compare(
         studies,
-        tracking_uri=tracking_uri,
         rows=_names(rows),
         columns=_names(columns),
         metrics=_names(metric),
         mixed=mixed,
+        tracking_uri=tracking_uri,
     )
     text = found.text(form)
     if output is None:
@@ -57,5 +57,5 @@ def compare(
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise ReportError(f"the table can't be written to {output}: {error.strerror or error}") from error
+        raise nmlab.ReportError(f"the table can't be written to {output}: {error.strerror or error}") from error
     typer.echo(f"table: {output}")

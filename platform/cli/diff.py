@@ -1,8 +1,7 @@
 """``nmlab diff``: compare two masks layer by layer."""
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -29,39 +28,31 @@ def diff(
     """
     from rich.table import Table
 
-    from nmlab.platform.tracking.result_files import located
-    from nmlab.trials.export.overlap import compare
-    from nmlab.trials.export.subject import Base, read_masks
+    from nmlab.platform.api import comparing
 
-    base = Base(model, revision, dtype, tuple(leave_dense or ()))
-    found, places = [], []
-    for target in (first, second):
-        with located(target, tracking_uri=tracking_uri, results=results) as place:
-            found.append(read_masks(place.place, base=base))
-            places.append(place)
-    (ours, pattern), (theirs, other) = found
-    compared = compare(ours, theirs, patterns=(pattern, other))
+    found = comparing.diff(
+        first,
+        second,
+        model=model,
+        revision=revision,
+        dtype=dtype,
+        leave_dense=leave_dense or (),
+        results=results,
+        tracking_uri=tracking_uri,
+    )
     if as_json:
-        taken = {"trials": [place.key for place in places], "taken": [place.said for place in places]}
-        sides = {"first": first, "second": second, **taken, "patterns": [str(pattern), str(other)]}
-        print_json({**sides, **asdict(compared)})
+        print_json(found.record())
         return
-    for place in places:
-        if place.said:
-            console().print(place.said, markup=False)
+    for said in filter(None, found.taken):
+        console().print(said, markup=False)
     # Above the table, because its last row is what the others are compared with.
-    names = [place.key or target for place, target in zip(places, (first, second), strict=True)]
+    names = [key or target for key, target in zip(found.trials, (first, second), strict=True)]
     print_steps(
         console(), [evaluate_command(name, tracking_uri=tracking_uri, results=results) for name in dict.fromkeys(names)]
     )
     table = Table(box=None, pad_edge=False)
     for column in ("layer", "weights", "agree", "kept by both", "same groups"):
         table.add_column(column, justify="left" if column == "layer" else "right")
-    for row in (*(compared.layers if layers else ()), compared.total, compared.chance):
-        table.add_row(*_cells(row))
+    for cells in found.cells(layers=layers):
+        table.add_row(*cells)
     console().print(table)
-
-
-def _cells(row: Any) -> tuple[str, ...]:
-    shares = (row.agreement, row.kept_in_common, row.same_groups)
-    return (row.name, f"{row.weights:,}" if row.weights else "", *("-" if s is None else f"{s:.1%}" for s in shares))

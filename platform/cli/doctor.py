@@ -1,19 +1,12 @@
 """``nmlab doctor``: check whether this machine is ready."""
 
-import importlib
-import shutil
-import sys
-from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
 
 import typer
 from rich.text import Text
 
 from nmlab.platform.cli.options import DEFAULT_URI, Json, Results, TrackingUri, console, print_json
 
-Verdict = Literal["ok", "warning", "failed"]
 _MARKS = {
     "ok": ("ok     ", "green"),
     "warning": ("warning", "yellow"),
@@ -22,87 +15,19 @@ _MARKS = {
 
 
 def doctor(results: Results = Path("results"), tracking_uri: TrackingUri = DEFAULT_URI, as_json: Json = False) -> None:
-    """Check Python, packages, devices, disk and the tracking store. Exit code 1 if one of them will not work.
+    """Check Python, packages, the build of torch, devices, disk and the tracking store.
+
+    Exit code 1 if one of them will not work.
 
     Example: nmlab doctor
     """
-    checks: list[tuple[str, Callable[[], tuple[Verdict, str]]]] = [
-        ("python", _python),
-        ("packages", _packages),
-        ("device", _device),
-        ("shared memory", _shared_memory),
-        ("results folder", lambda: _results(results)),
-        ("tracking store", lambda: _store(tracking_uri)),
-        ("shipped model", _shipped_model),
-    ]
-    found: list[dict[str, Any]] = []
-    for name, check in checks:
-        try:
-            verdict, detail = check()
-        except Exception as error:  # every check reports, whatever another one raises
-            verdict, detail = "failed", f"{type(error).__name__}: {error}"
-        found.append({"check": name, "verdict": verdict, "detail": detail})
+    from nmlab.platform.api import checkup
+
+    found = checkup.doctor(results=results, tracking_uri=tracking_uri)
     if as_json:
-        print_json(found)
+        print_json([check.record() for check in found])
     else:
-        for entry in found:
-            console().print(Text.assemble(_MARKS[entry["verdict"]], f" {entry['check']:15} {entry['detail']}"))
-    if any(entry["verdict"] == "failed" for entry in found):
+        for check in found:
+            console().print(Text.assemble(_MARKS[check.verdict], f" {check.name:15} {check.detail}"))
+    if any(check.verdict == "failed" for check in found):
         raise typer.Exit(1)
-
-
-def _python() -> tuple[Verdict, str]:
-    text = ".".join(map(str, sys.version_info[:3]))
-    return ("ok", text) if sys.version_info >= (3, 11) else ("failed", f"{text}; nmlab needs 3.11 or newer")
-
-
-def _packages() -> tuple[Verdict, str]:
-    names = ("ray", "torch", "transformers", "datasets", "optuna", "mlflow", "pandas")
-    for name in names:
-        importlib.import_module(name)
-    return "ok", ", ".join(f"{name} {version(name)}" for name in names)
-
-
-def _device() -> tuple[Verdict, str]:
-    import torch
-
-    if torch.cuda.is_available():
-        count = torch.cuda.device_count()
-        return "ok", f"{count} GPU(s): {torch.cuda.get_device_name(0)}"
-    return "ok", f"CPU with {torch.get_num_threads()} threads; no GPU (large models will be slow)"
-
-
-def _shared_memory() -> tuple[Verdict, str]:
-    folder = Path("/dev/shm")
-    if not folder.is_dir():
-        return "warning", "no /dev/shm; Ray will keep its object store on disk"
-    free = shutil.disk_usage(folder).free
-    return ("ok" if free > 2**28 else "warning"), f"{free / 2**30:.1f} GiB free in /dev/shm"
-
-
-def _results(results: Path) -> tuple[Verdict, str]:
-    folder = results.expanduser().resolve()
-    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    probe = existing / ".nmlab-doctor"
-    probe.touch()
-    probe.unlink()
-    free = shutil.disk_usage(existing).free
-    return ("ok" if free > 2**30 else "warning"), f"{folder}: writable, {free / 2**30:.1f} GiB free"
-
-
-def _store(uri: str) -> tuple[Verdict, str]:
-    from nmlab.platform.tracking.address import check_store
-
-    check_store(uri)
-    return "ok", uri
-
-
-def _shipped_model() -> tuple[Verdict, str]:
-    from nmlab.trials.models import FrozenModel, ModelSource
-
-    frozen = FrozenModel.load(ModelSource(source="builtin:tiny"))
-    prunable = sum(layer.numel for layer in frozen.layers)
-    return (
-        "ok",
-        f"builtin:tiny, {prunable} prunable weights in {len(frozen.layers)} layers, digest {frozen.digest}",
-    )

@@ -1,7 +1,7 @@
 """``nmlab export``: write a masked model in another format, and read it back to verify it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -17,9 +17,6 @@ from nmlab.platform.cli.options import (
     local_path,
     print_json,
 )
-
-if TYPE_CHECKING:
-    from nmlab.trials.export.exporter import Exporter
 
 
 def export(
@@ -46,41 +43,28 @@ def export(
 
     Example: nmlab export results/runs/KEY --format hf --output pruned-model
     """
-    from nmlab.platform.tracking.result_files import located
-    from nmlab.trials.export import formats
-    from nmlab.trials.export.exporter import ExportError
-    from nmlab.trials.export.exporter import export as write
-    from nmlab.trials.export.subject import Base, open_subject
-    from nmlab.trials.models.frozen import best_device
+    import nmlab
+    from nmlab.platform.api import exporting
 
-    exporter = formats.get(format_)
-    base = Base(model, revision, dtype, tuple(leave_dense or ()))
-    with located(target, tracking_uri=tracking_uri, results=results) as found:
-        subject = open_subject(found.place, base=base, device=best_device())
-        try:
-            facts = write(subject, exporter, folder=output.expanduser())
-        except ExportError as error:
-            console(stderr=True).print(f"nmlab: {error}", markup=False)
-            raise typer.Exit(1) from error
+    try:
+        written = exporting.export(
+            target,
+            format_,
+            output,
+            model=model,
+            revision=revision,
+            dtype=dtype,
+            leave_dense=leave_dense or (),
+            results=results,
+            tracking_uri=tracking_uri,
+        )
+    except nmlab.ExportError as error:
+        console(stderr=True).print(f"nmlab: {error}", markup=False)
+        raise typer.Exit(1) from error
     if as_json:
-        print_json({**facts, "trial": found.key, "taken": found.said})
+        print_json(written.record())
         return
-    if found.said:
-        console().print(found.said, markup=False)
-    _print_facts(facts, exporter, output)
-    readable = exporter.name in ("hf", "mask")  # the formats that `nmlab evaluate` reads
-    again = str(output) if readable else found.key or target
+    for line in (*([written.taken] if written.taken else []), *written.lines()):
+        console().print(line, markup=False)
+    again = str(output) if written.format in exporting.READABLE else written.trial or target
     print_steps(console(), [evaluate_command(again, tracking_uri=tracking_uri, results=results)])
-
-
-def _print_facts(facts: dict[str, Any], exporter: "Exporter", output: Path) -> None:
-    out, verified = console(), facts["verified"]
-    out.print(f"{output}: {exporter.about}", markup=False)
-    out.print(
-        f"read back: {verified['layers']} layers with the same weights and {facts['pattern']} mask; "
-        f"logits differ by at most {verified['largest_difference']:.2g} (allowed {verified['tolerance']:.2g})",
-        markup=False,
-    )
-    out.print(f"coverage: {facts['coverage']}", markup=False)
-    for layer in facts.get("layers", ()):
-        out.print(f"  {'sparse' if layer['sparse'] else 'dense '} {layer['layer']}: {layer['why']}", markup=False)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+import nmlab
 from nmlab.platform.cli.next_steps import evaluate_command, export_command, launch_argument, print_steps
 from nmlab.platform.cli.options import (
     DEFAULT_URI,
@@ -23,10 +23,8 @@ from nmlab.platform.cli.options import (
 from nmlab.trials.contract.run_status import LaunchStatus
 
 if TYPE_CHECKING:
-    from nmlab.platform.driver.launch_report import LaunchReport
-    from nmlab.platform.driver.start_launch import ReadyLaunch
-    from nmlab.platform.launches.launch import Launch
-    from nmlab.platform.sweep import SweepResult
+    from nmlab.platform.api.launching import ReadyLaunch
+    from nmlab.platform.api.results import SweepResult
 
 Address = Annotated[str | None, typer.Option("--address", help="Ray cluster to join. Default: start a local one.")]
 NewAddress = Annotated[
@@ -65,11 +63,11 @@ def sweep(
 
     Example: nmlab sweep quickstart --set search.samples=12
     """
-    from nmlab.platform.driver.start_launch import start_launch
-    from nmlab.search_spaces import loader
+    from nmlab.platform.api.launching import ready_to_start
+    from nmlab.platform.api.study import load_study
 
-    ready = start_launch(
-        loader.load(study, preset=preset, overrides=overrides or []),
+    ready = ready_to_start(
+        load_study(study, preset=preset, overrides=overrides or ()),
         results=results,
         tracking_uri=tracking_uri,
         address=address,
@@ -94,12 +92,9 @@ def resume(
 
     Example: nmlab resume quickstart
     """
-    from nmlab.platform.driver.start_launch import continue_launch
-    from nmlab.platform.launches import launch as launches
+    from nmlab.platform.api.launching import ready_to_resume
 
-    ready = continue_launch(
-        launches.find(name, results=results), tracking_uri=tracking_uri, address=address, take_over=take_over
-    )
+    ready = ready_to_resume(name, results=results, tracking_uri=tracking_uri, address=address, take_over=take_over)
     _run(ready, report=not no_report, quiet=quiet, as_json=as_json)
 
 
@@ -115,67 +110,51 @@ def status(
     """
     from rich.live import Live
 
-    from nmlab.platform.launches import launch as launches
-    from nmlab.platform.launches.status import read_status, render_status
+    from nmlab.platform.api import upkeep
 
-    launch = launches.find(name, results=results)
-    snapshot = read_status(launch)
+    found = upkeep.status(name, results=results)
     if as_json:
-        print_json(snapshot)
+        print_json(found.record())
         return
     if not watch:
-        console().print(render_status(snapshot))
+        console().print(found.view())
         return
-    with Live(render_status(snapshot), console=console(), refresh_per_second=2) as live:
-        while snapshot["alive"]:
+    with Live(found.view(), console=console(), refresh_per_second=2) as live:
+        while found.is_alive:
             time.sleep(1.0)
-            snapshot = read_status(launch)
-            live.update(render_status(snapshot))
+            found = upkeep.status(found.launch, results=results)
+            live.update(found.view())
 
 
 def _run(ready: "ReadyLaunch", *, report: bool, quiet: bool, as_json: bool) -> None:
     """Run a launch and print how it ended; exit code 1 unless it ended as planned, 2 if it fits nowhere."""
-    from nmlab.platform.driver.launch_report import report_launch
+    from nmlab.platform.api.launching import run_ready
+    from nmlab.platform.api.progress import Lines
 
     quiet = quiet or as_json
-    for note in ready.notes:
-        console(stderr=True).print(f"note: {note}", markup=False)
-    result = _result_of(ready, quiet=quiet, out=console(stderr=as_json))
-    written = report_launch(ready, result) if report else None
-    _print_result(result, ready.launch, written, quiet=quiet, as_json=as_json)
+    display = Lines(console(stderr=as_json), notes=console(stderr=True), quiet=quiet)
+    argument = launch_argument(ready.launch.folder)
+    try:
+        result = run_ready(ready, display=display, report=report, exits=True, resumed_as=argument)
+    except nmlab.SweepError as error:
+        console(stderr=True).print(f"nmlab: {error}", markup=False)
+        raise typer.Exit(2 if isinstance(error, ValueError) else 1) from error
+    _print_result(result, argument=argument, quiet=quiet, as_json=as_json)
     if result.finished_trials and not result.undelivered and not quiet:
-        uri, results = ready.tracking_uri, ready.launch.folder.parents[1]
+        uri, folder = result.tracking_uri, ready.launch.folder.parents[1]
         steps = (evaluate_command, export_command)
-        print_steps(console(), [step(ready.launch.name, tracking_uri=uri, results=results) for step in steps])
+        print_steps(console(), [step(result.launch, tracking_uri=uri, results=folder) for step in steps])
     if not result.finished_trials:
-        _print_nothing_finished(result, ready.launch)
+        _print_nothing_finished(result, argument)
     if not result.is_success:
         raise typer.Exit(1)
 
 
-def _result_of(ready: "ReadyLaunch", *, quiet: bool, out: Console) -> "SweepResult":
-    """Run a launch with its progress on ``out``; print why it could not go on, and exit."""
-    from nmlab.platform.launches.status import ProgressView
-    from nmlab.platform.sweep import SweepError, run_launch
-
-    plan, launch = ready.plan, ready.launch
-    if not quiet:
-        out.print(f"{plan.study.name}: {plan.trials} trials, launch {launch.name}")
-        for note in plan.facts.text_notes:
-            out.print(f"note: {note}", markup=False)
-    with ProgressView(out, quiet=quiet) as view:
-        try:
-            return run_launch(ready, watch=view.show, exits=True, resumed_as=launch_argument(launch.folder))
-        except SweepError as error:
-            console(stderr=True).print(f"nmlab: {error}", markup=False)
-            raise typer.Exit(2 if isinstance(error, ValueError) else 1) from error
-
-
-def _print_nothing_finished(result: "SweepResult", launch: "Launch") -> None:
+def _print_nothing_finished(result: "SweepResult", argument: str) -> None:
     ended = _counts(result) or "none began"
     console(stderr=True).print(
-        f"nmlab: no trial of {launch.name} finished ({ended}), so no report was written; "
-        f"`nmlab status {launch_argument(launch.folder)}` says why",
+        f"nmlab: no trial of {result.launch} finished ({ended}), so no report was written; "
+        f"`nmlab status {argument}` says why",
         markup=False,
     )
 
@@ -198,31 +177,27 @@ def _summary(result: "SweepResult") -> str:
     return f"{result.status} in {result.seconds:.0f} s: {ended or 'no trial began'}; no model was loaded"
 
 
-def _print_result(
-    result: "SweepResult", launch: "Launch", report: "LaunchReport | None", *, quiet: bool, as_json: bool
-) -> None:
+def _print_result(result: "SweepResult", *, argument: str, quiet: bool, as_json: bool) -> None:
     if as_json:
-        written = {"html": str(report.html), "headline": list(report.headline)} if report else None
-        print_json({**vars(result), "launch": str(launch.folder), "report": written})
+        print_json(result.record())
         return
     out = console()
     if not quiet:
         out.print(_summary(result))
-    for sentence in report.headline if report else ():
+    for sentence in result.headline:
         out.print(sentence, markup=False)
-    if report:
-        out.print(f"report: {report.html}", markup=False)
-    for line in _what_is_left(result, launch):
+    if result.page is not None:
+        out.print(f"report: {result.page}", markup=False)
+    for line in _what_is_left(result, argument):
         out.print(line, markup=False)
 
 
-def _what_is_left(result: "SweepResult", launch: "Launch") -> Iterator[str]:
+def _what_is_left(result: "SweepResult", argument: str) -> Iterator[str]:
     """Yield what MLflow does not have, and the command that goes on."""
-    resume_it = f"nmlab resume {launch_argument(launch.folder)}"
     for about, why in result.refused.items():
-        yield f"MLflow does not take {about}: {why}; `nmlab resume {launch.name}` tries again"
+        yield f"MLflow does not take {about}: {why}; `nmlab resume {result.launch}` tries again"
     if result.undelivered:
         yield f"MLflow does not have all records yet: {result.undelivered}"
-        yield f"nothing is lost; deliver them and write the report with: {resume_it}"
+        yield f"nothing is lost; deliver them and write the report with: nmlab resume {argument}"
     elif result.status == LaunchStatus.STOPPED:
-        yield f"go on with: {resume_it}"
+        yield f"go on with: nmlab resume {argument}"

@@ -1,6 +1,6 @@
 """``nmlab methods``: list the methods, or explain one."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -9,7 +9,7 @@ from rich.text import Text
 from nmlab.platform.cli.options import Json, console, print_json
 
 if TYPE_CHECKING:
-    from nmlab.trials.methods.base import Method
+    from nmlab.platform.api.listings import MethodInfo
 
 Name = Annotated[str | None, typer.Argument(help="A method to explain.", show_default=False)]
 
@@ -19,11 +19,11 @@ def methods(name: Name = None, as_json: Json = False) -> None:
 
     Example: nmlab methods maskpro
     """
-    from nmlab.trials.methods import registry
+    from nmlab.platform.api import listings
 
-    chosen = [registry.get(each) for each in ([name] if name else registry.names())]
+    chosen = (listings.methods(name),) if name else listings.methods()
     if as_json:
-        print_json([_method_record(method) for method in chosen])
+        print_json([method.record() for method in chosen])
     elif name:
         _explain(chosen[0])
     else:
@@ -31,43 +31,23 @@ def methods(name: Name = None, as_json: Json = False) -> None:
         for column in ("method", "patterns", "cost", "what it does"):
             table.add_column(column, overflow="fold")
         for method in chosen:
-            table.add_row(method.name, method.about.patterns, method.about.cost, method.about.summary.splitlines()[0])
+            table.add_row(method.name, method.patterns, method.cost, method.summary.splitlines()[0])
         console().print(table)
 
 
-def _method_record(method: "Method") -> dict[str, Any]:
-    from nmlab.trials.methods import registry
-
-    schema = method.config.model_json_schema().get("properties", {})
-    return {
-        "name": method.name,
-        "summary": method.about.summary,
-        "paper": method.about.paper,
-        "cost": method.about.cost,
-        "patterns": method.about.patterns,
-        "learned": method.learned,
-        "package": registry.package_of(method.name),
-        "hyperparameters": schema,
-    }
-
-
-def _explain(method: "Method") -> None:
-    from nmlab.trials.methods import registry
-    from nmlab.trials.methods.base import source_of_default
-
-    out, about = console(), method.about
-    out.print(Text.assemble((method.name, "bold"), f"\n{about.summary}\n"))
-    facts = (("paper", about.paper), ("cost", about.cost), ("patterns", about.patterns))
-    for title, text in (*facts, ("package", registry.package_of(method.name))):
+def _explain(method: "MethodInfo") -> None:
+    out = console()
+    out.print(Text.assemble((method.name, "bold"), f"\n{method.summary}\n"))
+    facts = (("paper", method.paper), ("cost", method.cost), ("patterns", method.patterns), ("package", method.package))
+    for title, text in facts:
         out.print(f"{title:9}{text}", markup=False)
-    fields = method.config.model_fields
-    if not fields:
+    if not method.hyperparameters:
         out.print("\nIt has no hyperparameters.")
         return
     table = Table(box=None, pad_edge=False, title="\nhyperparameters", title_justify="left")
     for column in ("name", "default", "what it does", "default from"):
         table.add_column(column, overflow="fold")
-    for name, field in fields.items():
-        default = "null" if field.default is None else str(field.default)
-        table.add_row(name, default, field.description or "", source_of_default(field))
+    for own in method.hyperparameters:
+        default = "null" if own.default is None else str(own.default)
+        table.add_row(own.name, default, own.description, own.source)
     out.print(table)

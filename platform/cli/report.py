@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from nmlab.platform.cli.options import DEFAULT_URI, Json, Mixed, Results, TrackingUri, console, local_path, print_json
-from nmlab.trials.contract.run_artifacts import REPORT_FOLDER
 
 Study = Annotated[
     str | None,
@@ -38,33 +37,24 @@ def report(
 
     Example: nmlab report quickstart --output quickstart-report
     """
-    if study is None:
-        if launch is not None:
-            raise ValueError(f"--launch {launch}: expected its STUDY too")
-        _all(output or results / "reports", tracking_uri, mixed=mixed, public=public, as_json=as_json)
-        return
-    from nmlab.reports.report import write_report
+    from nmlab.platform.api import reporting
 
-    folder = output or results / study / REPORT_FOLDER
-    written = write_report(study, tracking_uri=tracking_uri, output=folder, launch=launch, mixed=mixed, public=public)
+    written = reporting.report(
+        study,
+        launch=launch,
+        output=output,
+        mixed=mixed,
+        public=public,
+        results=results,
+        tracking_uri=tracking_uri,
+    )
     if as_json:
-        print_json({name: getattr(written, name) for name in written.__slots__})
-        return
-    for sentence in written.headline:
-        console().print(sentence, markup=False)
-    console().print(f"report: {written.html}", markup=False)
-
-
-def _all(output: Path, tracking_uri: str, *, mixed: bool, public: bool, as_json: bool) -> None:
-    """Write the reports of all studies and an index page."""
-    from nmlab.reports.index import write_index
-
-    page, entries = write_index(tracking_uri=tracking_uri, output=output, mixed=mixed, public=public)
-    problems = {entry.study: entry.problem for entry in entries if entry.problem}
-    if as_json:
-        written = [entry.study for entry in entries if entry.document is not None]
-        print_json({"index": page, "reports": written, "problems": problems})
-        return
-    for study, problem in problems.items():
-        console(stderr=True).print(f"{study}: {problem}", markup=False)
-    console().print(f"index: {page}", markup=False)
+        print_json(written.record())
+    elif isinstance(written, reporting.Report):
+        for sentence in written.headline:
+            console().print(sentence, markup=False)
+        console().print(f"report: {written.html}", markup=False)
+    else:
+        for name, problem in written.problems.items():
+            console(stderr=True).print(f"{name}: {problem}", markup=False)
+        console().print(f"index: {written.html}", markup=False)

@@ -33,9 +33,9 @@ def scale(
 
     Example: nmlab scale maskpro-logit-magnitude --groups 1600000000
     """
-    from nmlab.reports.scaling import scale as scaled
+    from nmlab.platform.api import comparing
 
-    found = scaled(studies, tracking_uri=tracking_uri, groups=groups, model=model, pattern=pattern)
+    found = comparing.scale(studies, groups=groups, model=model, pattern=pattern, tracking_uri=tracking_uri)
     if as_json:
         print_json(asdict(found))
         return

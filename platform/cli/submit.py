@@ -1,8 +1,7 @@
 """``nmlab submit``: run a study on a cluster as a Ray job."""
 
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -34,9 +33,6 @@ Resume = Annotated[
     typer.Option("--resume", metavar="LAUNCH", help="Continue a launch in --results, in place of a STUDY."),
 ]
 
-if TYPE_CHECKING:
-    from nmlab.platform.cluster.submit import Job
-
 
 def submit(
     address: Dashboard,
@@ -54,73 +50,23 @@ def submit(
 
     Example: nmlab submit quickstart --address http://10.0.0.1:8265 --results /shared/nmlab
     """
-    from nmlab.platform.cluster.submit import follow, submit_resume
+    from nmlab.platform.api import jobs, upkeep
 
-    if (study is None) == (resume is None):
-        given = "both" if study is not None else "neither"
-        raise ValueError(f"nmlab submit: expected STUDY or --resume LAUNCH, {given} given")
-    if resume is not None:
-        if preset is not None or overrides or max_failures is not None:
-            raise ValueError(
-                f"--resume {resume}: continues the launch's own study; expected no --preset, --set or --max-failures"
-            )
-        name = _known_launch(resume, results)
-        job = submit_resume(name, address=address, results=results, tracking_uri=tracking_uri)
-    else:
-        assert study is not None
-        name, job = _submit_study(
-            study,
-            preset,
-            overrides,
-            address=address,
-            results=results,
-            tracking_uri=tracking_uri,
-            max_failures=3 if max_failures is None else max_failures,
-        )
+    job = upkeep.submit(
+        study,
+        address=address,
+        results=results,
+        resume=resume,
+        preset=preset,
+        overrides=overrides or (),
+        tracking_uri=tracking_uri,
+        max_failures=max_failures,
+    )
     if as_json:
         print_json({"job": job.id, "address": job.address, "command": job.command, "logs": job.logs})
     else:
         out = console()
-        out.print(f"job {job.id}: {name} on {address}", markup=False)
+        out.print(f"job {job.id}: {job.about} on {address}", markup=False)
         out.print(f"follow it with: {job.logs}\n           and: nmlab status --results {results}", markup=False)
-    if wait and not follow(job, show=lambda text: print(text, end="", file=sys.stderr, flush=True)):
+    if wait and not jobs.wait_for(job, show=lambda text: print(text, end="", file=sys.stderr, flush=True)):
         raise typer.Exit(1)
-
-
-def _submit_study(
-    study: str,
-    preset: str | None,
-    overrides: list[str] | None,
-    *,
-    address: str,
-    results: str,
-    tracking_uri: str | None,
-    max_failures: int,
-) -> tuple[str, "Job"]:
-    """Send a study; return its name and the job."""
-    from nmlab.platform.cluster.submit import submit_study
-    from nmlab.platform.planning.study_plan import check_settings
-    from nmlab.search_spaces import loader
-
-    resolved = loader.load(study, preset=preset, overrides=overrides or [])
-    check_settings(resolved)
-    job = submit_study(
-        resolved,
-        address=address,
-        results=results,
-        tracking_uri=tracking_uri or f"sqlite:///{results.rstrip('/')}/nmlab.db",
-        options=("--max-failures", str(max_failures)),
-    )
-    return resolved.name, job
-
-
-def _known_launch(name: str, results: str) -> str:
-    """Return the name of the launch that the job resumes; raises ``ValueError`` if the results folder here lacks it.
-
-    A study's name means its newest launch at this moment, so that the job resumes the launch that the user means.
-    """
-    from nmlab.platform.launches.launch import find
-
-    if not Path(results).is_dir():  # the cluster's folder need not be mounted here
-        return name
-    return find(name, results=Path(results)).name

@@ -1,13 +1,10 @@
 """``nmlab ui``: browse the runs in MLflow's web interface."""
 
-import os
-import sys
 from typing import Annotated
 
 import typer
 
 from nmlab.platform.cli.options import DEFAULT_URI, TrackingUri, console
-from nmlab.platform.cli.served import serve
 
 
 def ui(
@@ -20,28 +17,15 @@ def ui(
 
     Example: nmlab ui quickstart --port 5001
     """
-    from nmlab.platform.tracking.address import absolute_uri, check_store, experiment_id
-    from nmlab.reports.read.mlflow_access.library import apply_settings
+    from nmlab.platform.api import upkeep
 
-    uri = absolute_uri(tracking_uri)
-    check_store(uri)
-    place = f"#/experiments/{experiment_id(study, uri=uri)}/runs" if study else ""
-    if uri.startswith("http"):
-        console().print(f"{uri}/{place}", markup=False)
-        return
-    console().print(f"http://{host}:{port}/{place}", markup=False)
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--host",
-        host,
-        "--port",
-        str(port),
-    ]
-    # Every user sees the command line of a process, and an address may hold a password.
-    apply_settings()
-    store = {**os.environ, "MLFLOW_BACKEND_STORE_URI": uri}
-    if serve([*command, "--workers", "1"], environment=store):
-        raise typer.Exit(1)
+    try:
+        upkeep.ui(
+            study,
+            host=host,
+            port=port,
+            tracking_uri=tracking_uri,
+            show=lambda address: console().print(address, markup=False),
+        )
+    except RuntimeError as error:  # the server has said why
+        raise typer.Exit(1) from error

@@ -10,7 +10,11 @@ from contextlib import contextmanager
 from nmlab.platform.compat.ray_core import ask_server, has_token
 from nmlab.platform.failures import reason_line
 
-CONNECT_S, ANSWER_S = 3.0, 8.0
+CONNECT_SECONDS = 3.0
+"""How long a connection to an address may take: longer than one lost packet costs, short for a typing error."""
+ANSWER_SECONDS = 8.0
+"""How long a server may take to answer. An overloaded head of a cluster takes seconds; a server of something else
+never answers."""
 _EXPECTED = "expected HOST:PORT of its head node, for example 10.0.0.1:6379, or auto on one of its machines"
 
 
@@ -28,7 +32,7 @@ def check_reachable(address: str) -> None:
 def check_listens(host: str, port: int, address: str, *, expected: str) -> None:
     """Raise ``ValueError`` unless a process listens at host and port, which the user gave as ``address``."""
     try:
-        with socket.create_connection((host, port), timeout=CONNECT_S):
+        with socket.create_connection((host, port), timeout=CONNECT_SECONDS):
             pass
     except OSError as error:
         reason = "no answer" if isinstance(error, TimeoutError) else error.strerror or error
@@ -51,7 +55,7 @@ def _ask(address: str) -> None:
 
     def ask() -> None:
         try:
-            ask_server(address, timeout=ANSWER_S)
+            ask_server(address, timeout=ANSWER_SECONDS)
             answer.append(None)
         except Exception as error:  # the caller turns it into a message
             answer.append(error)
@@ -59,7 +63,7 @@ def _ask(address: str) -> None:
     thread = threading.Thread(target=ask, daemon=True)
     with _without_stderr():
         thread.start()
-        thread.join(ANSWER_S)
+        thread.join(ANSWER_SECONDS)
     if not answer:
         raise ValueError(f"the server at {address!r} is not a Ray cluster; {_EXPECTED}")
     if answer[0] is not None:

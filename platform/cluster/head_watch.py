@@ -10,14 +10,17 @@ from contextlib import suppress
 from nmlab.platform.compat.ray_core import ask_head
 
 _log = logging.getLogger(__name__)
-LOST_S = 8.0
+UNREACHABLE_SECONDS = 8.0
 """Seconds after which a head counts as lost whose machine takes no connection."""
-SILENT_S = 45.0
+UNANSWERED_SECONDS = 45.0
 """Seconds after which a head counts as lost whose machine takes connections, but which sends no answer.
 
 A head on an overloaded machine answers late, and a sweep there goes on. After 60 seconds Ray itself ends the driver.
 """
-_ASK_S, _PAUSE_S = 3.0, 1.0
+_REQUEST_SECONDS = 3.0
+"""How long one connection or one request may take, so that several fit into the limits above."""
+_PAUSE_SECONDS = 1.0
+"""Between two requests."""
 
 
 class HeadWatch:
@@ -49,22 +52,22 @@ class HeadWatch:
                 with suppress(Exception):  # any error means no answer
                     self._ask()
                     self._answered = time.monotonic()
-            self._over.wait(_PAUSE_S)
+            self._over.wait(_PAUSE_SECONDS)
 
     def _connects(self) -> bool:
         """Return whether the head takes a connection; where nothing listens, Ray's client would wait."""
         host, _, port = self._address.rpartition(":")
         try:
-            with socket.create_connection((host.strip("[]"), int(port)), timeout=_ASK_S):
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=_REQUEST_SECONDS):
                 return True
         except OSError:
             return False
 
     def _keep_looking(self) -> None:
-        while not self._over.wait(_PAUSE_S / 4):
+        while not self._over.wait(_PAUSE_SECONDS / 4):
             now = time.monotonic()
-            is_gone = not self._is_reachable and now - self._reached > LOST_S
-            if is_gone or now - self._answered > SILENT_S:
+            is_gone = not self._is_reachable and now - self._reached > UNREACHABLE_SECONDS
+            if is_gone or now - self._answered > UNANSWERED_SECONDS:
                 self._over.set()
                 what = "has taken no connection" if is_gone else "has not answered"
                 silent = now - (self._reached if is_gone else self._answered)
@@ -73,7 +76,7 @@ class HeadWatch:
 
 
 def _ask_gcs() -> None:
-    ask_head(timeout=_ASK_S)
+    ask_head(timeout=_REQUEST_SECONDS)
 
 
 def watch_head(lost: Callable[[str], None]) -> HeadWatch:

@@ -28,7 +28,8 @@ _RAYS = "r"
 """Ray makes the folder that it is given readable for everybody, so it gets one inside a closed folder."""
 _OWN = len(f"/{PREFIX}12345678/{_RAYS}")
 LONGEST_BASE = _SOCKET_BYTES - _BELOW - _OWN
-_FRESH_S = 60.0
+_FRESH_SECONDS = 60.0
+"""A session's folder that is younger is left alone: its process may not hold the lock yet."""
 # Settings of other clusters, which a local session must not use.
 _FOREIGN = ("RAY_ADDRESS", "RAY_NAMESPACE", "RAY_AUTH_TOKEN", "RAY_TMPDIR", "RAY_JOB_CONFIG_JSON_ENV_VAR")
 _UNPROXIED = ("localhost", LOOPBACK, "::1")
@@ -87,7 +88,7 @@ def remove_left_behind(*, base: Path | None = None) -> None:
         with suppress(OSError):
             found = folder.lstat()
             is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
-            if is_own and time.time() - found.st_mtime > _FRESH_S and not _is_locked(folder / LOCK_FILE):
+            if is_own and time.time() - found.st_mtime > _FRESH_SECONDS and not _is_locked(folder / LOCK_FILE):
                 shutil.rmtree(folder, ignore_errors=True)
 
 

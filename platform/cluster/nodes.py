@@ -5,19 +5,29 @@ node without nmlab. A node that joins later is checked by its replica (`cluster/
 """
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import TypedDict, TypeVar, cast
 
 from nmlab.platform.cluster.proof import PACKAGES, Record, difference, looker
-from nmlab.platform.planning.admission import Load, check_slots, refuses
+from nmlab.platform.planning.admission import Load, why_worker_does_not_fit
+from nmlab.platform.planning.checks import check_slots
 from nmlab.platform.planning.machine import free_bytes
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.models import locate
 
 T = TypeVar("T")
-_ANSWER_S = 60.0
+
+
+RayNode = TypedDict(  # noqa: UP013 - in a class, Ray's names would read as names of nmlab
+    "RayNode", {"NodeID": str, "NodeManagerAddress": str, "Alive": bool, "Resources": Mapping[str, float]}
+)
+"""A node as ``ray.nodes`` shows it."""
+
+
+_NODE_ANSWER_SECONDS = 60.0
+"""How long a node may take to answer: Ray starts a process there first, which a busy node takes half a minute for."""
 
 
 def check_nodes(study: Study, *, results: Path, all_of_them: bool = True) -> str:
@@ -54,7 +64,7 @@ def check_room(study: Study, load: Load) -> None:
         return
     free = {node: found for node, found in _ask_all(free_bytes, "cpu").items() if isinstance(found, int)}
     node, most = max(free.items(), key=lambda item: item[1])
-    if refusal := refuses(
+    if refusal := why_worker_does_not_fit(
         load, slots=study.replica.slots, stages=study.replica.pipeline_stages, device="cpu", room=most
     ):
         raise ValueError(f"no node has room for a replica; on {node}, which has most, {refusal}")
@@ -70,7 +80,7 @@ def _ask_all(look: Callable[..., T], *arguments: object) -> dict[str, T | Except
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     task, asked = ray.remote(num_cpus=0, max_retries=0)(look), {}
-    for node in ray.nodes():
+    for node in ray_nodes():
         if node["Alive"] and any(node["Resources"].get(kind, 0) > 0 for kind in ("CPU", "GPU")):
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             name = node["NodeManagerAddress"]
@@ -79,7 +89,7 @@ def _ask_all(look: Callable[..., T], *arguments: object) -> dict[str, T | Except
     answers: dict[str, T | Exception] = {}
     for name, reference in asked.items():
         try:
-            answers[name] = ray.get(reference, timeout=_ANSWER_S)
+            answers[name] = ray.get(reference, timeout=_NODE_ANSWER_SECONDS)
         except TaskUnschedulableError:
             continue
         except Exception as error:  # reported as that node's problem
@@ -87,6 +97,13 @@ def _ask_all(look: Callable[..., T], *arguments: object) -> dict[str, T | Except
     if not answers:
         raise ValueError("the cluster has no node with a CPU or a GPU that answers")
     return answers
+
+
+def ray_nodes() -> list[RayNode]:
+    """Return the nodes of the cluster that this process is connected to, dead ones too."""
+    import ray
+
+    return cast(list[RayNode], ray.nodes())
 
 
 def _problem(found: Record | Exception, expected: Record, mark: Path) -> str:
@@ -107,8 +124,9 @@ def _files(study: Study) -> Iterator[str]:
     if not source.startswith("builtin:"):
         yield str(locate(study.model) / "config.json")
     data = study.data
-    for text in (data.calibration, *([data.validation] if data.validation else []), data.evaluation):
-        path = Path(text.source.partition("[")[0]).expanduser()
+    held_out = [data.evaluation.source] if data.validation is None else [data.validation.source, data.evaluation.source]
+    for text in (data.calibration.source, *held_out):
+        path = Path(text.partition("[")[0]).expanduser()
         if path.exists():
             yield str(path.absolute())
 

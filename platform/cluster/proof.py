@@ -8,7 +8,9 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+from nmlab.platform.records.payloads import Proof
 
 Record = dict[str, Any]
 COMPARED = ("nmlab", "code", "torch", "transformers", "python")
@@ -73,7 +75,7 @@ def difference(found: Mapping[str, object], expected: Mapping[str, object]) -> s
 
 
 @contextmanager
-def expected_proof(folder: Path) -> Iterator[tuple[Path, Record]]:
+def expected_proof(folder: Path) -> Iterator[tuple[Path, Proof]]:
     """Write a nonce into a launch's folder; yield its path and the proof that every replica must return.
 
     The file has a new name each time, so that no file-system cache returns the nonce of an earlier process.
@@ -89,24 +91,22 @@ def expected_proof(folder: Path) -> Iterator[tuple[Path, Record]]:
             path.unlink(missing_ok=True)
 
 
-def prove(nonce: Path) -> Record:
+def prove(nonce: Path) -> Proof:
     """Return the proof of this process: the nonce as it reads it ("" if it cannot), its code and versions."""
     try:
         text = nonce.read_text(encoding="ascii")
     except (OSError, ValueError):
         text = ""
-    return {"nonce": text, "folder": str(nonce.parent), **looker()(PACKAGES, ())}
+    return cast(Proof, {"nonce": text, "folder": str(nonce.parent), **looker()(PACKAGES, ())})
 
 
-def why_refused(
-    proofs: Sequence[Mapping[str, Any]], expected: Mapping[str, object], *, node_id: str = ""
-) -> dict[str, str]:
+def why_refused(proofs: Sequence[Proof], expected: Proof | None, *, node_id: str = "") -> dict[str, str]:
     """Return why nodes are refused, by node id; empty if every proof is the expected one.
 
     Each proof has the ``node_id`` and the address ``node`` of its worker in addition to what ``prove`` returns. A
     replica without proofs, on the node ``node_id``, runs code that is older than proofs.
     """
-    if not expected:
+    if expected is None:
         return {}
     if not proofs:
         problem = f"node {node_id or 'unknown'}: shows neither its code nor that it sees the launch's folder"
@@ -115,7 +115,7 @@ def why_refused(
     return {node: problem for node, problem in problems.items() if problem}
 
 
-def _problem(proof: Mapping[str, object], expected: Mapping[str, object]) -> str:
+def _problem(proof: Proof, expected: Proof) -> str:
     problem = difference(proof, expected)
     if not problem and proof["nonce"] != expected["nonce"]:
         problem = f"cannot read the launch's folder {expected['folder']!r}; expected a folder that all nodes share"

@@ -4,21 +4,29 @@ import atexit
 import logging
 import math
 import os
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TypedDict
+
+import psutil
 
 from nmlab.platform.cluster.connection_check import check_reachable
 from nmlab.platform.cluster.joining import why_not_joined
 from nmlab.platform.cluster.local_session import local_session
 from nmlab.platform.compat.ray_core import session_folder
-from nmlab.platform.process.leaving import bounded, end_processes, started_processes
+from nmlab.platform.process.shutdown import bounded, end_processes, started_processes
 from nmlab.trials.contract.log_levels import at_least
 
 _log = logging.getLogger(__name__)
 NAMESPACE = "nmlab"
-SHUTDOWN_S, _LINGER_S = 5.0, 0.5
+CONNECTED = "connected"
+"""The address that stands for the Ray that this process is connected to, whoever connected it."""
+SHUTDOWN_SECONDS = 5.0
+"""How long ``ray.shutdown`` may take; it takes one or two, and hangs where the head is gone."""
+_EXIT_SECONDS = 0.5
+"""How long Ray's processes get to end by themselves after that, before they are killed."""
 
 # Read by Ray when it is imported or when its processes start.
 _ENVIRONMENT = {
@@ -54,16 +62,23 @@ def cluster(address: str | None = None, *, cpus: float = 1.0) -> Iterator[None]:
     """Join the cluster at ``address``, or start a local one of at least ``cpus``, until the context ends.
 
     A local cluster listens on this machine only and requires its token (see ``local_session``). A joined one keeps its
-    settings, and the environment holds the authentication.
+    settings, and the environment holds the authentication. With the address `CONNECTED` the connection of this process
+    is used and stays: nothing is started, joined or shut down, and the cluster is as open as its owner made it.
 
     Raises ``ValueError`` with one line if the cluster cannot be joined: nothing answers at ``address``, its token or
-    its versions differ, or this machine is not one of its nodes.
+    its versions differ, or this machine is not one of its nodes; also if this process is connected already and another
+    address is given.
     """
     with ExitStack() as stack:
         for name in _ENVIRONMENT.keys() - os.environ.keys():
             os.environ[name] = _ENVIRONMENT[name]
             stack.callback(os.environ.pop, name, None)
-        if address is None:
+        _check_connection(address)
+        if address == CONNECTED:
+            stack.enter_context(_quiet())
+        elif address is None:
+            import ray  # noqa: F401 - it reads the address of this machine, which a local session sets, once
+
             folder = stack.enter_context(local_session())
             stack.enter_context(_connected(lambda quiet: _start(folder, cpus=cpus, quiet=quiet)))
         else:
@@ -74,16 +89,62 @@ def cluster(address: str | None = None, *, cpus: float = 1.0) -> Iterator[None]:
 
 @contextmanager
 def _connected(connect: Callable[[_Settings], None]) -> Iterator[None]:
-    import ray  # noqa: F401 - sets the levels of its loggers when it is imported
-
     before = {process.pid for process in started_processes()}
-    with ExitStack() as stack:
-        stack.enter_context(at_least(logging.ERROR, "ray"))
-        # It calls incomplete what another actor completed.
-        stack.enter_context(at_least(logging.CRITICAL, "ray.tune.tune"))
+    with _quiet(), ExitStack() as stack:
         connect({"namespace": NAMESPACE, "log_to_driver": False, "logging_level": logging.ERROR})
         stack.callback(_shut_down, before)
         yield
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Let Ray log errors alone."""
+    import ray  # noqa: F401 - sets the levels of its loggers when it is imported
+
+    # The second calls incomplete what another actor completed.
+    with at_least(logging.ERROR, "ray"), at_least(logging.CRITICAL, "ray.tune.tune"):
+        yield
+
+
+def is_connected() -> bool:
+    """Return whether this process is connected to Ray, whoever connected it; Ray is not imported for it."""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
+
+
+def connected_to() -> str | None:
+    """Return HOST:PORT of the Ray that this process is connected to; None if there is none.
+
+    Raises ``ValueError`` for a connection through Ray Client, whose process is not part of the cluster.
+    """
+    if not is_connected():
+        return None
+    import ray
+    from ray.util.client import ray as through_client
+
+    if through_client.is_connected():
+        raise ValueError(
+            "this process is connected through Ray Client (ray://); expected a process of the cluster: run it there as "
+            "a job (`nmlab submit`), or in a Ray task"
+        )
+    return str(ray.get_runtime_context().gcs_address)
+
+
+def started_here() -> bool:
+    """Return whether this process started the Ray that it is connected to, which then ends with it."""
+    with suppress(psutil.Error):
+        return any(process.name() == "gcs_server" for process in started_processes())
+    return False
+
+
+def _check_connection(address: str | None) -> None:
+    """Raise ``ValueError`` unless this process is connected to Ray exactly if ``address`` is `CONNECTED`."""
+    if address == CONNECTED and not is_connected():
+        raise ValueError("this process is not connected to Ray; call ray.init() first, or give no address")
+    if address != CONNECTED and is_connected():
+        raise ValueError(
+            f"address {address or 'local'!r}: this process is already connected to Ray; call ray.shutdown() first"
+        )
 
 
 def _start(folder: Path, *, cpus: float, quiet: _Settings) -> None:
@@ -122,7 +183,7 @@ def _shut_down(before: set[int]) -> None:
     import ray
 
     ours = [process for process in started_processes() if process.pid not in before]
-    if not bounded(ray.shutdown, within=SHUTDOWN_S, name="ray-shutdown"):
-        _log.info("Ray did not shut down within %.0f s; its processes are killed", SHUTDOWN_S)
+    if not bounded(ray.shutdown, within=SHUTDOWN_SECONDS, name="ray-shutdown"):
+        _log.info("Ray did not shut down within %.0f s; its processes are killed", SHUTDOWN_SECONDS)
         atexit.unregister(ray.shutdown)  # which would hang once more
-    end_processes(ours, within=_LINGER_S)
+    end_processes(ours, within=_EXIT_SECONDS)

@@ -26,18 +26,20 @@ if TYPE_CHECKING:
 
 _EXPECTED = "expected the dashboard of its head node, for example http://10.0.0.1:8265"
 _START = ("python", "-m", "nmlab")
-_POLL_S = 2.0
-_STOP_S = 30
+_POLL_SECONDS = 2.0
+"""Between two requests for the output of a job, each of which sends all of it again."""
+_JOB_STOP_SECONDS = 30
 """How long ``ray job stop`` waits for a sweep to save its trials before it kills it; Ray's own default is 3 seconds."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job that a cluster has accepted: its id, the cluster's address, and its command."""
+    """A job that a cluster has accepted: its id, the cluster's address, its command, and its study or launch."""
 
     id: str
     address: str
     command: str
+    about: str = ""
 
     @property
     def logs(self) -> str:
@@ -52,7 +54,7 @@ def submit_study(study: Study, *, address: str, results: str, tracking_uri: str,
     """
     command = sweep_command(results=results, tracking_uri=tracking_uri, options=options)
     files = {"study.yaml": loader.dump(study)}
-    return _submit(command, address=address, files=files, metadata={"study": study.name})
+    return _submit(command, address=address, files=files, about={"study": study.name})
 
 
 def submit_resume(launch: str, *, address: str, results: str, tracking_uri: str | None = None) -> Job:
@@ -61,10 +63,10 @@ def submit_resume(launch: str, *, address: str, results: str, tracking_uri: str 
     Raises ``ValueError`` as ``submit_study`` does.
     """
     command = resume_command(launch, results=results, tracking_uri=tracking_uri)
-    return _submit(command, address=address, files={}, metadata={"launch": launch})
+    return _submit(command, address=address, files={}, about={"launch": launch})
 
 
-def _submit(command: str, *, address: str, files: Mapping[str, str], metadata: dict[str, str]) -> Job:
+def _submit(command: str, *, address: str, files: Mapping[str, str], about: dict[str, str]) -> Job:
     """Start a command as a job, with the package and ``files`` in its working folder."""
     with _client(address) as client, package() as folder:
         (folder / "work").mkdir()
@@ -73,15 +75,15 @@ def _submit(command: str, *, address: str, files: Mapping[str, str], metadata: d
         environment = {
             "working_dir": str(folder / "work"),
             "py_modules": [str(folder / "nmlab")],
-            "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_S)},
+            "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(_JOB_STOP_SECONDS)},
         }
         try:
-            number = client.submit_job(entrypoint=command, runtime_env=environment, metadata=metadata)
+            number = client.submit_job(entrypoint=command, runtime_env=environment, metadata=about)
         except RuntimeError as error:
             raise ValueError(
                 f"the cluster at {address} did not accept the job: {reason_line(error).rstrip('.')}"
             ) from error
-    return Job(str(number), address, command)
+    return Job(str(number), address, command, *about.values())
 
 
 def sweep_command(*, results: str, tracking_uri: str, options: tuple[str, ...] = ()) -> str:
@@ -131,7 +133,7 @@ def follow(job: Job, *, show: Callable[[str], None]) -> bool:
                 printed = len(logs)
             if status.is_terminal():
                 return str(status.value) == "SUCCEEDED"
-            time.sleep(_POLL_S)
+            time.sleep(_POLL_SECONDS)
 
 
 @contextmanager

@@ -1,52 +1,113 @@
-"""Calls to a named actor, repeated while Ray restarts it."""
+"""Named actors: started beside the driver, found by name, and called again while Ray restarts them.
+
+Ray's handles have no types. Here a call is written as a call of the actor's own class, so that the type checker sees
+its arguments and its answer: ``calls.ask(lambda dispatcher: dispatcher.cancel(key, generation=7))``.
+"""
 
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, ClassVar, Generic, ParamSpec, TypeVar, cast
 
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
-_OVERDUE_S = 20.0
+Actor = TypeVar("Actor")
+"""A class whose methods are coroutines, which Ray runs in a process of its own."""
+Answer = TypeVar("Answer")
+Given = ParamSpec("Given")
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 1.0
+"""Between two tries of a call: short at first, because Ray restarts an actor in about a second."""
+_OVERDUE_SECONDS = 20.0
+"""How long an answer may take beyond what the call waits for; then it counts as lost, and the call is made again."""
+_CALLS_AT_ONCE = 1000
+"""Of an actor; most of them only wait."""
 
 
-class DispatcherLostError(RuntimeError):
-    """The dispatcher, or the coordinator of mask parallelism, has not answered within the patience of its client."""
+class ActorLostError(RuntimeError):
+    """A named actor has not answered within the patience of its client; ``role`` says in messages what it is."""
+
+    role: ClassVar[str]
 
 
 class _UnknownActorError(Exception):
     """Ray knows no actor of this name: it is being started, or has ended for good."""
 
 
-class ActorCalls:
+class _Remote:
+    """Makes a call of a method a remote call, which returns a reference to the answer."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._handle, name).remote
+
+
+class RunningActor(Generic[Actor]):
+    """The handle of an actor, which lives as long as its handles."""
+
+    def __init__(self, handle: Any) -> None:
+        self._remote = cast(Actor, _Remote(handle))
+
+    def ask(self, call: Callable[[Actor], Coroutine[Any, Any, Answer]], *, timeout: float | None = None) -> Answer:
+        """Return the answer to ``call(actor)``; raises what Ray raises, also after ``timeout`` seconds."""
+        return cast(Answer, ray.get(call(self._remote), timeout=timeout))
+
+
+def start_actor(actor: Callable[Given, Actor], *, name: str, namespace: str) -> Callable[Given, RunningActor[Actor]]:
+    """Return what starts an actor on this node, given the arguments of its class; Ray restarts it whenever it dies.
+
+    The namespace is given, because a process that was connected by its user has one of its own.
+    """
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    remote = ray.remote(num_cpus=0, max_concurrency=_CALLS_AT_ONCE, max_restarts=-1)(actor)
+    remote = remote.options(name=name, namespace=namespace, scheduling_strategy=here)
+
+    def start(*args: Given.args, **settings: Given.kwargs) -> RunningActor[Actor]:
+        return RunningActor(remote.remote(*args, **settings))
+
+    return start
+
+
+class ActorCalls(Generic[Actor]):
     """Calls the actor named ``name``; a call may be carried out twice if the actor dies meanwhile.
 
-    ``role`` says in messages what the actor is. Raises ``DispatcherLostError`` after ``patience`` seconds without an
-    answer.
+    Args:
+        name: of the actor.
+        namespace: in which it has this name.
+        lost: is raised after ``patience`` seconds without an answer.
+        actor: its handle, if this process has started it.
+        patience: see ``lost``.
     """
 
     def __init__(
-        self, name: str, *, namespace: str, actor: Any = None, patience: float = 60.0, role: str = "dispatcher"
+        self,
+        name: str,
+        *,
+        namespace: str,
+        lost: type[ActorLostError],
+        actor: RunningActor[Actor] | None = None,
+        patience: float = 60.0,
     ) -> None:
-        self.name, self._role = name, role
+        self.name, self._lost = name, lost
         self._namespace, self._actor, self._patience = namespace, actor, patience
 
-    def ask(self, call: Callable[[Any], Any], *, within: float = 0.0) -> Any:
-        """Return the answer to ``call(actor)``, which makes a remote call that may wait ``within`` seconds."""
-        since, pause = time.monotonic(), _FIRST_PAUSE_S
+    def ask(self, call: Callable[[Actor], Coroutine[Any, Any, Answer]], *, within: float = 0.0) -> Answer:
+        """Return the answer to ``call(actor)``, which may wait ``within`` seconds."""
+        since, pause = time.monotonic(), _FIRST_PAUSE_SECONDS
         while True:
             try:
-                return ray.get(call(self._find()), timeout=within + _OVERDUE_S)
+                return self._find().ask(call, timeout=within + _OVERDUE_SECONDS)
             except (RayActorError, GetTimeoutError, _UnknownActorError) as error:
                 self._give_up_after(since, error)
             time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
-    def _find(self) -> Any:
+    def _find(self) -> RunningActor[Actor]:
         if self._actor is None:
             try:
-                self._actor = ray.get_actor(self.name, namespace=self._namespace)
+                self._actor = RunningActor(ray.get_actor(self.name, namespace=self._namespace))
             except ValueError as error:
                 raise _UnknownActorError(str(error)) from error
         return self._actor
@@ -54,7 +115,7 @@ class ActorCalls:
     def _give_up_after(self, since: float, error: Exception) -> None:
         waited = time.monotonic() - since
         if waited > self._patience:
-            raise DispatcherLostError(
-                f"the {self._role} {self.name} has not answered for {waited:.0f} s ({type(error).__name__}); "
+            raise self._lost(
+                f"the {self._lost.role} {self.name} has not answered for {waited:.0f} s ({type(error).__name__}); "
                 "its node may be lost or out of memory. `nmlab resume` goes on from what is recorded"
             ) from error

@@ -1,9 +1,9 @@
 """The dispatcher as other processes see it: one method for each of its calls."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nmlab.platform.dispatch.actor_calls import ActorCalls
+from nmlab.platform.dispatch.actor_calls import ActorCalls, ActorLostError, RunningActor
 from nmlab.platform.dispatch.messages import (
     Claim,
     Drained,
@@ -15,6 +15,16 @@ from nmlab.platform.dispatch.messages import (
     ReplicaProcess,
     TrialUpdate,
 )
+from nmlab.platform.records.payloads import Proof, ReplicaFacts, ResultRecord, SpecRecord
+
+if TYPE_CHECKING:  # the dispatcher's module imports this one
+    from nmlab.platform.dispatch.dispatcher import Dispatcher
+
+
+class DispatcherLostError(ActorLostError):
+    """The dispatcher has not answered within the patience of its client."""
+
+    role = "dispatcher"
 
 
 class DispatchClient:
@@ -24,49 +34,54 @@ class DispatchClient:
     what the methods do is said there. Raises ``DispatcherLostError`` after ``patience`` seconds without an answer.
     """
 
-    def __init__(self, name: str, *, namespace: str, actor: Any = None, patience: float = 60.0) -> None:
+    def __init__(
+        self, name: str, *, namespace: str, actor: "RunningActor[Dispatcher] | None" = None, patience: float = 60.0
+    ) -> None:
         self.name = name
-        self._calls = ActorCalls(name, namespace=namespace, actor=actor, patience=patience)
+        self._calls: ActorCalls[Dispatcher] = ActorCalls(
+            name, namespace=namespace, lost=DispatcherLostError, actor=actor, patience=patience
+        )
 
     # --- the driver -----------------------------------------------------------------------------------------------
 
-    def open(
-        self, ended: Mapping[str, Mapping[str, Any]], *, replicas: Mapping[str, int], cancelled: Iterable[str]
-    ) -> None:
+    def open(self, ended: Mapping[str, ResultRecord], *, replicas: Mapping[str, int], cancelled: Iterable[str]) -> None:
         """Tell a restarted dispatcher what the driver knows."""
-        cancelled = list(cancelled)
-        self._calls.ask(lambda actor: actor.open.remote(ended, replicas=replicas, cancelled=cancelled))
+        stopped = list(cancelled)
+        self._calls.ask(lambda dispatcher: dispatcher.open(ended, replicas=replicas, cancelled=stopped))
 
     def drain(self, generation: int, *, acknowledged: int, refused: Sequence[RefusedEnd], within: float) -> Drained:
         """Acknowledge records, and wait for others."""
-        sent = {"acknowledged": acknowledged, "refused": refused, "within": within}
-        drained: Drained = self._calls.ask(lambda actor: actor.drain.remote(generation, **sent), within=within)
-        return drained
+        return self._calls.ask(
+            lambda dispatcher: dispatcher.drain(generation, acknowledged=acknowledged, refused=refused, within=within),
+            within=within,
+        )
 
     def cancel(self, key: str, *, generation: int) -> None:
         """Stop a trial of the dispatcher of this generation."""
-        self._calls.ask(lambda actor: actor.cancel.remote(key, generation=generation))
+        self._calls.ask(lambda dispatcher: dispatcher.cancel(key, generation=generation))
 
     def stop(self) -> None:
         """Make the replicas stop their trials and end."""
-        self._calls.ask(lambda actor: actor.stop.remote())
+        self._calls.ask(lambda dispatcher: dispatcher.stop())
 
     # --- replicas -------------------------------------------------------------------------------------------------
 
     def refuse(self, replica: str, *, reason: str) -> None:
         """Say that a replica does not load its model, and why."""
-        self._calls.ask(lambda actor: actor.refuse.remote(replica, reason=reason))
+        self._calls.ask(lambda dispatcher: dispatcher.refuse(replica, reason=reason))
 
-    def admit(self, replica: str, *, proofs: Sequence[Mapping[str, Any]]) -> str:
+    def admit(self, replica: str, *, proofs: Sequence[Proof]) -> str:
         """Show the proofs of a replica's workers; return why it is refused, or ""."""
-        reason: str = self._calls.ask(lambda actor: actor.admit.remote(replica, proofs=proofs))
-        return reason
+        return self._calls.ask(lambda dispatcher: dispatcher.admit(replica, proofs=proofs))
 
-    def introduce(self, process: ReplicaProcess, *, facts: Mapping[str, Any], claims: Sequence[Claim], me: Any) -> int:
-        """Introduce a replica, whose actor is ``me``; return the generation of the dispatcher."""
-        sent = {"facts": facts, "claims": claims, "me": [me]}  # in a list Ray passes the handle on as it is
-        generation: int = self._calls.ask(lambda actor: actor.introduce.remote(process, **sent))
-        return generation
+    def introduce(
+        self, process: ReplicaProcess, *, facts: ReplicaFacts, claims: Sequence[Claim], own_actor: Any
+    ) -> int:
+        """Introduce a replica, whose actor has the handle ``own_actor``; return the generation of the dispatcher."""
+        in_list = [own_actor]  # in a list Ray passes the handle on as it is
+        return self._calls.ask(
+            lambda dispatcher: dispatcher.introduce(process, facts=facts, claims=claims, own_actor=in_list)
+        )
 
     def receive(
         self,
@@ -77,36 +92,29 @@ class DispatchClient:
         messages: Sequence[Message],
     ) -> ReceiveAnswer:
         """Send messages, which is a heartbeat too."""
-        sent = {"generation": generation, "running": running, "messages": messages}
-        answer: ReceiveAnswer = self._calls.ask(lambda actor: actor.receive.remote(process, **sent))
-        return answer
-
-    def take(self, process: ReplicaProcess, *, slot: int, done: int, within: float) -> Lease | NoMoreTrials | None:
-        """Wait for a trial for a slot; None if there is none yet."""
-        sent = {"slot": slot, "done": done, "within": within}
-        answer: Lease | NoMoreTrials | None = self._calls.ask(
-            lambda actor: actor.take.remote(process, **sent), within=within
+        return self._calls.ask(
+            lambda dispatcher: dispatcher.receive(process, generation=generation, running=running, messages=messages)
         )
-        return answer
+
+    def take(
+        self, process: ReplicaProcess, *, slot: int, last_epoch: int, within: float
+    ) -> Lease | NoMoreTrials | None:
+        """Wait for a trial for a slot; None if there is none yet."""
+        return self._calls.ask(
+            lambda dispatcher: dispatcher.take(process, slot=slot, last_epoch=last_epoch, within=within),
+            within=within,
+        )
 
     def leave(self, process: ReplicaProcess) -> None:
         """Remove a replica that ends as it should."""
-        self._calls.ask(lambda actor: actor.leave.remote(process))
+        self._calls.ask(lambda dispatcher: dispatcher.leave(process))
 
     # --- trial actors ---------------------------------------------------------------------------------------------
 
-    def submit(self, key: str, *, spec: Mapping[str, Any], attempts: int = 0) -> None:
+    def submit(self, key: str, *, spec: SpecRecord, attempts: int = 0) -> None:
         """Queue a trial."""
-        self._calls.ask(lambda actor: actor.submit.remote(key, spec=spec, attempts=attempts))
+        self._calls.ask(lambda dispatcher: dispatcher.submit(key, spec=spec, attempts=attempts))
 
     def pull(self, key: str, *, after: int, within: float) -> TrialUpdate | None:
         """Wait for evaluations after a step, or for the end of a trial; None if the dispatcher does not know it."""
-        update: TrialUpdate | None = self._calls.ask(
-            lambda actor: actor.pull.remote(key, after=after, within=within), within=within
-        )
-        return update
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return the replicas with the keys of the trials they run, and how many trials have not ended."""
-        shown: dict[str, Any] = self._calls.ask(lambda actor: actor.snapshot.remote())
-        return shown
+        return self._calls.ask(lambda dispatcher: dispatcher.pull(key, after=after, within=within), within=within)

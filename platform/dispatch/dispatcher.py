@@ -1,8 +1,11 @@
 """The dispatcher: the actor that knows which replica runs which trial, and that passes their messages to the driver.
 
-A trial is submitted as a job. A replica with a free slot takes it under a *lease*, which has a number, its epoch.
+A trial is submitted and queued. A replica with a free slot takes it under a *lease*, which has a number, its epoch.
 Messages about a trial carry the epoch, and those of an older epoch are dropped: a replica that was given up cannot
-overwrite what its successor reports. A job whose replica is lost returns to the queue under a new epoch.
+overwrite what its successor reports. A trial whose replica is lost returns to the queue under a new epoch.
+
+Who decides that a replica, and with it a trial, is lost: `Dispatcher._watch` if its process has died, and
+`DispatchState.expire` if it is silent. What that means for its trials is in `Leases.lose`.
 
 The dispatcher may die at any moment: Ray restarts it, and its callers report to it what it must know (`state.py`).
 """
@@ -14,11 +17,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import ray
 from ray.exceptions import ActorUnavailableError, RayActorError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nmlab.platform.cluster.session import NAMESPACE
+from nmlab.platform.dispatch.actor_calls import start_actor
 from nmlab.platform.dispatch.client import DispatchClient
 from nmlab.platform.dispatch.messages import (
     Claim,
@@ -30,26 +32,25 @@ from nmlab.platform.dispatch.messages import (
     RefusedEnd,
     ReplicaProcess,
     TrialUpdate,
+    can_wait,
 )
 from nmlab.platform.dispatch.notifier import Notifier
 from nmlab.platform.dispatch.state import DispatchState
+from nmlab.platform.records.payloads import Proof, ReplicaFacts, ResultRecord, SpecRecord
 
-_PING_S = 1.0
+_PING_SECONDS = 1.0
+"""Between two calls that find out whether a replica's process lives: a killed one costs a second, not 15."""
 
 
-def start_dispatcher(launch: str, *, max_failures: int, expected: Mapping[str, Any] | None = None) -> DispatchClient:
+def start_dispatcher(launch: str, *, max_failures: int, expected: Proof | None = None) -> DispatchClient:
     """Start the dispatcher of a launch on the driver's node; return its client once it answers.
 
     It lives as long as the client that is returned. ``expected`` is what replicas must show (`cluster/proof.py`).
     """
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     name = f"nmlab-dispatcher-{launch}-{uuid.uuid4().hex[:8]}"
-    remote = ray.remote(num_cpus=0, max_concurrency=1000, max_restarts=-1)(Dispatcher)
-    dispatcher = remote.options(name=name, scheduling_strategy=here).remote(
-        max_failures=max_failures, expected=expected or {}
-    )
-    ray.get(dispatcher.drain.remote(0, acknowledged=0, refused=[], within=0.0))
-    return DispatchClient(name, namespace=NAMESPACE, actor=dispatcher)
+    actor = start_actor(Dispatcher, name=name, namespace=NAMESPACE)(max_failures=max_failures, expected=expected)
+    actor.ask(lambda dispatcher: dispatcher.drain(0, acknowledged=0, refused=[], within=0.0))
+    return DispatchClient(name, namespace=NAMESPACE, actor=actor)
 
 
 class Dispatcher:
@@ -59,7 +60,7 @@ class Dispatcher:
     notifies those that wait.
     """
 
-    def __init__(self, *, max_failures: int, expected: Mapping[str, Any]) -> None:
+    def __init__(self, *, max_failures: int, expected: Proof | None) -> None:
         self._state = DispatchState(max_failures=max_failures, generation=time.time_ns(), expected=expected)
         self._notifier = Notifier()
         self._opened = asyncio.Event()
@@ -68,7 +69,7 @@ class Dispatcher:
     # --- the driver -----------------------------------------------------------------------------------------------
 
     async def open(
-        self, ended: Mapping[str, Mapping[str, Any]], *, replicas: Mapping[str, int], cancelled: Sequence[str]
+        self, ended: Mapping[str, ResultRecord], *, replicas: Mapping[str, int], cancelled: Sequence[str]
     ) -> None:
         """Begin to serve replicas and trial actors, with what the driver knows (see ``DispatchState.open``)."""
         self._state.open(ended, replicas, cancelled, now=time.monotonic())
@@ -79,6 +80,8 @@ class Dispatcher:
     ) -> Drained:
         """Wait for records that the driver has not acknowledged; return them, and how long replicas were silent.
 
+        Points of training curves are returned with the next other record, or after ``within`` seconds (see
+        ``can_wait``): the driver is called twice a second for them, not once a message of each replica.
         ``refused`` are ends among the acknowledged that the driver does not accept (see ``DispatchState.reject``). If
         ``generation`` is that of an earlier dispatcher, nothing counts as acknowledged, and no records are returned.
         """
@@ -87,13 +90,11 @@ class Dispatcher:
         self._state.expire(now=time.monotonic())
         for end in refused:
             self._state.reject(end, now=time.monotonic())
-        drained = self._state.drain(acknowledged)
-        if acknowledged:
+        if self._state.acknowledge(acknowledged):
             await self._notifier.notify()  # trial actors receive an end once it is journaled
-        if drained is None:
-            drained = await self._notifier.wait(lambda: self._state.drain(acknowledged), within)
-        drained = drained or Drained(generation, upto=acknowledged)
-        return replace(drained, silence=self._state.silence(now=time.monotonic()))
+        await self._notifier.wait(lambda: self._state.has_urgent_records or None, within)
+        drained = self._state.drain(acknowledged) or Drained(generation, upto=acknowledged)
+        return replace(drained, silent_seconds=self._state.silent_seconds(now=time.monotonic()))
 
     async def cancel(self, key: str, *, generation: int) -> None:
         """Stop a trial (see ``DispatchState.cancel``); another generation learns of it when the driver opens it."""
@@ -115,7 +116,7 @@ class Dispatcher:
         self._state.refuse(replica, reason)
         await self._notifier.notify()
 
-    async def admit(self, replica: str, *, proofs: Sequence[Mapping[str, Any]]) -> str:
+    async def admit(self, replica: str, *, proofs: Sequence[Proof]) -> str:
         """See ``DispatchState.admit``."""
         await self._opened.wait()
         reason = self._state.admit(replica, proofs)
@@ -123,13 +124,13 @@ class Dispatcher:
         return reason
 
     async def introduce(
-        self, process: ReplicaProcess, *, facts: Mapping[str, Any], claims: Sequence[Claim], me: Sequence[Any]
+        self, process: ReplicaProcess, *, facts: ReplicaFacts, claims: Sequence[Claim], own_actor: Sequence[Any]
     ) -> int:
-        """Add a replica, whose actor is ``me[0]``, and watch its process; return this dispatcher's generation."""
+        """Add a replica, whose actor is ``own_actor[0]``, and watch its process; return the dispatcher's generation."""
         await self._opened.wait()
         self._state.introduce(process, facts, claims, now=time.monotonic())
         await self._notifier.notify()
-        watcher = asyncio.create_task(self._watch(process, me[0]))
+        watcher = asyncio.create_task(self._watch(process, own_actor[0]))
         self._watchers.add(watcher)
         watcher.add_done_callback(self._watchers.discard)
         return self._state.generation
@@ -142,23 +143,23 @@ class Dispatcher:
         running: Sequence[tuple[str, int]],
         messages: Sequence[Message],
     ) -> ReceiveAnswer:
-        """See ``DispatchState.receive``; heartbeats without messages notify nobody."""
+        """See ``DispatchState.receive``; heartbeats and points that can wait notify nobody."""
         await self._opened.wait()
         answer = self._state.receive(
             process, generation=generation, running=running, messages=messages, now=time.monotonic()
         )
-        if messages:
+        if not all(can_wait(message.record) for message in messages):
             await self._notifier.notify()
         return answer
 
     async def take(
-        self, process: ReplicaProcess, *, slot: int, done: int, within: float
+        self, process: ReplicaProcess, *, slot: int, last_epoch: int, within: float
     ) -> Lease | NoMoreTrials | None:
         """Wait for a trial to run; return None if there is none yet."""
         await self._opened.wait()
 
         def lease() -> Lease | NoMoreTrials | None:
-            taken = self._state.take(process, slot=slot, done=done, now=time.monotonic())
+            taken = self._state.take(process, slot=slot, last_epoch=last_epoch, now=time.monotonic())
             return NoMoreTrials() if taken is None and self._state.stopping else taken
 
         taken: Lease | NoMoreTrials | None = await self._notifier.wait(lease, within)
@@ -174,7 +175,7 @@ class Dispatcher:
 
     # --- trial actors ---------------------------------------------------------------------------------------------
 
-    async def submit(self, key: str, *, spec: Mapping[str, Any], attempts: int) -> None:
+    async def submit(self, key: str, *, spec: SpecRecord, attempts: int) -> None:
         """See ``DispatchState.submit``."""
         await self._opened.wait()
         self._state.submit(key, spec, attempts)
@@ -184,17 +185,12 @@ class Dispatcher:
         """Wait for evaluations or the end of a trial; return None if this dispatcher does not know it."""
         await self._opened.wait()
 
-        def has_news() -> bool | None:
+        def has_update() -> bool | None:
             update = self._state.pull(key, after)
             return True if update is None or not update.is_empty else None
 
-        await self._notifier.wait(has_news, within)
+        await self._notifier.wait(has_update, within)
         return self._state.pull(key, after)
-
-    async def snapshot(self) -> dict[str, Any]:
-        """See ``DispatchState.snapshot``."""
-        await self._opened.wait()
-        return self._state.snapshot()
 
     # --- within ---------------------------------------------------------------------------------------------------
 
@@ -209,4 +205,4 @@ class Dispatcher:
                 self._state.lose(process, "died", now=time.monotonic())
                 await self._notifier.notify()
                 return
-            await asyncio.sleep(_PING_S)
+            await asyncio.sleep(_PING_SECONDS)

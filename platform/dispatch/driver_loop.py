@@ -5,15 +5,18 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from nmlab.platform.dispatch.received import AcceptedEnds, ReceivedRecords
+from nmlab.platform.dispatch.received import ReceivedRecords, ResultCheck
 from nmlab.platform.records.events import JournalRecord, TrialEnded
 
 if TYPE_CHECKING:  # Ray must not be imported before its environment is set, nor by a launch that has nothing to run
     from nmlab.platform.dispatch.client import DispatchClient
 
-_DRAIN_S = 0.5
-FINAL_RECORDS_S = 90.0
-_PAUSE_S = 0.05
+_DRAIN_SECONDS = 0.5
+"""How long a ``drain`` waits for records: how often the driver publishes its state when nothing happens."""
+FINAL_RECORDS_SECONDS = 90.0
+"""How long the last records may take. A dispatcher that is lost then is an error of its client after 60 s already."""
+_PAUSE_SECONDS = 0.05
+"""Between two rounds without records, so that a dispatcher that answers at once is not asked in a busy loop."""
 
 
 class DriverLoop:
@@ -24,7 +27,7 @@ class DriverLoop:
     Args:
         dispatcher: the client of the launch's dispatcher.
         accept: is given new records and returns once they are in the journal.
-        look: is called in every round, at least twice a second.
+        on_round: is called in every round, at least twice a second.
         unwanted: returns the keys of trials that should not run any more; each is cancelled once per dispatcher.
         unreadable: returns why the artifacts of a finished trial, given its end, cannot be read; "" if they can.
     """
@@ -34,12 +37,12 @@ class DriverLoop:
         dispatcher: "DispatchClient",
         *,
         accept: Callable[[list[JournalRecord]], None],
-        look: Callable[[], None],
+        on_round: Callable[[], None],
         unwanted: Callable[[], Iterable[str]],
         unreadable: Callable[[TrialEnded], str] = lambda record: "",
     ) -> None:
-        self._dispatcher, self._accept, self._look, self._unwanted = dispatcher, accept, look, unwanted
-        self._ends = AcceptedEnds(unreadable)
+        self._dispatcher, self._accept, self._on_round, self._unwanted = dispatcher, accept, on_round, unwanted
+        self._results = ResultCheck(unreadable)
         self.received = ReceivedRecords()
         self.error: Exception | None = None
         self._cancelled: set[str] = set()
@@ -53,7 +56,7 @@ class DriverLoop:
         """End the replicas, through this dispatcher and any that replaces it; returns at once."""
         self._stopping = True
 
-    def finish(self, *, within: float = FINAL_RECORDS_S) -> bool:
+    def finish(self, *, within: float = FINAL_RECORDS_SECONDS) -> bool:
         """Take the remaining records and end; return whether the dispatcher was empty within so many seconds."""
         self._last = True
         self._thread.join(within)
@@ -75,19 +78,22 @@ class DriverLoop:
         last, received = self._last, self.received
         self._stop_replicas()
         drained = self._dispatcher.drain(
-            received.generation, acknowledged=received.acknowledged, refused=self._ends.refused, within=_DRAIN_S
+            received.generation,
+            acknowledged=received.acknowledged,
+            refused=self._results.refused,
+            within=_DRAIN_SECONDS,
         )
-        if received.is_new(drained):
+        if received.is_from_new_dispatcher(drained):
             self._open(drained.generation)
             return True
-        self._last_message = max(self._last_message, time.monotonic() - drained.silence)
-        records = received.take(self._ends.filter(drained, over=received.ended))
+        self._last_message = max(self._last_message, time.monotonic() - drained.silent_seconds)
+        records = received.accept(self._results.check(drained, ended=received.ended))
         if records:
             self._accept(records)
         self._cancel_unwanted()
-        self._look()
+        self._on_round()
         if not drained.records:
-            time.sleep(_PAUSE_S)
+            time.sleep(_PAUSE_SECONDS)
         return bool(drained.records) or not last
 
     def _stop_replicas(self) -> None:
@@ -104,4 +110,4 @@ class DriverLoop:
         self._cancelled = set(self._unwanted())
         known, cancelled = self.received, sorted(self._cancelled)
         self._dispatcher.open(known.ended, replicas=known.replicas, cancelled=cancelled)
-        self.received.opened(generation)
+        self.received.begin_generation(generation)

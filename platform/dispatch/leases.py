@@ -3,28 +3,32 @@
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from nmlab.platform.dispatch.messages import Claim, Lease, ReplicaProcess, TrialUpdate
 from nmlab.platform.failures import back_off_seconds
 from nmlab.platform.records.events import JournalRecord, TrialEnded, TrialLeased, TrialMetrics, TrialSubmitted
+from nmlab.platform.records.payloads import ResultRecord, SpecRecord
 from nmlab.trials.contract.run_status import TrialEnd, TrialStatus
 
-_BACK_OFF_S = 0.5
+_FIRST_BACK_OFF_SECONDS = 0.5
+"""How long a trial waits after it lost its first replica; twice as long after each further one."""
 
 
 @dataclass
-class _Job:
-    """One trial, leased ``attempts`` times, last to ``replica``; ``journaled`` once the driver has its result."""
+class _KnownTrial:
+    """A trial that was submitted: queued, leased for the ``attempts``-th time (to ``replica``), or ended.
 
-    spec: Mapping[str, Any]
+    ``journaled`` says that the driver has its result in the journal.
+    """
+
+    spec: SpecRecord
     epoch: int
     attempts: int = 0
     replica: str | None = None
     not_before: float = 0.0
     cancelled: bool = False
     evaluations: dict[int, TrialMetrics] = field(default_factory=dict)
-    ended: Mapping[str, Any] | None = None
+    ended: ResultRecord | None = None
     journaled: bool = False
 
 
@@ -39,32 +43,27 @@ class Leases:
 
     def __init__(self, *, max_failures: int, epoch: int, record: Callable[[JournalRecord], None]) -> None:
         self._max_failures, self._epoch, self._record = max_failures, epoch, record
-        self._jobs: dict[str, _Job] = {}
+        self._trials: dict[str, _KnownTrial] = {}
         self._queue: deque[str] = deque()
         self._cancelled: set[str] = set()
         self._held: dict[str, set[str]] = {}
         self._slots: dict[tuple[ReplicaProcess, int], tuple[str, int]] = {}
 
-    @property
-    def running(self) -> int:
-        """How many trials have not ended."""
-        return sum(not job.ended for job in self._jobs.values())
-
     def held_by(self, replica: str) -> list[str]:
         """Return the keys of the trials that a replica runs."""
         return sorted(self._held.get(replica, ()))
 
-    def recall(self, ended: Mapping[str, Mapping[str, Any]]) -> None:
+    def recall(self, ended: Mapping[str, ResultRecord]) -> None:
         """Add trials that have ended before, by key; the driver has their results."""
         for key, result in ended.items():
-            self._jobs[key] = _Job({}, self._epoch, ended=result, journaled=True)
+            self._trials[key] = _KnownTrial({}, self._epoch, ended=result, journaled=True)
 
-    def submit(self, key: str, spec: Mapping[str, Any], *, attempts: int = 0) -> None:
+    def submit(self, key: str, spec: SpecRecord, *, attempts: int = 0) -> None:
         """Queue a trial that earlier dispatchers leased ``attempts`` times; a known one stays as it is."""
-        if key in self._jobs:
+        if key in self._trials:
             return
         self._epoch += 1
-        self._jobs[key] = _Job(spec, self._epoch, attempts)
+        self._trials[key] = _KnownTrial(spec, self._epoch, attempts)
         self._record(TrialSubmitted(key=key, spec=spec))
         if key in self._cancelled:
             self._end(key, TrialStatus.STOPPED, "not started")
@@ -73,30 +72,30 @@ class Leases:
 
     def cancel(self, key: str) -> None:
         """Stop a trial: a queued one ends at once, a leased one is unwanted; an unknown one is remembered."""
-        job = self._jobs.get(key)
-        if job is None:
+        trial = self._trials.get(key)
+        if trial is None:
             self._cancelled.add(key)
-        elif job.ended is None:
-            job.cancelled = True
-            if job.replica is None:
+        elif trial.ended is None:
+            trial.cancelled = True
+            if trial.replica is None:
                 self._end(key, TrialStatus.STOPPED, "not started")
 
-    def take(self, process: ReplicaProcess, *, slot: int, done: int, now: float) -> Lease | None:
-        """Lease the first queued trial whose back-off is over to a slot whose last lease was epoch ``done``.
+    def take(self, process: ReplicaProcess, *, slot: int, last_epoch: int, now: float) -> Lease | None:
+        """Lease the first queued trial whose back-off is over to a slot whose last lease was epoch ``last_epoch``.
 
         A slot that never got its lease, and asks again, is given the same one.
         """
-        key, epoch = self._slots.get((process, slot), ("", done))
-        if epoch != done and self.is_current(key, epoch):
+        key, epoch = self._slots.get((process, slot), ("", last_epoch))
+        if epoch != last_epoch and self.is_current(key, epoch):
             return self._lease(key)
         for key in list(self._queue):
-            job = self._jobs[key]
-            if job.ended is not None or job.replica is not None:
+            trial = self._trials[key]
+            if trial.ended is not None or trial.replica is not None:
                 self._queue.remove(key)
-            elif job.not_before <= now:
+            elif trial.not_before <= now:
                 self._queue.remove(key)
-                job.attempts += 1
-                self._slots[process, slot] = (key, job.epoch)
+                trial.attempts += 1
+                self._slots[process, slot] = (key, trial.epoch)
                 self._hold(key, process.name)
                 return self._lease(key)
         return None
@@ -104,97 +103,97 @@ class Leases:
     def claim(self, replica: str, claim: Claim) -> None:
         """Leave a trial with the replica that claims it, unless it has ended or another replica has it."""
         lease = claim.lease
-        job = self._jobs.get(lease.key)
-        if job is None:
-            job = self._jobs[lease.key] = _Job(lease.spec, lease.epoch)
+        trial = self._trials.get(lease.key)
+        if trial is None:
+            trial = self._trials[lease.key] = _KnownTrial(lease.spec, lease.epoch)
             self._record(TrialSubmitted(key=lease.key, spec=lease.spec))
-        elif job.ended is not None or job.replica is not None:
+        elif trial.ended is not None or trial.replica is not None:
             return
         self._epoch = max(self._epoch, lease.epoch)
-        job.epoch, job.attempts = lease.epoch, max(job.attempts, lease.attempts)
-        job.cancelled = job.cancelled or lease.key in self._cancelled
-        job.evaluations |= {point.step: point for point in claim.evaluations}
+        trial.epoch, trial.attempts = lease.epoch, max(trial.attempts, lease.attempts)
+        trial.cancelled = trial.cancelled or lease.key in self._cancelled
+        trial.evaluations |= {point.step: point for point in claim.evaluations}
         self._hold(lease.key, replica)
 
     def is_current(self, key: str, epoch: int) -> bool:
         """Return whether the lease with this epoch is the one under which a trial runs."""
-        job = self._jobs.get(key)
-        return job is not None and job.epoch == epoch and job.ended is None
+        trial = self._trials.get(key)
+        return trial is not None and trial.epoch == epoch and trial.ended is None
 
     def is_unwanted(self, key: str, epoch: int) -> bool:
         """Return whether the holder of a lease must end it: the trial was cancelled, or runs under another lease."""
-        return not self.is_current(key, epoch) or self._jobs[key].cancelled
+        return not self.is_current(key, epoch) or self._trials[key].cancelled
 
     def note(self, point: TrialMetrics) -> None:
         """Keep an evaluation of a trial for its trial actor."""
-        self._jobs[point.key].evaluations[point.step] = point
+        self._trials[point.key].evaluations[point.step] = point
 
-    def end(self, key: str, result: Mapping[str, Any]) -> None:
+    def end(self, key: str, result: ResultRecord) -> None:
         """Note the end of a trial that its replica reports."""
-        job = self._jobs[key]
-        job.ended = result
-        self._release(key, job)
+        trial = self._trials[key]
+        trial.ended = result
+        self._release(key, trial)
 
-    def journaled(self, key: str) -> None:
-        """Note that the driver has the end of a trial in its journal."""
-        self._jobs[key].journaled = True
+    def confirm_end(self, key: str) -> None:
+        """Note that the driver has the end of a trial in its journal; only now may its trial actor receive it."""
+        self._trials[key].journaled = True
 
     def is_rejectable(self, key: str, epoch: int) -> bool:
         """Return whether a trial ended under the lease with this epoch, and the driver has not journaled its end."""
-        job = self._jobs.get(key)
-        return job is not None and job.epoch == epoch and job.ended is not None and not job.journaled
+        trial = self._trials.get(key)
+        return trial is not None and trial.epoch == epoch and trial.ended is not None and not trial.journaled
 
     def reject(self, key: str, *, replica: str, reason: str, now: float) -> None:
         """Take back the end of a trial whose artifacts the driver cannot read, and queue the trial again."""
-        job = self._jobs[key]
-        job.ended, unreadable = None, "its artifacts could not be read"
-        times = f"{unreadable} {job.attempts} times; the last time, from {replica}, {reason}"
+        trial = self._trials[key]
+        trial.ended, unreadable = None, "its artifacts could not be read"
+        times = f"{unreadable} {trial.attempts} times; the last time, from {replica}, {reason}"
         self._take_back(key, times, f"{unreadable}: {reason}", now=now)
 
     def lose(self, replica: str, reason: str, *, now: float) -> None:
         """Take back all leases of a replica."""
         for key in sorted(self._held.pop(replica, ())):
-            attempts = self._jobs[key].attempts
+            attempts = self._trials[key].attempts
             times = f"its replica was lost {attempts} times; the last one, {replica}, {reason}"
             self._take_back(key, times, f"its replica {reason} while it was being stopped", now=now)
         self._slots = {where: lease for where, lease in self._slots.items() if where[0].name != replica}
 
     def pull(self, key: str, *, after: int) -> TrialUpdate | None:
         """Return a trial's evaluations after step ``after``, and its result once journaled; None if it is unknown."""
-        job = self._jobs.get(key)
-        if job is None:
+        trial = self._trials.get(key)
+        if trial is None:
             return None
-        points = [point for step, point in sorted(job.evaluations.items()) if step > after]
-        return TrialUpdate(points, job.ended if job.journaled else None, job.attempts)
+        points = [point for step, point in sorted(trial.evaluations.items()) if step > after]
+        return TrialUpdate(points, trial.ended if trial.journaled else None, trial.attempts)
 
     def _lease(self, key: str) -> Lease:
-        job = self._jobs[key]
-        return Lease(key, job.epoch, job.spec, job.attempts)
+        trial = self._trials[key]
+        return Lease(key=key, epoch=trial.epoch, spec=trial.spec, attempts=trial.attempts)
 
     def _hold(self, key: str, replica: str) -> None:
-        job = self._jobs[key]
-        job.replica = replica
+        trial = self._trials[key]
+        trial.replica = replica
         self._held.setdefault(replica, set()).add(key)
-        self._record(TrialLeased(key=key, host=replica, attempt=job.attempts, epoch=job.epoch))
+        self._record(TrialLeased(key=key, host=replica, attempt=trial.attempts, epoch=trial.epoch))
 
-    def _release(self, key: str, job: _Job) -> None:
-        if job.replica is not None:
-            self._held.get(job.replica, set()).discard(key)
+    def _release(self, key: str, trial: _KnownTrial) -> None:
+        if trial.replica is not None:
+            self._held.get(trial.replica, set()).discard(key)
 
     def _end(self, key: str, status: TrialEnd, reason: str) -> None:
-        result = {"key": key, "status": status, "step": 0, "metrics": {}, "reason": reason}
-        self._jobs[key].ended = result
+        result: ResultRecord = {"key": key, "status": status, "step": 0, "metrics": {}, "reason": reason}
+        self._trials[key].ended = result
         self._record(TrialEnded(key=key, result=result))
 
     def _take_back(self, key: str, too_often: str, stopped: str, *, now: float) -> None:
         """Queue a leased trial again under a new epoch; end it if it was cancelled or has been leased too often."""
-        job = self._jobs[key]
+        trial = self._trials[key]
         self._epoch += 1
-        job.epoch, job.replica = self._epoch, None
-        if job.cancelled:
+        trial.epoch, trial.replica = self._epoch, None
+        if trial.cancelled:
             self._end(key, TrialStatus.STOPPED, stopped)
-        elif job.attempts > self._max_failures:
+        elif trial.attempts > self._max_failures:
             self._end(key, TrialStatus.FAILED, too_often)
         else:
-            job.not_before = now + back_off_seconds(job.attempts, first=_BACK_OFF_S)
+            trial.not_before = now + back_off_seconds(trial.attempts, first=_FIRST_BACK_OFF_SECONDS)
             self._queue.appendleft(key)

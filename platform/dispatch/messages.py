@@ -4,11 +4,13 @@ What happened in a launch is told by records (`nmlab.platform.records.events`); 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from nmlab.platform.records.events import JournalRecord, TrialMetrics
+from nmlab.platform.records.payloads import ResultRecord, SpecRecord
+from nmlab.trials.contract.declarations import has_phase
+from nmlab.trials.contract.metrics import Phase
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Lease:
 
     key: str
     epoch: int
-    spec: Mapping[str, Any]
+    spec: SpecRecord
     attempts: int
 
 
@@ -73,13 +75,13 @@ class LoggedRecord:
 class Drained:
     """The unacknowledged records of the dispatcher of this generation, up to number ``upto``.
 
-    ``silence`` is how many seconds ago the last message of any replica came.
+    ``silent_seconds`` is how many seconds ago the last message of any replica came.
     """
 
     generation: int
     upto: int
     records: Sequence[LoggedRecord] = ()
-    silence: float = math.inf
+    silent_seconds: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class RefusedEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class Receipt:
     """The answer to a replica's messages.
 
     Attributes:
@@ -119,7 +121,7 @@ class GivenUp:
     """The answer to messages of a process that was given up."""
 
 
-ReceiveAnswer = Progress | MustIntroduce | GivenUp
+ReceiveAnswer = Receipt | MustIntroduce | GivenUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +129,17 @@ class TrialUpdate:
     """What a trial actor is told: new evaluations, the result once it is in the journal, how often it was leased."""
 
     points: Sequence[TrialMetrics]
-    ended: Mapping[str, Any] | None
+    ended: ResultRecord | None
     attempts: int
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing new."""
         return not self.points and self.ended is None
+
+
+def can_wait(record: JournalRecord) -> bool:
+    """Return whether a record may reach the driver late: a point of a training curve, on which nothing depends."""
+    if not isinstance(record, TrialMetrics):
+        return False
+    return not (has_phase(record.values, Phase.EVALUATION) or has_phase(record.values, Phase.START))

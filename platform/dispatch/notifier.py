@@ -3,9 +3,11 @@
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
-_RECHECK_S = 0.25  # some conditions come true with time alone, such as the end of a back-off
+Answer = TypeVar("Answer")
+_RECHECK_SECONDS = 0.25
+"""How often a condition is checked without a notification: some come true with time alone, as the end of a back-off."""
 
 
 class Notifier:
@@ -19,7 +21,7 @@ class Notifier:
         async with self._changed:
             self._changed.notify_all()
 
-    async def wait(self, ready: Callable[[], Any], timeout: float) -> Any:
+    async def wait(self, ready: Callable[[], Answer | None], timeout: float) -> Answer | None:
         """Return the first value of ``ready`` that is not None, or None after ``timeout`` seconds."""
         deadline = time.monotonic() + timeout
         while (answer := ready()) is None:
@@ -28,7 +30,7 @@ class Notifier:
                 break
             async with self._changed:
                 try:
-                    await asyncio.wait_for(self._changed.wait(), min(left, _RECHECK_S))
+                    await asyncio.wait_for(self._changed.wait(), min(left, _RECHECK_SECONDS))
                 except TimeoutError:
                     continue
         return answer

@@ -1,21 +1,31 @@
 """What the driver has received: each record once, however often a restarted dispatcher or a replica sends it."""
 
 from collections import Counter
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container
 from dataclasses import replace
-from typing import Any
+from typing import assert_never
 
 from nmlab.platform.dispatch.messages import Drained, LoggedRecord, RefusedEnd, ReplicaProcess, Source
 from nmlab.platform.records.events import (
+    GroupRecord,
     JournalRecord,
+    LaunchBegan,
+    LaunchEnded,
     ReplicaLeft,
     ReplicaLost,
+    ReplicaRefused,
     ReplicaStarted,
     ResultRefused,
+    TrainRunLost,
+    TrialActorLost,
     TrialEnded,
     TrialLeased,
+    TrialMetrics,
     TrialSubmitted,
+    UnknownRecord,
+    WeightsChecked,
 )
+from nmlab.platform.records.payloads import ResultRecord
 
 
 class ReceivedRecords:
@@ -32,25 +42,25 @@ class ReceivedRecords:
 
     def __init__(self) -> None:
         self.generation = self.acknowledged = 0
-        self.ended: dict[str, Mapping[str, Any]] = {}
+        self.ended: dict[str, ResultRecord] = {}
         self.begun: set[str] = set()
         self.loads: Counter[str] = Counter()
         self.replicas: dict[str, int] = {}
         self._epochs: dict[str, int | None] = {}
         self._numbers: dict[ReplicaProcess, int] = {}
 
-    def is_new(self, drained: Drained) -> bool:
+    def is_from_new_dispatcher(self, drained: Drained) -> bool:
         """Return whether an answer comes from a dispatcher that the driver has not opened."""
         return drained.generation != self.generation
 
-    def opened(self, generation: int) -> None:
+    def begin_generation(self, generation: int) -> None:
         """Note that the dispatcher of this generation was opened; its records are numbered from 1 again."""
         self.generation, self.acknowledged = generation, 0
 
-    def take(self, drained: Drained) -> list[JournalRecord]:
+    def accept(self, drained: Drained) -> list[JournalRecord]:
         """Return the records that were not received before, in order; the next ``drain`` acknowledges them all."""
         fresh = [
-            self._accept(logged)
+            self._keep(logged)
             for logged in drained.records
             if logged.sequence > self.acknowledged and self._is_fresh(logged)
         ]
@@ -65,19 +75,26 @@ class ReceivedRecords:
         """Return whether a record is new; one of a replica by its number, one of the dispatcher by what it says."""
         if logged.source is not None:
             return logged.source.number > self._numbers.get(logged.source.process, 0)
-        match logged.record:
-            case TrialSubmitted(key=key):
-                return key not in self.begun
-            case TrialLeased(key=key, epoch=epoch):
-                return epoch != self._epochs.get(key)
-            case ReplicaStarted(host=host, incarnation=incarnation):
-                return incarnation != self.replicas.get(host)
-            case ReplicaLost(host=host) | ReplicaLeft(host=host):
-                return host in self.replicas
-            case _:
+        record = logged.record
+        match record:
+            case TrialSubmitted():
+                return record.key not in self.begun
+            case TrialLeased():
+                return record.epoch != self._epochs.get(record.key)
+            case ReplicaStarted():
+                return record.incarnation != self.replicas.get(record.host)
+            case ReplicaLost() | ReplicaLeft():
+                return record.host in self.replicas
+            case TrialMetrics() | TrialEnded() | ResultRefused() | TrialActorLost():
                 return True
+            case ReplicaRefused() | WeightsChecked() | TrainRunLost() | GroupRecord():
+                return True
+            case LaunchBegan() | LaunchEnded() | UnknownRecord():
+                return True
+            case _ as never:
+                assert_never(never)
 
-    def _accept(self, logged: LoggedRecord) -> JournalRecord:
+    def _keep(self, logged: LoggedRecord) -> JournalRecord:
         """Keep what later records are compared with; return the record, with the number of loads if it is a start."""
         if logged.source is not None:
             self._numbers[logged.source.process] = logged.source.number
@@ -97,11 +114,19 @@ class ReceivedRecords:
                 return replace(record, loads=self.loads[record.host])
             case ReplicaLost() | ReplicaLeft():
                 del self.replicas[record.host]
+            case TrialMetrics() | ResultRefused() | TrialActorLost():
+                pass
+            case ReplicaRefused() | WeightsChecked() | TrainRunLost() | GroupRecord():
+                pass
+            case LaunchBegan() | LaunchEnded() | UnknownRecord():
+                pass
+            case _ as never:
+                assert_never(never)
         return record
 
 
-class AcceptedEnds:
-    """Replaces the ends of trials whose artifacts the driver cannot read.
+class ResultCheck:
+    """Refuses the ends of trials whose artifacts the driver cannot read.
 
     Such an end becomes a ``ResultRefused``. The next ``drain`` rejects it, before the dispatcher counts it as
     journaled. If a restarted dispatcher gets the same message from the replica again, it is refused again without
@@ -114,22 +139,22 @@ class AcceptedEnds:
         self.refused: list[RefusedEnd] = []
         """The ends to reject with the next ``drain``."""
 
-    def filter(self, drained: Drained, *, over: Container[str]) -> Drained:
+    def check(self, drained: Drained, *, ended: Container[str]) -> Drained:
         """Return an answer of ``drain`` in which the ends that are not accepted are replaced.
 
         Args:
             drained: of a ``drain`` that was given ``refused``, so that those ends need not be rejected again.
-            over: the keys of trials whose end is in the journal.
+            ended: the keys of trials whose end is in the journal.
         """
         self.refused = []
-        return replace(drained, records=[self._filtered(logged, over) for logged in drained.records])
+        return replace(drained, records=[self._checked(logged, ended) for logged in drained.records])
 
-    def _filtered(self, logged: LoggedRecord, over: Container[str]) -> LoggedRecord:
-        match logged:
-            case LoggedRecord(record=TrialEnded(key=key) as end, source=Source() as source) if key not in over:
-                reason = self._reason(end, source)
-                return replace(logged, record=self._refuse(end, source, reason=reason)) if reason else logged
-        return logged
+    def _checked(self, logged: LoggedRecord, ended: Container[str]) -> LoggedRecord:
+        end, source = logged.record, logged.source
+        if source is None or not isinstance(end, TrialEnded) or end.key in ended:
+            return logged
+        reason = self._reason(end, source)
+        return replace(logged, record=self._refuse(end, source, reason=reason)) if reason else logged
 
     def _reason(self, end: TrialEnded, source: Source) -> str:
         message = (source.process, source.number)
@@ -138,5 +163,5 @@ class AcceptedEnds:
     def _refuse(self, end: TrialEnded, source: Source, *, reason: str) -> ResultRefused:
         assert source.epoch is not None, "an end belongs to a lease"
         self._reasons[source.process, source.number] = reason
-        self.refused.append(RefusedEnd(source.process, end.key, source.epoch, reason))
+        self.refused.append(RefusedEnd(process=source.process, key=end.key, epoch=source.epoch, reason=reason))
         return ResultRefused(host=source.process.name, key=end.key, reason=reason)

@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from nmlab.platform.dispatch.messages import LoggedRecord, ReplicaProcess, Source
+from nmlab.platform.dispatch.messages import LoggedRecord, ReplicaProcess, Source, can_wait
 from nmlab.platform.records.events import JournalRecord, TrialEnded
 
 
@@ -43,6 +43,11 @@ class RecordLog:
     def unacknowledged(self) -> list[LoggedRecord]:
         """Return all records that are kept, in order."""
         return list(self._records)
+
+    @property
+    def has_urgent(self) -> bool:
+        """Whether any record that is kept is more than a point of a training curve."""
+        return not all(can_wait(logged.record) for logged in self._records)
 
     def confirmed(self, process: ReplicaProcess, *, received: int) -> int:
         """Return the number up to which all messages of a process are acknowledged, of the ``received`` first ones."""

@@ -7,8 +7,8 @@ twice, and a record counts only once the driver has acknowledged it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
+from nmlab.platform.dispatch.known_replicas import RETURN_SECONDS, SILENT_REPLICA_SECONDS, KnownReplica, KnownReplicas
 from nmlab.platform.dispatch.leases import Leases
 from nmlab.platform.dispatch.messages import (
     Claim,
@@ -17,7 +17,7 @@ from nmlab.platform.dispatch.messages import (
     Lease,
     Message,
     MustIntroduce,
-    Progress,
+    Receipt,
     ReceiveAnswer,
     RefusedEnd,
     ReplicaProcess,
@@ -25,17 +25,18 @@ from nmlab.platform.dispatch.messages import (
     TrialUpdate,
 )
 from nmlab.platform.dispatch.record_log import RecordLog
-from nmlab.platform.dispatch.workers import GRACE_S, HEARTBEAT_LIMIT_S, KnownReplica, Workers
 from nmlab.platform.records.events import ReplicaLeft, ReplicaLost, TrialEnded, TrialMetrics
+from nmlab.platform.records.payloads import Proof, ReplicaFacts, ResultRecord, SpecRecord
 from nmlab.trials.contract.declarations import is_intermediate
 
-__all__ = ["GRACE_S", "HEARTBEAT_LIMIT_S", "DispatchState"]
+__all__ = ["RETURN_SECONDS", "SILENT_REPLICA_SECONDS", "DispatchState"]
 
 
 class DispatchState:
     """The state of a dispatcher, without Ray, so that it can be tested by plain calls; time is passed in, in seconds.
 
-    It leases nothing until the driver has opened it and the replicas known to the driver are back, or `GRACE_S` passed.
+    It leases nothing until the driver has opened it, and the replicas that the driver knows are back or were given up
+    after `RETURN_SECONDS`.
 
     Args:
         max_failures: how often a trial may lose its replica and be leased again.
@@ -43,37 +44,48 @@ class DispatchState:
         expected: what replicas must show of the launch's folder and their code (`cluster/proof.py`), if anything.
     """
 
-    def __init__(self, *, max_failures: int, generation: int, expected: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, *, max_failures: int, generation: int, expected: Proof | None = None) -> None:
         self.generation = generation
         self.stopping = False
         self._log = RecordLog()
         self._leases = Leases(max_failures=max_failures, epoch=generation, record=self._log.append)
-        self._workers = Workers(expected=expected, record=self._log.append)
+        self._replicas = KnownReplicas(expected=expected, record=self._log.append)
 
     # --- the driver -----------------------------------------------------------------------------------------------
 
     def open(
         self,
-        ended: Mapping[str, Mapping[str, Any]],
+        ended: Mapping[str, ResultRecord],
         replicas: Mapping[str, int],
         cancelled: Iterable[str],
         *,
         now: float,
     ) -> None:
         """Set what the driver knows: results by trial key, incarnations by replica, trials to stop. Once only."""
-        if self._workers.is_open:
+        if self._replicas.is_open:
             return
-        self._workers.open(replicas, now=now)
+        self._replicas.open(replicas, now=now)
         self._leases.recall(ended)
         for key in cancelled:
             self.cancel(key)
 
     def drain(self, acknowledged: int) -> Drained | None:
         """Drop the records up to number ``acknowledged``; return all others, or None if there are none."""
-        for key in self._log.acknowledge(acknowledged):
-            self._leases.journaled(key)
+        self.acknowledge(acknowledged)
         records = self._log.unacknowledged()
         return Drained(self.generation, records[-1].sequence, records) if records else None
+
+    def acknowledge(self, upto: int) -> bool:
+        """Drop the records up to this number; return whether any was the end of a trial, which now counts."""
+        ended = self._log.acknowledge(upto)
+        for key in ended:
+            self._leases.confirm_end(key)
+        return bool(ended)
+
+    @property
+    def has_urgent_records(self) -> bool:
+        """Whether a record is there that the driver should have at once."""
+        return self._log.has_urgent
 
     def cancel(self, key: str) -> None:
         """Stop a trial: a queued one ends at once, a leased one when its replica next sends messages.
@@ -91,49 +103,41 @@ class DispatchState:
             return
         self._log.withdraw_end(end.key)
         self._leases.reject(end.key, replica=end.process.name, reason=end.reason, now=now)
-        if self._workers.known(end.process) is not None:
+        if self._replicas.find(end.process) is not None:
             self._lose(end.process.name, f"left artifacts that cannot be read ({end.reason})", now=now)
 
     def expire(self, *, now: float) -> None:
-        """Give up replicas that have sent nothing for `HEARTBEAT_LIMIT_S`, and expected ones that did not come back."""
-        for name in self._workers.silent(now=now):
-            self._lose(name, f"was silent for {HEARTBEAT_LIMIT_S:g} s", now=now)
-        self._workers.give_up_absent(now=now)
+        """Give up replicas that are silent for `SILENT_REPLICA_SECONDS`, and expected ones that did not come back."""
+        for name in self._replicas.silent(now=now):
+            self._lose(name, f"was silent for {SILENT_REPLICA_SECONDS:g} s", now=now)
+        self._replicas.give_up_absent(now=now)
 
-    def silence(self, *, now: float) -> float:
+    def silent_seconds(self, *, now: float) -> float:
         """Return how many seconds ago the last message of any replica came; infinite without a replica."""
-        return self._workers.silence(now=now)
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return the replicas with the keys of the trials they run, and how many trials have not ended."""
-        up = [(known.process.name, known.facts) for known in self._workers.all()]
-        replicas = [{"name": name, "jobs": self._leases.held_by(name), **facts} for name, facts in up]
-        return {"generation": self.generation, "replicas": replicas, "running": self._leases.running}
+        return self._replicas.silent_seconds(now=now)
 
     # --- replicas -------------------------------------------------------------------------------------------------
 
     def refuse(self, replica: str, reason: str) -> None:
         """Record that a replica refuses to load its model, and why."""
-        self._workers.refuse(replica, reason)
+        self._replicas.refuse(replica, reason)
 
-    def admit(self, replica: str, proofs: Sequence[Mapping[str, Any]]) -> str:
+    def admit(self, replica: str, proofs: Sequence[Proof]) -> str:
         """Check what the workers of a replica show; return, and record, why it is refused; "" if it is not."""
-        return self._workers.admit(replica, proofs)
+        return self._replicas.admit(replica, proofs)
 
-    def introduce(
-        self, process: ReplicaProcess, facts: Mapping[str, Any], claims: Sequence[Claim], *, now: float
-    ) -> None:
+    def introduce(self, process: ReplicaProcess, facts: ReplicaFacts, claims: Sequence[Claim], *, now: float) -> None:
         """Add a replica, with its claims: the leases that it holds, as far as their ends are not confirmed.
 
         Trials of an older process of the same replica are queued again. An older process that comes late is ignored,
         and so is one that does not show what is expected; `receive` then answers ``GivenUp``.
         """
-        if self._workers.is_outdated(process):
+        if self._replicas.is_outdated(process):
             return
-        if self._workers.admit(process.name, facts.get("proofs", []), facts.get("node_id", "")):
+        if self._replicas.admit(process.name, facts.get("proofs", []), facts.get("node_id", "")):
             return
         self._lose(process.name, "was replaced by a new process", now=now)
-        self._workers.add(process, {name: value for name, value in facts.items() if name != "proofs"}, now=now)
+        self._replicas.add(process, facts, now=now)
         for claim in claims:
             self._leases.claim(process.name, claim)
 
@@ -157,7 +161,7 @@ class DispatchState:
         """
         if generation != self.generation:
             return MustIntroduce()
-        known = self._workers.known(process)
+        known = self._replicas.find(process)
         if known is None:
             return GivenUp()
         known.seen = now
@@ -167,30 +171,30 @@ class DispatchState:
                 self._handle(known, message)
         stop = [epoch for key, epoch in running if self._leases.is_unwanted(key, epoch)]
         confirmed = self._log.confirmed(process, received=known.received)
-        return Progress(known.received, confirmed, stop, self.stopping)
+        return Receipt(received=known.received, confirmed=confirmed, stop=stop, stopping=self.stopping)
 
-    def take(self, process: ReplicaProcess, *, slot: int, done: int, now: float) -> Lease | None:
-        """Lease the first queued trial to a slot whose last lease was epoch ``done``; return it, or None.
+    def take(self, process: ReplicaProcess, *, slot: int, last_epoch: int, now: float) -> Lease | None:
+        """Lease the first queued trial to a slot whose last lease was epoch ``last_epoch``; return it, or None.
 
         A slot that never got its lease, and asks again, is given the same one.
         """
-        if self._workers.known(process) is None or self.stopping or not self._workers.are_back(now=now):
+        if self._replicas.find(process) is None or self.stopping or not self._replicas.are_back(now=now):
             return None
-        return self._leases.take(process, slot=slot, done=done, now=now)
+        return self._leases.take(process, slot=slot, last_epoch=last_epoch, now=now)
 
     def lose(self, process: ReplicaProcess, reason: str, *, now: float) -> None:
         """Give up a replica whose process has died."""
-        if self._workers.known(process) is not None:
+        if self._replicas.find(process) is not None:
             self._lose(process.name, reason, now=now)
 
     def leave(self, process: ReplicaProcess, *, now: float) -> None:
         """Remove a replica that ends as it should."""
-        if self._workers.known(process) is not None:
+        if self._replicas.find(process) is not None:
             self._lose(process.name, "left", now=now, as_it_should=True)
 
     # --- trial actors ---------------------------------------------------------------------------------------------
 
-    def submit(self, key: str, spec: Mapping[str, Any], attempts: int = 0) -> None:
+    def submit(self, key: str, spec: SpecRecord, attempts: int = 0) -> None:
         """Queue a trial that earlier dispatchers leased ``attempts`` times; a known one stays as it is.
 
         A trial is submitted again by the actor that replaces a lost one, by an actor whose trial is unknown to a new
@@ -217,7 +221,7 @@ class DispatchState:
         self._log.append(record, source=source)
 
     def _lose(self, name: str, reason: str, *, now: float, as_it_should: bool = False) -> None:
-        if self._workers.remove(name):
+        if self._replicas.remove(name):
             kind = ReplicaLeft if as_it_should else ReplicaLost
             self._log.append(kind(host=name, reason=reason))
             self._leases.lose(name, reason, now=now)

@@ -21,12 +21,13 @@ from nmlab.platform.dispatch.messages import (
     Message,
     MustIntroduce,
     NoMoreTrials,
-    Progress,
+    Receipt,
     ReplicaProcess,
+    can_wait,
 )
 from nmlab.platform.records.events import JournalRecord, TrialEnded, TrialMetrics
-from nmlab.trials.contract.declarations import has_phase, is_intermediate
-from nmlab.trials.contract.metrics import Phase
+from nmlab.platform.records.payloads import ReplicaFacts, ResultRecord
+from nmlab.trials.contract.declarations import is_intermediate
 
 
 class GivenUpError(RuntimeError):
@@ -48,11 +49,11 @@ class WorkerLink:
         dispatcher: the client of the dispatcher.
         name: of the replica.
         facts: what the record of the replica tells: process, node, device, model, what it shows of its folder.
-        me: the handle of the actor that this runs in, whose process the dispatcher watches.
+        own_actor: the handle of the actor that this runs in, whose process the dispatcher watches.
     """
 
-    def __init__(self, dispatcher: DispatchClient, *, name: str, facts: Mapping[str, Any], me: Any) -> None:
-        self._dispatcher, self._facts, self._me = dispatcher, dict(facts), me
+    def __init__(self, dispatcher: DispatchClient, *, name: str, facts: ReplicaFacts, own_actor: Any) -> None:
+        self._dispatcher, self._facts, self._own_actor = dispatcher, facts, own_actor
         self.process = ReplicaProcess(name, incarnation=time.time_ns())
         self._generation = 0
         self._lock = threading.Lock()
@@ -69,9 +70,9 @@ class WorkerLink:
         """The name of the replica, for its records."""
         return self.process.name
 
-    def take(self, slot: int, done: int, *, within: float) -> Lease | None:
-        """Wait for a lease for a slot whose last lease was epoch ``done``; the caller ends it with `end`."""
-        match self._dispatcher.take(self.process, slot=slot, done=done, within=within):
+    def take(self, slot: int, last_epoch: int, *, within: float) -> Lease | None:
+        """Wait for a lease for a slot whose last lease was epoch ``last_epoch``; the caller ends it with `end`."""
+        match self._dispatcher.take(self.process, slot=slot, last_epoch=last_epoch, within=within):
             case Lease() as lease:
                 with self._lock:
                     self._running[lease.epoch] = _Running(lease)
@@ -97,14 +98,14 @@ class WorkerLink:
             self._put(point, epoch=epoch)
             if is_intermediate(values):
                 running.evaluations.append(point)
-        if has_phase(values, Phase.EVALUATION) or has_phase(values, Phase.START):
+        if not can_wait(point):
             self._urgent.set()
 
-    def end(self, epoch: int, result: Mapping[str, Any]) -> None:
+    def end(self, epoch: int, result: ResultRecord) -> None:
         """Put the result of a trial into the outbox; its lease is remembered until the driver has the result."""
         with self._lock:
             running = self._running.pop(epoch)
-            self._put(TrialEnded(key=running.lease.key, result=dict(result), host=self.name), epoch=epoch)
+            self._put(TrialEnded(key=running.lease.key, result=result, host=self.name), epoch=epoch)
             self._ended[self._number] = running
         self._urgent.set()
 
@@ -126,7 +127,7 @@ class WorkerLink:
                 self.process, generation=self._generation, running=running, messages=messages
             )
             match answer:
-                case Progress():
+                case Receipt():
                     return self._settle(answer)
                 case MustIntroduce():
                     self._introduce()
@@ -149,22 +150,24 @@ class WorkerLink:
             held = [*self._running.values(), *self._ended.values()]
             claims = [Claim(each.lease, tuple(each.evaluations)) for each in held]
             self._received = 0
-        self._generation = self._dispatcher.introduce(self.process, facts=self._facts, claims=claims, me=self._me)
+        self._generation = self._dispatcher.introduce(
+            self.process, facts=self._facts, claims=claims, own_actor=self._own_actor
+        )
 
-    def _settle(self, progress: Progress) -> None:
+    def _settle(self, receipt: Receipt) -> None:
         with self._lock:
-            self._received = progress.received
-            while self._outbox and self._outbox[0].number <= progress.confirmed:
+            self._received = receipt.received
+            while self._outbox and self._outbox[0].number <= receipt.confirmed:
                 self._ended.pop(self._outbox.popleft().number, None)
-            self._unwanted = set(progress.stop)
-            self.stopping = self.stopping or progress.stopping
+            self._unwanted = set(receipt.stop)
+            self.stopping = self.stopping or receipt.stopping
 
     def _put(self, record: JournalRecord, *, epoch: int | None = None) -> None:
         self._number += 1
         self._outbox.append(Message(self._number, record, epoch))
 
 
-def own_worker_link(dispatcher: str, *, namespace: str, name: str, facts: Mapping[str, Any]) -> WorkerLink:
+def own_worker_link(dispatcher: str, *, namespace: str, name: str, facts: ReplicaFacts) -> WorkerLink:
     """Return the link of the replica ``name``; called in its own actor."""
-    me = ray.get_runtime_context().current_actor
-    return WorkerLink(DispatchClient(dispatcher, namespace=namespace), name=name, facts=facts, me=me)
+    own_actor = ray.get_runtime_context().current_actor
+    return WorkerLink(DispatchClient(dispatcher, namespace=namespace), name=name, facts=facts, own_actor=own_actor)

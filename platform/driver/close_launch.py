@@ -7,12 +7,13 @@ from nmlab.platform.driver.record_keeper import RecordKeeper
 from nmlab.platform.launches.endings import SweepResult
 from nmlab.platform.launches.ownership import OwnershipLostError
 from nmlab.platform.records.events import LaunchEnded
-from nmlab.platform.tracking import GRACE_S, UndeliveredError
+from nmlab.platform.tracking import DELIVERY_SECONDS, UndeliveredError
 from nmlab.trials.contract import run_tags
 from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
 from nmlab.trials.files.disk import DiskFullError
 
-_INTERRUPTED_GRACE_S = 2.0
+_INTERRUPTED_DELIVERY_SECONDS = 2.0
+"""How long the end after Ctrl-C waits for a store that takes nothing; `nmlab resume` delivers the rest."""
 
 
 def close_launch(opened: OpenLaunch, *, keeper: RecordKeeper, is_interrupted: bool) -> SweepResult:
@@ -24,11 +25,12 @@ def close_launch(opened: OpenLaunch, *, keeper: RecordKeeper, is_interrupted: bo
     try:
         keeper.keep_noted()
         keeper.keep([_ended(opened, status=status, loads=loads)])
-        opened.recorder.close(grace=_INTERRUPTED_GRACE_S if is_interrupted else GRACE_S)
+        opened.recorder.close(grace=_INTERRUPTED_DELIVERY_SECONDS if is_interrupted else DELIVERY_SECONDS)
     except (UndeliveredError, DiskFullError, OwnershipLostError) as error:
         undelivered = str(error)
     state.phase = status
     keeper.publish(force=True)
+    opened.recorder.give_up()
     opened.journal.close()
     return SweepResult(
         status,

@@ -4,13 +4,12 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from nmlab.platform.launches.journal import Journal, ended_trials
+from nmlab.platform.launches.journal import FlatResult, Journal, ended_trials
 from nmlab.platform.launches.launch import Launch
-from nmlab.platform.launches.record_completion import RecordCompletion
 from nmlab.platform.launches.state import LaunchState
 from nmlab.platform.launches.status import StatusFile
+from nmlab.platform.launches.trial_ends import RecordCompletion
 from nmlab.platform.planning.planned_stopping import early_stopping
 from nmlab.platform.planning.study_plan import Plan
 from nmlab.platform.search.early_stopping import EarlyStopping
@@ -43,7 +42,7 @@ class OpenLaunch:
     status_file: StatusFile
     stopping: EarlyStopping
     completion: RecordCompletion
-    ended: Mapping[str, Mapping[str, Any]]
+    ended: Mapping[str, FlatResult]
     tags: Mapping[str, str]
 
     @property
@@ -85,11 +84,11 @@ def _new_state(plan: Plan, launch: Launch) -> LaunchState:
     study = plan.study
     seeds = Counter(spec.configuration for spec in plan.baselines)
     return LaunchState(
-        study.name,
-        launch.name,
-        plan.trials,
-        study.search.metrics[0],
-        study.search.modes[0],
+        study=study.name,
+        launch=launch.name,
+        planned=plan.trials,
+        metric=study.search.metrics[0],
+        mode=study.search.modes[0],
         searched=study.searched,
         seeds=len(study.seeds),
         baselines={spec.key: seeds[spec.configuration] for spec in plan.baselines},

@@ -3,14 +3,14 @@
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from queue import Empty, SimpleQueue
-from typing import Any
 
 from nmlab.platform.driver.open_launch import OpenLaunch
 from nmlab.platform.launches.node_trouble import NodeTrouble
 from nmlab.platform.launches.ownership import Ownership
+from nmlab.platform.launches.snapshot import Snapshot
 from nmlab.platform.records.events import JournalRecord, ReplicaStarted
 from nmlab.trials.contract.run_status import LaunchStatus
-from nmlab.trials.files.disk import is_disk_full, once_there_is_room
+from nmlab.trials.files.disk import is_disk_full, retry_while_disk_full
 
 
 class RecordKeeper:
@@ -33,7 +33,7 @@ class RecordKeeper:
         *,
         ownership: Ownership,
         gives_up: Callable[[], bool],
-        watch: Callable[[dict[str, Any]], None],
+        watch: Callable[[Snapshot], None],
     ) -> None:
         self._opened, self._state = opened, opened.state
         self._ownership, self._gives_up, self._watch = ownership, gives_up, watch
@@ -83,7 +83,7 @@ class RecordKeeper:
         Raises ``OwnershipLostError`` if another process has taken the launch over, and ``DiskFullError``.
         """
         self._check_thread()
-        once_there_is_room(lambda: self._write(records), given_up=self._gives_up)
+        retry_while_disk_full(lambda: self._write(records), given_up=self._gives_up)
 
     def publish(self, *, force: bool = False) -> None:
         """Write the state for ``nmlab status``, unless the last one is younger than a second, and show it."""

@@ -4,17 +4,17 @@ Importing this module imports Ray, whose environment `cluster` sets; import it o
 """
 
 from pathlib import Path
-from typing import Any
 
 from nmlab.platform.dispatch.dispatcher import start_dispatcher
 from nmlab.platform.driver.open_launch import OpenLaunch
 from nmlab.platform.driver.record_keeper import RecordKeeper
 from nmlab.platform.driver.running_trials import RunningTrials
-from nmlab.platform.driver.stop_requests import LET_GO_S, StopRequests
+from nmlab.platform.driver.stop_requests import UNRESPONSIVE_SECONDS, StopRequests
 from nmlab.platform.launches.journal import evaluations
 from nmlab.platform.mask_parallel.coordinator import start_coordinator
 from nmlab.platform.planning.admission import Load
 from nmlab.platform.records.events import TrainRunLost
+from nmlab.platform.records.payloads import Proof
 from nmlab.platform.replicas.replica import start_replicas
 from nmlab.platform.search.strategies import strategy_of
 from nmlab.platform.tuning.tune import tune_trials
@@ -31,7 +31,7 @@ def run_trials(
     load: Load,
     max_failures: int,
     stays_up: bool,
-    proof: tuple[Path, dict[str, Any]],
+    proof: tuple[Path, Proof],
 ) -> None:
     """Run every trial that has not ended; returns when all have ended, the time is over or a request to stop is done.
 
@@ -70,12 +70,12 @@ def run_trials(
         try:
             _tune(opened, trials, dispatcher=dispatcher.name, max_failures=max_failures)
         finally:
-            stop.leaving.wind_down()
+            stop.shutdown.wind_down()
             trials.watch.is_over = True
             trials.stop_and_save()
     finally:
-        if stop.is_leaving:
-            replicas.call_off(within=LET_GO_S)
+        if stop.is_shutting_down:
+            replicas.call_off(within=UNRESPONSIVE_SECONDS)
         else:
             replicas.call_off()
 

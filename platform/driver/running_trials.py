@@ -5,21 +5,26 @@ from collections.abc import Sequence
 from functools import partial
 
 from nmlab.platform.dispatch.client import DispatchClient
-from nmlab.platform.dispatch.driver_loop import FINAL_RECORDS_S, DriverLoop
+from nmlab.platform.dispatch.driver_loop import FINAL_RECORDS_SECONDS, DriverLoop
 from nmlab.platform.driver.open_launch import OpenLaunch
 from nmlab.platform.driver.record_keeper import RecordKeeper
-from nmlab.platform.driver.stop_requests import LET_GO_S, StopRequests
+from nmlab.platform.driver.stop_requests import UNRESPONSIVE_SECONDS, StopRequests
 from nmlab.platform.failures import reason_line
 from nmlab.platform.launches.endings import HeadLostError, RefusedError, SweepError, not_run
-from nmlab.platform.launches.node_trouble import why_unreadable
+from nmlab.platform.launches.trial_ends import why_unreadable
 from nmlab.platform.records.events import JournalRecord, ReplicaRefused, ReplicaStarted, TrialActorLost
 from nmlab.platform.replicas.replica import Replicas
 from nmlab.platform.tuning.tune import TuneWatch
 
-_STOP_S, _TIDY_S, _POLL_S = 30.0, 4.0, 0.05
-_SAVE_S, _SILENT_S = 4.0, 2.0
-"""Once this process is to end: how long it waits for replicas in any case, and after how long without a message they
-count as hanging."""
+_SAVE_SECONDS = 30.0
+"""How long running trials may take to write checkpoints, and replicas to check their weights, at the end of a sweep."""
+_TRAIN_CLEANUP_SECONDS = 4.0
+"""How long Train runs get to remove what they started on a cluster that stays: the second that it takes, and some."""
+_POLL_SECONDS = 0.05
+_SHUTDOWN_WAIT_SECONDS = 4.0
+"""After a signal: how long replicas are waited for whatever they send."""
+_HANGING_SECONDS = 2.0
+"""After a signal: replicas that have sent nothing for so long, four heartbeats, are waited for no longer."""
 
 
 class RunningTrials:
@@ -30,7 +35,7 @@ class RunningTrials:
     | called by | methods |
     | --- | --- |
     | the thread that runs the sweep, Tune's event loop included | ``watch``'s callbacks, `stop_and_save` |
-    | the driver loop's thread | ``_accept``, ``_look``, ``_unwanted`` |
+    | the driver loop's thread | ``_accept``, ``_on_round``, ``_unwanted`` |
     | the thread that counts down to the end of this process | ``_is_saving``, which only reads |
 
     Args:
@@ -61,11 +66,11 @@ class RunningTrials:
         self._loop = DriverLoop(  # last, because its thread calls the methods below at once
             dispatcher,
             accept=self._accept,
-            look=self._look,
+            on_round=self._on_round,
             unwanted=self._unwanted,
             unreadable=partial(why_unreadable, launch=opened.launch),
         )
-        stop.follow(on_interrupt=self._loop.stop_replicas, is_saving=self._is_saving)
+        stop.connect(on_interrupt=self._loop.stop_replicas, is_saving=self._is_saving)
 
     def stop_and_save(self) -> None:
         """Let running trials write checkpoints and replicas check their weights, and take the last records.
@@ -74,12 +79,12 @@ class RunningTrials:
         """
         self._keeper.show_stopping()
         self._replicas.stop()
-        deadline = self._saved_until = time.monotonic() + _STOP_S
+        deadline = self._saved_until = time.monotonic() + _SAVE_SECONDS
         self._wait_for_trials(until=deadline)
         if self._loop.error is None:
             self._end_replicas(until=max(deadline, time.monotonic() + 1.0))
-        within = LET_GO_S if self._stop.is_leaving else FINAL_RECORDS_S
-        if not self._loop.finish(within=within) and not self._stop.is_leaving:
+        within = UNRESPONSIVE_SECONDS if self._stop.is_shutting_down else FINAL_RECORDS_SECONDS
+        if not self._loop.finish(within=within) and not self._stop.is_shutting_down:
             raise SweepError(f"the last records of the replicas have not arrived within {within:g} s")
         self._check_records()
         self._keeper.claim()
@@ -114,7 +119,7 @@ class RunningTrials:
                 self._replicas.refused(record.host, record.reason, filter(None, record.nodes or ()))
         self._keeper.accept(records)
 
-    def _look(self) -> None:
+    def _on_round(self) -> None:
         """Keep what other threads have noted, and publish the state. The driver loop's thread."""
         self._keeper.keep_noted()
         self._keeper.publish()
@@ -132,15 +137,15 @@ class RunningTrials:
         return (
             bool(self._loop.received.replicas)
             and self._loop.error is None
-            and self._loop.silent_seconds < _SILENT_S
+            and self._loop.silent_seconds < _HANGING_SECONDS
             and time.monotonic() < self._saved_until
         )
 
     def _wait_for_trials(self, *, until: float) -> None:
-        while not self._stop.is_leaving and self._loop.received.unended() and time.monotonic() < until:
+        while not self._stop.is_shutting_down and self._loop.received.unended() and time.monotonic() < until:
             if self._loop.error is not None or not self._replicas.alive:
                 return
-            time.sleep(_POLL_S)
+            time.sleep(_POLL_SECONDS)
 
     def _end_replicas(self, *, until: float) -> None:
         """End the replicas, and wait while they check their weights.
@@ -153,11 +158,11 @@ class RunningTrials:
         while (
             self._loop.received.replicas and self._loop.error is None and self._replicas.alive and self._may_wait(until)
         ):
-            time.sleep(_POLL_S)
+            time.sleep(_POLL_SECONDS)
         if self._stays_up:
-            self._replicas.join(up, timeout=1.0 if self._stop.is_leaving else _TIDY_S)
+            self._replicas.join(up, timeout=1.0 if self._stop.is_shutting_down else _TRAIN_CLEANUP_SECONDS)
 
     def _may_wait(self, until: float) -> bool:
         """Return whether to wait for replicas; once this process is to end, not long for silent ones."""
-        now, began = time.monotonic(), self._stop.leaving.began
-        return now < until and (began is None or now - began < _SAVE_S or self._stop.is_saving())
+        now, began = time.monotonic(), self._stop.shutdown.began
+        return now < until and (began is None or now - began < _SHUTDOWN_WAIT_SECONDS or self._stop.is_saving())

@@ -1,20 +1,25 @@
-"""What comes before a sweep runs: plan the study, check that it fits and can be recorded, make or find its launch."""
+"""What comes before a sweep runs: plan the study, check that it fits and can be recorded, make or find its launch.
+
+Neither torch nor Ray is loaded before the study itself is checked.
+"""
+
+from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nmlab.platform.cluster.nodes import check_nodes, check_room
-from nmlab.platform.cluster.session import cluster
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.journal import ended_trials, read_journal
 from nmlab.platform.launches.launch import Launch
-from nmlab.platform.planning.admission import Load
-from nmlab.platform.planning.estimate import Estimate
 from nmlab.platform.planning.study_plan import Plan, plan_study
 from nmlab.platform.process.credentials import restored_uri
 from nmlab.platform.tracking.address import absolute_uri, check_store
 from nmlab.search_spaces.schema.study import Study
+
+if TYPE_CHECKING:
+    from nmlab.platform.planning.admission import Load
 
 LOCAL = "local"
 """The address that asks for a local Ray cluster."""
@@ -29,7 +34,7 @@ class ReadyLaunch:
         plan: of its study.
         launch: its folder.
         tracking_uri: the MLflow store, with an absolute path.
-        address: the Ray cluster to join; None starts one in this process.
+        address: the Ray cluster to join; None starts one in this process, `CONNECTED` is the one it has.
         max_failures: see `Sweep`.
         load: what a replica needs on its device; None if no trial is left to run.
         take_over: whether to take the launch from an owner whose machine is gone.
@@ -58,9 +63,17 @@ def start_launch(
     load, note = _admitted(plan, address, results)
     uri = absolute_uri(tracking_uri)
     check_store(uri, study=study.name)
-    settings = {"tracking_uri": uri, "address": address, "max_failures": max_failures}
+    settings = {"tracking_uri": uri, "address": recorded_address(address), "max_failures": max_failures}
     launch = launches.create(study, results=results, settings=settings)
-    return ReadyLaunch(plan, launch, uri, address, max_failures, load, notes=(note,) if note else ())
+    return ReadyLaunch(
+        plan=plan,
+        launch=launch,
+        tracking_uri=uri,
+        address=address,
+        max_failures=max_failures,
+        load=load,
+        notes=(note,) if note else (),
+    )
 
 
 def continue_launch(
@@ -86,7 +99,28 @@ def continue_launch(
     load, note = (None, "") if is_over else _admitted(plan, joined, launch.folder, has_begun=True)
     check_store(uri, study=plan.study.name)
     notes = (note,) if note else ()
-    return ReadyLaunch(plan, launch, uri, joined, stored["max_failures"], load, take_over=take_over, notes=notes)
+    return ReadyLaunch(
+        plan=plan,
+        launch=launch,
+        tracking_uri=uri,
+        address=joined,
+        max_failures=stored["max_failures"],
+        load=load,
+        take_over=take_over,
+        notes=notes,
+    )
+
+
+def recorded_address(address: str | None) -> str | None:
+    """Return the address that a launch records for its next process.
+
+    For the Ray of this process that is none if the process started it, and ``auto`` if it joined it.
+    """
+    from nmlab.platform.cluster.session import CONNECTED, started_here
+
+    if address != CONNECTED:
+        return address
+    return None if started_here() else "auto"
 
 
 def joined_address(given: str | None) -> str | None:
@@ -118,6 +152,10 @@ def _admitted(plan: Plan, address: str | None, results: Path, *, has_begun: bool
     checked. On a cluster that is joined, every replica checks its own node or GPU before it loads the model. A launch
     that has begun needs only one usable node: others may have joined since.
     """
+    from nmlab.platform.cluster.nodes import check_nodes, check_room
+    from nmlab.platform.cluster.session import cluster
+    from nmlab.platform.planning.estimate import Estimate
+
     estimate = Estimate.here(plan)
     if address is None:
         estimate.check()

@@ -3,9 +3,9 @@
 import threading
 from collections.abc import Callable
 
-from nmlab.platform.process.leaving import Leaving
+from nmlab.platform.process.shutdown import Shutdown
 
-LET_GO_S = 1.5
+UNRESPONSIVE_SECONDS = 1.5
 """Once this process is to end: seconds for which it waits for anything that sends no messages."""
 
 
@@ -26,16 +26,16 @@ class StopRequests:
         self._head_loss = ""
         self._on_interrupt: Callable[[], None] = lambda: None
         self._is_saving: Callable[[], bool] = lambda: False
-        self.leaving = Leaving(self._interrupt, is_saving=self.is_saving, resume=resume, exits=exits)
+        self.shutdown = Shutdown(self._interrupt, is_saving=self.is_saving, resume=resume, exits=exits)
 
     def is_interrupted(self) -> bool:
         """Return whether a signal has come. Any thread."""
         return self._interrupted.is_set()
 
     @property
-    def is_leaving(self) -> bool:
+    def is_shutting_down(self) -> bool:
         """Whether this process is to end soon, after a signal or because the head is lost. Any thread."""
-        return self.leaving.began is not None
+        return self.shutdown.began is not None
 
     @property
     def head_loss(self) -> str:
@@ -46,8 +46,8 @@ class StopRequests:
         """Return whether trials still save themselves, or replicas check their weights. Any thread."""
         return not self._head_is_lost.is_set() and self._is_saving()
 
-    def follow(self, *, on_interrupt: Callable[[], None], is_saving: Callable[[], bool]) -> None:
-        """Name what runs now; called by the thread that runs the sweep, which also receives the signals.
+    def connect(self, *, on_interrupt: Callable[[], None], is_saving: Callable[[], bool]) -> None:
+        """Connect what runs now; called by the thread that runs the sweep, which also receives the signals.
 
         Args:
             on_interrupt: is called in the signal handler, so it may only set a flag.
@@ -61,7 +61,7 @@ class StopRequests:
         """End the launch because the cluster's head is lost; called by the thread that watches it."""
         self._head_loss = f"{reason}; nothing that is recorded is lost, go on with: {self._resume}"
         self._head_is_lost.set()
-        self.leaving.begin(self._head_loss, within=LET_GO_S)
+        self.shutdown.begin(self._head_loss, within=UNRESPONSIVE_SECONDS)
 
     def _interrupt(self) -> None:
         """Note the interruption before Tune stops its trials: what stops from now on was not stopped by the search."""

@@ -2,12 +2,20 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nmlab.platform.launches.launch import Launch
-from nmlab.reports.analysis.configurations import best_of, configurations_of, group_name, groups_of, searched
+from nmlab.reports.analysis.configurations import (
+    Configuration,
+    best_of,
+    configurations_of,
+    group_name,
+    groups_of,
+    searched,
+)
 from nmlab.reports.read.collect import collect
 from nmlab.reports.read.store import RunStore
 from nmlab.trials.contract import run_tags
@@ -34,7 +42,18 @@ def best_in_store(store: RunStore, parent: Any) -> Best:
     launch = parent.data.tags.get(run_tags.LAUNCH, parent.info.run_id)
     study = store.client.get_experiment(parent.info.experiment_id).name
     runs = collect(store, study=study, launch=launch)
-    groups = groups_of(configurations_of(runs))
+    best = best_of_runs(configurations_of(runs), launch=launch)
+    assert best.value is not None
+    value = f"{runs.objective.metric} {best.value.mean:.4g}"
+    return Best(launch, best.key, value, run_ids=tuple(trial.run_id for trial in best.finished))
+
+
+def best_of_runs(items: Sequence[Configuration], *, launch: str) -> Configuration:
+    """Return the best of some configurations of a launch: of those that were searched, else of the others.
+
+    Raises ``ValueError`` if nothing finished, or if there are several groups that do not compare, such as patterns.
+    """
+    groups = groups_of(items)
     leaders = {
         group: best
         for group, members in groups.items()
@@ -46,9 +65,7 @@ def best_in_store(store: RunStore, parent: Any) -> Best:
         named = ", ".join(f"{group_name(group, groups=leaders)}: {best.key}" for group, best in leaders.items())
         raise ValueError(f"launch {launch} has a best configuration in each group ({named}); name one of them")
     (best,) = leaders.values()
-    assert best.value is not None
-    value = f"{runs.objective.metric} {best.value.mean:.4g}"
-    return Best(launch, best.key, value, run_ids=tuple(best.finished["run_id"]))
+    return best
 
 
 def best_in_folder(folder: Path) -> Best:

@@ -9,17 +9,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from nmlab.platform.launches.best import best_in_folder
-from nmlab.platform.launches.journal import Result, checked_records, ended_trials
+from nmlab.platform.launches.journal import checked_records, ended_trials
 from nmlab.platform.launches.launch import LAUNCH_FILE, Launch
 from nmlab.platform.launches.ownership import held_by, owned
 from nmlab.platform.records.events import JournalRecord, LaunchBegan, LaunchEnded, TrialEnded, TrialSubmitted
+from nmlab.platform.records.payloads import ResultRecord
 from nmlab.trials.contract.run_artifacts import MASK_FILE, RECORD_FILE, WEIGHTS_FILE, checkpoint_step
 
 Kind = Literal["checkpoints", "ray", "leftovers", "results", "launch"]
-Undelivered = Callable[[Launch, Mapping[str, Result]], str]
+Undelivered = Callable[[Launch, Mapping[str, ResultRecord]], str]
 """Returns why a launch's results cannot be deleted: what MLflow lacks of its ended trials; "" if it has everything."""
 
 KINDS: Mapping[Kind, str] = {
@@ -35,7 +36,7 @@ _OF_THE_BEST = (MASK_FILE, WEIGHTS_FILE, RECORD_FILE)
 
 
 @dataclass(frozen=True)
-class Choice:
+class CleaningChoice:
     """What to delete. By default: checkpoints, Ray's folders and leftovers, none of which holds a result.
 
     Attributes:
@@ -70,7 +71,7 @@ class Cleaning:
             total[kind] += size
         return dict(total)
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, object]:
         """Return it as plain JSON."""
         return {
             "launch": self.launch.name,
@@ -82,14 +83,14 @@ class Cleaning:
         }
 
 
-def survey(launch: Launch, choice: Choice, *, undelivered: Undelivered) -> Cleaning:
+def survey(launch: Launch, choice: CleaningChoice, *, undelivered: Undelivered) -> Cleaning:
     """Return what ``choice`` would delete of a launch, without changing anything."""
     if owner := held_by(launch.folder):
         return Cleaning(launch, kept_because=f"it is owned by {owner}")
     return _found(launch, choice, undelivered=undelivered)
 
 
-def carry_out(launch: Launch, choice: Choice, *, undelivered: Undelivered) -> Cleaning:
+def carry_out(launch: Launch, choice: CleaningChoice, *, undelivered: Undelivered) -> Cleaning:
     """Delete what ``choice`` selects of a launch at this moment; return what was deleted.
 
     Raises ``OwnedError`` if a process owns the launch, and ``OSError`` if a file cannot be deleted.
@@ -111,7 +112,7 @@ def all_launches(results: Path) -> list[Launch]:
     return [Launch(path.parent.resolve()) for path in sorted(results.expanduser().glob(f"*/*/{LAUNCH_FILE}"))]
 
 
-def _found(launch: Launch, choice: Choice, *, undelivered: Undelivered) -> Cleaning:
+def _found(launch: Launch, choice: CleaningChoice, *, undelivered: Undelivered) -> Cleaning:
     found = Cleaning(launch)
     try:
         records = list(_records(launch))
@@ -129,7 +130,7 @@ def _found(launch: Launch, choice: Choice, *, undelivered: Undelivered) -> Clean
     return found
 
 
-def last_results(records: Iterable[JournalRecord]) -> dict[str, Result]:
+def last_results(records: Iterable[JournalRecord]) -> dict[str, ResultRecord]:
     """Return the newest result of every trial that has one, by key."""
     return {record.result["key"]: record.result for record in records if isinstance(record, TrialEnded)}
 
@@ -152,7 +153,7 @@ def _records(launch: Launch) -> Iterator[JournalRecord]:
             yield from checked_records(whole, name=str(launch.journal_file))
 
 
-def _chosen(launch: Launch, choice: Choice, *, ended: set[str], best: set[str]) -> Iterator[tuple[Path, Kind]]:
+def _chosen(launch: Launch, choice: CleaningChoice, *, ended: set[str], best: set[str]) -> Iterator[tuple[Path, Kind]]:
     for path in _files(launch.trials_folder):
         kind, key = _kind_in_trial(path), path.relative_to(launch.trials_folder).parts[0]
         goes = {
@@ -175,7 +176,7 @@ def _chosen(launch: Launch, choice: Choice, *, ended: set[str], best: set[str]) 
             yield path, "launch"
 
 
-def _initial_masks(folder: Path, choice: Choice) -> Iterator[tuple[Path, Kind]]:
+def _initial_masks(folder: Path, choice: CleaningChoice) -> Iterator[tuple[Path, Kind]]:
     for path in _files(folder):
         if path.suffix in _LEFT_OVER:
             yield path, "leftovers"

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from nmlab.platform.records.events import TrialEnded
-from nmlab.search_spaces.reading.earlier_names import recorded
+from nmlab.platform.records.payloads import ResultRecord
+from nmlab.search_spaces.reading.earlier_names import recorded_name
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
 from nmlab.trials.contract.run_tags import FrozenWeights
@@ -54,21 +54,21 @@ class SweepResult:
 def not_run(key: str) -> TrialEnded:
     """Return the record of the end of a trial that no replica was left to run; a later process may continue it."""
     reason = "no replica was left to run it"
-    result = {"key": key, "status": TrialStatus.STOPPED, "step": 0, "metrics": {}, "reason": reason}
+    result: ResultRecord = {"key": key, "status": TrialStatus.STOPPED, "step": 0, "metrics": {}, "reason": reason}
     return TrialEnded(key=key, result=result)
 
 
-def flat_study(study: Study) -> dict[str, Any]:
+def flat_study(study: Study) -> dict[str, object]:
     """Return the study's settings under dotted names, for the parameters of the parent run.
 
     Keys that had another name in earlier versions are recorded under that, so that all runs have the same parameters.
     """
 
-    def walk(tree: dict[str, Any], prefix: str) -> dict[str, Any]:
-        flat: dict[str, Any] = {}
+    def walk(tree: dict[str, object], prefix: str) -> dict[str, object]:
+        flat: dict[str, object] = {}
         for name, value in tree.items():
             flat |= walk(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {f"{prefix}{name}": value}
         return flat
 
     flat = walk(study.model_dump(mode="json", by_alias=True, exclude_none=True), "")
-    return {recorded(path): value for path, value in flat.items()}
+    return {recorded_name(path): value for path, value in flat.items()}

@@ -24,8 +24,8 @@ from nmlab.trials.contract.run_status import ENDED_FOR_GOOD
 from nmlab.trials.files.atomic_file import atomic_file
 from nmlab.trials.files.checked_json import DamagedFileError, check_format, checked_line, nmlab_version, read_line
 
-Result = Mapping[str, Any]
-"""The fields of a ``TrialResult``."""
+FlatResult = Mapping[str, Any]
+"""A result with its metrics beside its other fields, as Tune reports it."""
 
 FORMAT = 2
 """From format 2 on every line has a checksum; the first format had no number."""
@@ -168,9 +168,9 @@ def write_log(launch: Launch, records: Iterator[JournalRecord]) -> None:
         partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def is_over(result: Result) -> bool:
-    """Return whether a trial's result is final, so that a resumed launch does not run the trial again."""
-    return result["status"] in ENDED_FOR_GOOD and not result.get("resumable", False)
+def is_over(status: str, *, is_resumable: bool) -> bool:
+    """Return whether a trial has ended for good, so that a resumed launch does not run it again."""
+    return status in ENDED_FOR_GOOD and not is_resumable
 
 
 def evaluations(records: Iterable[JournalRecord], *, metric: str) -> dict[str, dict[int, float]]:
@@ -187,11 +187,15 @@ def evaluations(records: Iterable[JournalRecord], *, metric: str) -> dict[str, d
     return found
 
 
-def ended_trials(records: Iterable[JournalRecord]) -> dict[str, Result]:
+def ended_trials(records: Iterable[JournalRecord]) -> dict[str, FlatResult]:
     """Return the results of the trials that have ended for good, by key; interrupted and failed ones are run again."""
-    ended = {}
+    ended: dict[str, FlatResult] = {}
     for record in records:
         if isinstance(record, TrialEnded):
             result = record.result
             ended[result["key"]] = {**result["metrics"], **result}
-    return {key: result for key, result in ended.items() if is_over(result)}
+    return {
+        key: result
+        for key, result in ended.items()
+        if is_over(result["status"], is_resumable=result.get("resumable", False))
+    }

@@ -91,7 +91,7 @@ class Launch:
                 f"study {self.study_file} is not the one that this launch was started with (its digest differs); "
                 "restore it, or start a new launch with `nmlab sweep`"
             )
-        return loader.load(self.study_file, is_kept=True)
+        return loader.load(self.study_file, from_record=True)
 
     def settings(self) -> Record:
         """Read the settings of the launch other than the study; raises ``ValueError`` that names a damaged file."""

@@ -23,8 +23,9 @@ import psutil
 
 from nmlab.trials.files.checked_json import read_checked, write_checked
 
-BEAT_S = 3.0
-SILENT_S = 4 * BEAT_S
+HEARTBEAT_SECONDS = 3.0
+"""Between two heartbeats of an owner, each a small file on a folder that may be shared over a network."""
+SILENT_OWNER_SECONDS = 4 * HEARTBEAT_SECONDS
 """Seconds without a heartbeat after which an owner on another machine counts as gone."""
 FORMAT = 1
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
@@ -142,7 +143,7 @@ class Ownership:
             self._write()
 
     def _beat(self) -> None:
-        while not self._ended.wait(BEAT_S) and self._lost is None:
+        while not self._ended.wait(HEARTBEAT_SECONDS) and self._lost is None:
             if self._is_mine():
                 self._me = replace(self._me, beat=self._me.beat + 1, beaten=time.time())
                 self._write()
@@ -179,12 +180,12 @@ def _check_heartbeat(folder: Path, *, take_over: bool, has_locks: bool) -> None:
         raise OwnedError(
             f"{_refusal(folder, owner)}, last heartbeat {ago:.0f} s ago; if that machine is gone, use --take-over"
         )
-    deadline = time.monotonic() + SILENT_S
+    deadline = time.monotonic() + SILENT_OWNER_SECONDS
     while time.monotonic() < deadline:
         found = read_owner(folder)
         if found is not None and found.beat != owner.beat:
             raise OwnedError(f"{_refusal(folder, found)}; it is alive, so it cannot be taken over")
-        time.sleep(BEAT_S / 6)
+        time.sleep(HEARTBEAT_SECONDS / 6)
 
 
 def _locked(folder: Path) -> int | None:

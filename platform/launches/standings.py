@@ -1,10 +1,11 @@
 """The best complete configuration so far, and the best complete baseline to compare it with."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import cast
 
+from nmlab.platform.launches.snapshot import StandingRecord
 from nmlab.trials.contract.run_tags import Role
 
 
@@ -75,14 +76,14 @@ def standings(entrants: Iterable[Entrant], *, mode: str) -> list[Standing]:
     return [_standing(pattern, complete, mode) for pattern in patterns]
 
 
-def read_standing(record: Mapping[str, Any]) -> Standing:
+def read_standing(record: StandingRecord) -> Standing:
     """Return a standing from plain JSON."""
     return Standing(**record)
 
 
-def plain(standing: Standing) -> dict[str, Any]:
+def plain(standing: Standing) -> StandingRecord:
     """Return a standing as plain JSON."""
-    return asdict(standing)
+    return cast(StandingRecord, asdict(standing))
 
 
 def _standing(pattern: str, complete: list[_Configuration], mode: str) -> Standing:

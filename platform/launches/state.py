@@ -6,8 +6,9 @@ import time
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, assert_never
+from typing import assert_never, cast
 
+from nmlab.platform.launches.snapshot import ReplicaSnapshot, Snapshot, TrialSnapshot
 from nmlab.platform.launches.standings import Entrant, plain, standings
 from nmlab.platform.records.events import (
     GroupRecord,
@@ -26,8 +27,9 @@ from nmlab.platform.records.events import (
     TrialMetrics,
     TrialSubmitted,
     UnknownRecord,
-    WeightsVerified,
+    WeightsChecked,
 )
+from nmlab.platform.records.payloads import SpecRecord
 from nmlab.trials.contract.metrics import initial_name
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
 from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
@@ -74,7 +76,7 @@ class LaunchState:
     loads: int = 0
     """How often a replica loaded the model, in all processes of this launch."""
     trials: dict[str, TrialLine] = field(default_factory=dict)
-    replicas: dict[str, dict[str, Any]] = field(default_factory=dict)
+    replicas: dict[str, ReplicaSnapshot] = field(default_factory=dict)
     phase: LaunchStatus = LaunchStatus.STARTING
     trouble: dict[str, str] = field(default_factory=dict)
     """Why records do not reach a place (the store, the disk, a node): place -> one line."""
@@ -125,9 +127,14 @@ class LaunchState:
             case ReplicaLeft():
                 self.replicas[record.host]["state"] = "done"
             case ReplicaRefused():
-                facts = {"loads": 0, "slots": 0, "model_digest": "", "reason": record.reason}
-                self.replicas[record.host] = {**facts, "state": "refused"}
-            case WeightsVerified():
+                self.replicas[record.host] = {
+                    "loads": 0,
+                    "slots": 0,
+                    "model_digest": "",
+                    "reason": record.reason,
+                    "state": "refused",
+                }
+            case WeightsChecked():
                 self.unchanged = self.unchanged is not False and record.unchanged
             case TrialActorLost() | TrainRunLost() | GroupRecord() | LaunchBegan() | LaunchEnded() | UnknownRecord():
                 pass
@@ -154,7 +161,7 @@ class LaunchState:
         done = self.ended - self.resumed
         return (time.time() - self.started) / done * (self.planned - self.ended) if done else None
 
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self) -> Snapshot:
         """Return the whole state as plain JSON."""
         return {
             "study": self.study,
@@ -171,7 +178,7 @@ class LaunchState:
             "trouble": self.trouble,
             "replicas": self.replicas,
             "best": [plain(standing) for standing in standings(self._entrants(), mode=self.mode)],
-            "trials": {key: vars(line) for key, line in self.trials.items()},
+            "trials": {key: cast(TrialSnapshot, vars(line)) for key, line in self.trials.items()},
         }
 
     def _submitted(self, record: TrialSubmitted) -> None:
@@ -182,7 +189,9 @@ class LaunchState:
         settings = " ".join(f"{name}={_short(value)}" for name, value in chosen.items())
         label = f"{spec['method']} {spec['pattern']} {settings}".strip()
         steps = int(spec["hyperparameters"].get("steps", 0))
-        line = TrialLine(label, spec["seed"], steps, _configuration(spec), spec["pattern"])
+        line = TrialLine(
+            label=label, seed=spec["seed"], steps=steps, configuration=_configuration(spec), pattern=spec["pattern"]
+        )
         if record.key in self.baselines:
             line.role = "dense" if spec["method"] == "dense" else Role.BASELINE
         line.replicates = self.baselines.get(record.key, self.seeds)
@@ -191,12 +200,12 @@ class LaunchState:
     def _entrants(self) -> list[Entrant]:
         return [
             Entrant(
-                line.configuration,
-                line.label,
-                line.pattern,
-                line.role,
-                line.replicates,
-                line.perplexity if line.status == TrialStatus.FINISHED else None,
+                configuration=line.configuration,
+                label=line.label,
+                pattern=line.pattern,
+                role=line.role,
+                replicates=line.replicates,
+                value=line.perplexity if line.status == TrialStatus.FINISHED else None,
             )
             for line in self.trials.values()
         ]
@@ -223,7 +232,7 @@ class LaunchState:
 
     def _started(self, record: ReplicaStarted) -> None:
         facts = {name: value for name, value in record.to_json().items() if name not in ("event", "host")}
-        self.replicas[record.host] = {**facts, "state": "ready"}
+        self.replicas[record.host] = cast(ReplicaSnapshot, {**facts, "state": "ready"})
         self.loads += 1
 
     def _lost(self, record: ReplicaLost) -> None:
@@ -233,11 +242,11 @@ class LaunchState:
                 line.status = TrialStatus.WAITING
 
 
-def _configuration(spec: Mapping[str, Any]) -> str:
+def _configuration(spec: SpecRecord) -> str:
     """Return a digest of the specification without its seed, the same for all seeds of one configuration."""
     text = json.dumps({name: value for name, value in spec.items() if name != "seed"}, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -3,8 +3,9 @@
 import os
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -13,19 +14,20 @@ from rich.table import Table
 from rich.text import Text
 
 from nmlab.platform.launches.launch import Launch
+from nmlab.platform.launches.snapshot import ReplicaSnapshot, Snapshot, StoredSnapshot, TrialSnapshot
 from nmlab.platform.launches.standings import read_standing
 from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
 from nmlab.trials.files.checked_json import read_checked, write_checked
 from nmlab.trials.files.disk import is_disk_full
 
-Record = dict[str, Any]
 STATUS_FORMAT = 1
 _SHOWN = 6
 _FIRST_STATUS = (
     *("study", "launch", "phase", "metric", "mode", "planned", "ended", "counts", "elapsed_seconds", "eta_seconds"),
     *("model_loads", "trouble", "replicas", "trials", "written", "pid", "machine"),
 )
-_SILENT_S = 30.0
+_SILENT_WRITER_SECONDS = 30.0
+"""A status that is older is that of a driver that was killed; a living one writes every second."""
 _AT_WORK = (LaunchStatus.STARTING, LaunchStatus.RUNNING, LaunchStatus.STOPPING)
 
 
@@ -35,7 +37,7 @@ class StatusFile:
     def __init__(self, path: Path) -> None:
         self._path, self._written = path, 0.0
 
-    def write(self, snapshot: Record, *, force: bool = False) -> None:
+    def write(self, snapshot: Snapshot, *, force: bool = False) -> None:
         """Write ``snapshot`` with the time, unless the last one is younger than a second."""
         if not force and time.monotonic() - self._written < 1.0:
             return
@@ -68,7 +70,7 @@ class ProgressView:
         if self._live is not None:
             self._live.stop()
 
-    def show(self, snapshot: Record) -> None:
+    def show(self, snapshot: Snapshot) -> None:
         """Draw ``snapshot``; on a plain stream print one line for each trial that has ended since the last call."""
         if self._live is not None:
             self._live.update(render(snapshot))
@@ -77,13 +79,13 @@ class ProgressView:
         if not self._quiet:
             self._print_ended(snapshot)
 
-    def _print_trouble(self, trouble: dict[str, str]) -> None:
+    def _print_trouble(self, trouble: Mapping[str, str]) -> None:
         """Print a trouble when it begins, and not again while it lasts."""
         for source in trouble.keys() - self._trouble:
             self._console.print(trouble[source], markup=False, highlight=False, soft_wrap=True)
         self._trouble = set(trouble)
 
-    def _print_ended(self, snapshot: Record) -> None:
+    def _print_ended(self, snapshot: Snapshot) -> None:
         for key, trial in snapshot["trials"].items():
             if key in self._printed or trial["status"] in (TrialStatus.WAITING, TrialStatus.RUNNING):
                 continue
@@ -92,7 +94,7 @@ class ProgressView:
             self._console.print(f"{head} {_outcome(trial)}", markup=False, highlight=False, soft_wrap=True)
 
 
-def render(snapshot: Record) -> Group:
+def render(snapshot: Snapshot) -> Group:
     """Return the view of a snapshot."""
     done = snapshot["ended"] / max(1, snapshot["planned"])
     head = Text.assemble(
@@ -110,13 +112,13 @@ def render(snapshot: Record) -> Group:
     return Group(top, _replicas(snapshot), *lines, *map(Text, _best(snapshot)), *trouble)
 
 
-def _replicas(snapshot: Record) -> Text:
+def _replicas(snapshot: Snapshot) -> Text:
     if not snapshot["replicas"]:
         return Text("replicas: loading the model", style="dim")
     return Text("  |  ".join(_replica(*each) for each in sorted(snapshot["replicas"].items())), style="dim")
 
 
-def _replica(name: str, facts: Record) -> str:
+def _replica(name: str, facts: ReplicaSnapshot) -> str:
     if "device" not in facts:  # refused before it loaded anything
         return f"{name} {facts['state']}: {facts['reason']}"
     return (
@@ -125,7 +127,7 @@ def _replica(name: str, facts: Record) -> str:
     )
 
 
-def _trials(running: list[Record], metric: str) -> Table:
+def _trials(running: list[TrialSnapshot], metric: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("trial", "seed", "step", "loss", metric):
         table.add_column(column, justify="left" if column == "trial" else "right", overflow="fold")
@@ -135,12 +137,12 @@ def _trials(running: list[Record], metric: str) -> Table:
     return table
 
 
-def _best(snapshot: Record) -> list[str]:
+def _best(snapshot: Snapshot) -> list[str]:
     """Return for each pattern a line on the best complete configuration and the best baseline."""
     return [read_standing(record).text for record in snapshot.get("best", ())]
 
 
-def _outcome(trial: Record) -> str:
+def _outcome(trial: TrialSnapshot) -> str:
     """Return one line about a trial that has ended."""
     name = f"{trial['label']} seed={trial['seed']}"
     if trial["status"] != TrialStatus.FINISHED:
@@ -159,23 +161,24 @@ def _clock(seconds: float) -> str:
     return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s"
 
 
-def read_status(launch: Launch) -> Record:
+def read_status(launch: Launch) -> StoredSnapshot:
     """Return the newest snapshot, with ``alive`` added; raises ``ValueError`` if the launch has not written one."""
     try:
-        snapshot = read_checked(launch.status_file, kind="status", format=STATUS_FORMAT, before=_FIRST_STATUS)
+        found = read_checked(launch.status_file, kind="status", format=STATUS_FORMAT, before=_FIRST_STATUS)
     except FileNotFoundError as error:
         raise ValueError(f"launch {launch.name} has not started yet: {launch.status_file} is not there") from error
+    snapshot = cast(StoredSnapshot, found)
     snapshot["alive"] = snapshot["phase"] in _AT_WORK and _writer_lives(snapshot)
     if snapshot["phase"] in _AT_WORK and not snapshot["alive"]:
         snapshot["phase"] = LaunchStatus.KILLED
     return snapshot
 
 
-def _writer_lives(snapshot: Record) -> bool:
+def _writer_lives(snapshot: StoredSnapshot) -> bool:
     """Return whether the writer is alive: by its process id on this machine, and by the snapshot's age (30 s)."""
     if snapshot["machine"] == socket.gethostname() and not _is_running(snapshot["pid"]):
         return False
-    return bool(time.time() - snapshot["written"] < _SILENT_S)
+    return bool(time.time() - snapshot["written"] < _SILENT_WRITER_SECONDS)
 
 
 def _is_running(pid: int) -> bool:
@@ -188,7 +191,7 @@ def _is_running(pid: int) -> bool:
     return True
 
 
-def render_status(snapshot: Record) -> Group:
+def render_status(snapshot: Snapshot) -> Group:
     """Return the view of a launch: the progress view, and every trial with its outcome."""
     counts = ", ".join(f"{count} {status}" for status, count in sorted(snapshot["counts"].items())) or "none yet"
     facts = Text(f"{snapshot['launch']}: {counts}; the model was loaded {snapshot['model_loads']} time(s)")
@@ -197,12 +200,12 @@ def render_status(snapshot: Record) -> Group:
     return Group(render(snapshot), facts, _all_trials(snapshot), *hint)
 
 
-def _all_trials(snapshot: Record) -> Table:
+def _all_trials(snapshot: Snapshot) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("trial", "seed", "status", "step", "loss", snapshot["metric"], "why"):
         table.add_column(column, justify="left" if column in ("trial", "status", "why") else "right", overflow="fold")
     for trial in snapshot["trials"].values():
-        numbers = [f"{trial[name]:.4g}" if trial[name] is not None else "-" for name in ("loss", "perplexity")]
+        numbers = [_number(trial["loss"]), _number(trial["perplexity"])]
         table.add_row(
             trial["label"], str(trial["seed"]), trial["status"], str(trial["step"]), *numbers, trial["reason"]
         )

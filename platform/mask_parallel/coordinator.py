@@ -7,25 +7,22 @@ again, and a peer starts again from the newest checkpoint.
 
 import time
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nmlab.platform.cluster.session import NAMESPACE
+from nmlab.platform.dispatch.actor_calls import RunningActor, start_actor
 from nmlab.platform.dispatch.notifier import Notifier
 from nmlab.platform.mask_parallel.coordinator_client import CoordinatorSettings
 from nmlab.platform.mask_parallel.group import MaskParallelCoordinator
 from nmlab.platform.mask_parallel.messages import Answer, Losses, Member, Offer, Wait
+from nmlab.platform.records.payloads import SpecRecord
 
 
 @dataclass(frozen=True)
 class StartedCoordinator:
-    """The handle of the actor, which lives as long as the handle, and the ``settings`` of a `MaskParallelClient`."""
+    """The handle of the actor, which lives as long as the handle, and the ``settings`` that `SharedTrials` needs."""
 
-    actor: Any
+    actor: "RunningActor[MaskParallelCoordinatorActor]"
     settings: CoordinatorSettings
 
 
@@ -33,10 +30,8 @@ def start_coordinator(launch: str, *, size: int) -> StartedCoordinator | None:
     """Start the coordinator of a launch on the driver's node; return None if each trial has one slot."""
     if size == 1:
         return None
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     name = f"nmlab-coordinator-{launch}-{uuid.uuid4().hex[:8]}"
-    remote = ray.remote(num_cpus=0, max_concurrency=1000, max_restarts=-1)(MaskParallelCoordinatorActor)
-    actor = remote.options(name=name, scheduling_strategy=here).remote()
+    actor = start_actor(MaskParallelCoordinatorActor, name=name, namespace=NAMESPACE)()
     return StartedCoordinator(actor, CoordinatorSettings(name, NAMESPACE, size))
 
 
@@ -47,40 +42,39 @@ class MaskParallelCoordinatorActor:
         self._coordinator = MaskParallelCoordinator()
         self._notifier = Notifier()
 
-    async def open(self, leader: Member, *, spec: Mapping[str, Any], size: int, masks: int, step: int) -> None:
+    async def open(self, leader: Member, *, spec: SpecRecord, size: int, masks: int, step: int) -> None:
         """See ``MaskParallelCoordinator.open``."""
         self._coordinator.open(leader, spec=spec, size=size, masks=masks, step=step, now=time.monotonic())
         await self._notifier.notify()
 
     async def offer(self, *, within: float) -> Offer | None:
         """Wait for a group that lacks a peer; return None after ``within`` seconds."""
-        offered: Offer | None = await self._notifier.wait(lambda: self._coordinator.offer(now=time.monotonic()), within)
-        return offered
+        return await self._notifier.wait(lambda: self._coordinator.offer(now=time.monotonic()), within)
 
-    async def attend(
-        self, member: Member, step: int, *, given: Losses, digest: bytes, saved: int, within: float
+    async def report(
+        self, member: Member, step: int, *, given: Losses, digest: bytes, checkpoint: int, within: float
     ) -> Answer:
-        """Wait for the answer of ``MaskParallelCoordinator.attend``; ``Wait`` after ``within`` seconds.
+        """Wait for the answer of ``MaskParallelCoordinator.report``; ``Wait`` after ``within`` seconds.
 
         A leader is then given the masks whose losses the others have not sent.
         """
 
-        def attend(given: Losses) -> Answer | None:
+        def report(given: Losses) -> Answer | None:
             now = time.monotonic()
-            return self._coordinator.attend(member, step, given=given, digest=digest, saved=saved, now=now)
+            return self._coordinator.report(member, step, given=given, digest=digest, checkpoint=checkpoint, now=now)
 
-        first = attend(given)
+        first = report(given)
         if given:
             await self._notifier.notify()
-        answer: Answer | None = first or await self._notifier.wait(lambda: attend({}), within)
+        answer = first or await self._notifier.wait(lambda: report({}), within)
         if answer is None and member.leads:
             self._coordinator.take_over(member.key)
-            answer = attend({})
+            answer = report({})
         return answer or Wait()
 
-    async def present(self, member: Member) -> None:
-        """See ``MaskParallelCoordinator.present``."""
-        self._coordinator.present(member, now=time.monotonic())
+    async def heartbeat(self, member: Member) -> None:
+        """See ``MaskParallelCoordinator.heartbeat``."""
+        self._coordinator.heartbeat(member, now=time.monotonic())
         await self._notifier.notify()
 
     async def notices(self, key: str) -> list[str]:

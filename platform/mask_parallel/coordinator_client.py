@@ -1,11 +1,20 @@
 """The coordinator as a replica sees it: one method for each of its calls."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-from nmlab.platform.dispatch.actor_calls import ActorCalls
+from nmlab.platform.dispatch.actor_calls import ActorCalls, ActorLostError
 from nmlab.platform.mask_parallel.messages import Answer, Losses, Member, Offer
+from nmlab.platform.records.payloads import SpecRecord
+
+if TYPE_CHECKING:  # the coordinator's module imports this one
+    from nmlab.platform.mask_parallel.coordinator import MaskParallelCoordinatorActor
+
+
+class CoordinatorLostError(ActorLostError):
+    """The coordinator of mask parallelism has not answered within the patience of its client."""
+
+    role = "coordinator"
 
 
 @dataclass(frozen=True)
@@ -18,36 +27,43 @@ class CoordinatorSettings:
 
 
 class CoordinatorClient:
-    """Calls the coordinator, again if it is restarted; what the methods do is said at ``MaskParallelCoordinator``."""
+    """Calls the coordinator, again if it is restarted; what the methods do is said at ``MaskParallelCoordinator``.
+
+    Raises ``CoordinatorLostError`` after a minute without an answer.
+    """
 
     def __init__(self, settings: CoordinatorSettings) -> None:
-        self._calls = ActorCalls(settings.name, namespace=settings.namespace, role="coordinator")
+        self._calls: ActorCalls[MaskParallelCoordinatorActor] = ActorCalls(
+            settings.name, namespace=settings.namespace, lost=CoordinatorLostError
+        )
 
-    def open(self, leader: Member, *, spec: Mapping[str, Any], size: int, masks: int, step: int) -> None:
+    def open(self, leader: Member, *, spec: SpecRecord, size: int, masks: int, step: int) -> None:
         """Open the group of a trial."""
-        sent = {"spec": spec, "size": size, "masks": masks, "step": step}
-        self._calls.ask(lambda actor: actor.open.remote(leader, **sent))
+        self._calls.ask(lambda coordinator: coordinator.open(leader, spec=spec, size=size, masks=masks, step=step))
 
     def offer(self, *, within: float) -> Offer | None:
         """Wait for a group that lacks a peer."""
-        offer: Offer | None = self._calls.ask(lambda actor: actor.offer.remote(within=within), within=within)
-        return offer
+        return self._calls.ask(lambda coordinator: coordinator.offer(within=within), within=within)
 
-    def attend(self, member: Member, step: int, *, given: Losses, digest: bytes, saved: int, within: float) -> Answer:
+    def report(
+        self, member: Member, step: int, *, given: Losses, digest: bytes, checkpoint: int, within: float
+    ) -> Answer:
         """Give losses of a step, and wait for what to do next."""
-        sent = {"given": given, "digest": digest, "saved": saved, "within": within}
-        answer: Answer = self._calls.ask(lambda actor: actor.attend.remote(member, step, **sent), within=within)
-        return answer
+        return self._calls.ask(
+            lambda coordinator: coordinator.report(
+                member, step, given=given, digest=digest, checkpoint=checkpoint, within=within
+            ),
+            within=within,
+        )
 
-    def present(self, member: Member) -> None:
+    def heartbeat(self, member: Member) -> None:
         """Say that a member still works."""
-        self._calls.ask(lambda actor: actor.present.remote(member))
+        self._calls.ask(lambda coordinator: coordinator.heartbeat(member))
 
     def notices(self, key: str) -> list[str]:
         """Return the notices of a group for the journal, each once."""
-        notices: list[str] = self._calls.ask(lambda actor: actor.notices.remote(key))
-        return notices
+        return self._calls.ask(lambda coordinator: coordinator.notices(key))
 
     def leave(self, member: Member) -> None:
         """Leave a group; the leader closes it."""
-        self._calls.ask(lambda actor: actor.leave.remote(member))
+        self._calls.ask(lambda coordinator: coordinator.leave(member))

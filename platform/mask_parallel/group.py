@@ -6,9 +6,7 @@ logits than the leader, the leader evaluates its share. The losses do not depend
 the trial.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from nmlab.platform.mask_parallel.messages import (
     LEADER,
@@ -22,10 +20,14 @@ from nmlab.platform.mask_parallel.messages import (
     Offer,
     Reload,
 )
+from nmlab.platform.records.payloads import SpecRecord
 
 _MOST_OUT_OF_SYNC = 3
-_SILENT_S = 60.0
-_STARTING_S = 600.0  # longer: a peer makes its initial mask, or loads a checkpoint, before its first message
+"""How often a peer may hold other logits than the leader, before it is excluded from the group."""
+_SILENT_MEMBER_SECONDS = 60.0
+"""A member that has sent nothing for so long is lost. It says every 10 s that it works, however long a mask takes."""
+_STARTING_PEER_SECONDS = 600.0
+"""How long a peer may take until its first message: it makes its initial mask, or loads a checkpoint, before that."""
 
 
 @dataclass
@@ -66,13 +68,13 @@ class MaskParallelGroup:
         for member in self._late:
             self._hand_over(member)
 
-    def saved(self, step: int) -> None:
+    def note_checkpoint(self, step: int) -> None:
         """Note a checkpoint after ``step`` steps, and drop the losses from before the checkpoint before it."""
         if step > self._bases[1]:
             self._bases = (self._bases[1], step)
             self.complete = {known: losses for known, losses in self.complete.items() if known >= self._bases[0]}
 
-    def attend(self, member: str, step: int, given: Losses, digest: bytes) -> Answer | None:
+    def report(self, member: str, step: int, *, given: Losses, digest: bytes) -> Answer | None:
         """Accept the losses that a member has evaluated of a step; return what it is to do next, None while it waits.
 
         Args:
@@ -145,7 +147,7 @@ class _OpenGroup:
     """
 
     epoch: int
-    spec: Mapping[str, Any]
+    spec: SpecRecord
     size: int
     group: MaskParallelGroup
     seen: dict[str, float] = field(default_factory=dict)
@@ -170,7 +172,7 @@ class MaskParallelCoordinator:
     def __init__(self) -> None:
         self._open: dict[str, _OpenGroup] = {}
 
-    def open(self, leader: Member, *, spec: Mapping[str, Any], size: int, masks: int, step: int, now: float) -> None:
+    def open(self, leader: Member, *, spec: SpecRecord, size: int, masks: int, step: int, now: float) -> None:
         """Open the group of a trial for ``size`` slots, at the step that its leader has reached.
 
         An older lease than that of the group that is open changes nothing.
@@ -193,10 +195,10 @@ class MaskParallelCoordinator:
         held.starting[member.name] = now
         return Offer(member, held.spec)
 
-    def attend(
-        self, member: Member, step: int, *, given: Losses, digest: bytes, saved: int, now: float
+    def report(
+        self, member: Member, step: int, *, given: Losses, digest: bytes, checkpoint: int, now: float
     ) -> Answer | None:
-        """Pass a message of a member to its group (see ``MaskParallelGroup.attend``); return what it is to do."""
+        """Pass a message of a member to its group (see ``MaskParallelGroup.report``); return what it is to do."""
         held = self._open.get(member.key)
         if held is None or held.epoch < member.epoch:
             return NotOpen() if member.leads else Closed()
@@ -205,8 +207,8 @@ class MaskParallelCoordinator:
         held.arrive(member.name, now=now)
         self._expire(now)
         if member.leads:
-            held.group.saved(saved)
-        answer = held.group.attend(member.name, step, given, digest)
+            held.group.note_checkpoint(checkpoint)
+        answer = held.group.report(member.name, step, given=given, digest=digest)
         match answer:
             case Closed():
                 self._remove(held, member.name)
@@ -214,7 +216,7 @@ class MaskParallelCoordinator:
                 held.group.join(member.name)  # its next message is about the step of the others
         return answer
 
-    def present(self, member: Member, *, now: float) -> None:
+    def heartbeat(self, member: Member, *, now: float) -> None:
         """Note that a member still works on its masks, or replays steps, and is not lost."""
         held = self._held(member)
         if held is not None and member.name in held.seen:
@@ -249,13 +251,13 @@ class MaskParallelCoordinator:
     def _expire(self, now: float) -> None:
         """Remove groups whose leader, and peers that, have sent nothing for too long."""
         for key, held in list(self._open.items()):
-            if now - held.seen[LEADER] > _SILENT_S:
+            if now - held.seen[LEADER] > _SILENT_MEMBER_SECONDS:
                 del self._open[key]
                 continue
-            for member in [member for member, seen in held.seen.items() if now - seen > _SILENT_S]:
-                self._give_up(held, member, f"{member} was silent for {_SILENT_S:g} s")
-            for member in [member for member, joined in held.starting.items() if now - joined > _STARTING_S]:
-                self._give_up(held, member, f"{member} did not start within {_STARTING_S:g} s")
+            for member in [member for member, seen in held.seen.items() if now - seen > _SILENT_MEMBER_SECONDS]:
+                self._give_up(held, member, f"{member} was silent for {_SILENT_MEMBER_SECONDS:g} s")
+            for member in [member for member, joined in held.starting.items() if now - joined > _STARTING_PEER_SECONDS]:
+                self._give_up(held, member, f"{member} did not start within {_STARTING_PEER_SECONDS:g} s")
 
     def _give_up(self, held: _OpenGroup, member: str, why: str) -> None:
         held.group.notices.append(f"{why}; the trial goes on without it")

@@ -1,8 +1,9 @@
 """What the peers of a trial and the coordinator tell each other, as values."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from nmlab.platform.records.payloads import SpecRecord
 
 LEADER = "leader"
 Losses = dict[int, float]
@@ -28,7 +29,7 @@ class Offer:
     """A place in the group of a trial of this specification."""
 
     member: Member
-    spec: Mapping[str, Any]
+    spec: SpecRecord
 
 
 @dataclass(frozen=True, slots=True)

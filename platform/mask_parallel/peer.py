@@ -3,8 +3,8 @@
 import math
 import pickle
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, assert_never
+from collections.abc import Callable
+from typing import assert_never
 
 from nmlab.platform.mask_parallel.coordinator_client import CoordinatorClient
 from nmlab.platform.mask_parallel.messages import (
@@ -18,13 +18,19 @@ from nmlab.platform.mask_parallel.messages import (
     Reload,
     Wait,
 )
+from nmlab.platform.records.payloads import SpecRecord
 from nmlab.trials.contract.errors import GroupClosedError, ReloadError
 
-_WAIT_S = 5.0
-_LEADER_WAITS_S = 2.0
-_PATIENCE = 4.0  # times as long as its own share took
-_IDLE_LIMIT_S = 15.0
-_PRESENT_S = 10.0  # a sixth of the silence after which the coordinator gives a member up
+_PEER_WAIT_SECONDS = 5.0
+"""How long one call of a peer waits for something to do; between two calls it looks whether it must leave."""
+_LEADER_WAIT_SECONDS = 2.0
+"""The leader waits at least so long for the others, since a peer may have started its share later."""
+_PATIENCE_FACTOR = 4.0
+"""And at least so many times as long as its own share took; peers may be on slower or busier machines."""
+_IDLE_SECONDS = 15.0
+"""A peer with nothing to do for so long leaves the group: its slot may be needed elsewhere."""
+_HEARTBEAT_SECONDS = 10.0
+"""How often a busy member says that it works: a sixth of the silence after which the coordinator gives it up."""
 
 
 class Peer:
@@ -47,14 +53,14 @@ class Peer:
         coordinator: CoordinatorClient,
         member: Member,
         *,
-        spec: Mapping[str, Any] | None = None,
+        spec: SpecRecord | None = None,
         size: int = 1,
         leaving: Callable[[], bool] = lambda: False,
     ) -> None:
         self._coordinator, self._member = coordinator, member
         self._spec, self._size, self._leaving = spec or {}, size, leaving
         self._known: dict[int, list[float]] = {}
-        self._saved = 0
+        self._checkpoint = 0
         self._last_message = -math.inf
         self.exchanged_bytes = 0
 
@@ -63,16 +69,16 @@ class Peer:
     ) -> list[float]:
         """See ``nmlab.trials.parallel.mask_parallel.MaskEvaluators``."""
         given: Losses = {}
-        seen, patience, since = b"", _LEADER_WAITS_S, time.monotonic()
+        seen, patience, since = b"", _LEADER_WAIT_SECONDS, time.monotonic()
         while step not in self._known:
-            answer = self._attend(step, given, seen, patience=patience)
+            answer = self._report(step, given, seen, patience=patience)
             given = {}
             match answer:
                 case Evaluate(masks):
                     start = time.monotonic()
                     seen = seen or digest()
                     given = {index: self._evaluated(evaluate, index) for index in masks}
-                    patience = max(_LEADER_WAITS_S, _PATIENCE * (time.monotonic() - start))
+                    patience = max(_LEADER_WAIT_SECONDS, _PATIENCE_FACTOR * (time.monotonic() - start))
                     since = time.monotonic()
                 case AllLosses(steps):
                     self._known = {step + ahead: list(losses) for ahead, losses in enumerate(steps)}
@@ -86,12 +92,12 @@ class Peer:
                     self._leave_if_idle(since)
                 case _ as never:
                     assert_never(never)
-        self._stay_present()
+        self._send_heartbeat()
         return self._known.pop(step)
 
     def saved(self, step: int) -> None:
         """See ``nmlab.trials.parallel.mask_parallel.MaskEvaluators``."""
-        self._saved = step
+        self._checkpoint = step
 
     def notices(self) -> list[str]:
         """Return the notices about the other members for the journal, each once."""
@@ -102,28 +108,28 @@ class Peer:
         self._coordinator.leave(self._member)
 
     def _leave_if_idle(self, since: float) -> None:
-        if not self._member.leads and (self._leaving() or time.monotonic() - since > _IDLE_LIMIT_S):
+        if not self._member.leads and (self._leaving() or time.monotonic() - since > _IDLE_SECONDS):
             raise GroupClosedError("nothing came from the other slots, or this replica ends")
 
     def _evaluated(self, evaluate: Callable[[int], float], index: int) -> float:
-        self._stay_present()
+        self._send_heartbeat()
         return evaluate(index)
 
-    def _stay_present(self) -> None:
+    def _send_heartbeat(self) -> None:
         """Tell the coordinator, at most every 10 s, that this member works: on a share of masks, or on a replay."""
-        if time.monotonic() - self._last_message > _PRESENT_S:
+        if time.monotonic() - self._last_message > _HEARTBEAT_SECONDS:
             self._last_message = time.monotonic()
-            self._coordinator.present(self._member)
+            self._coordinator.heartbeat(self._member)
 
     def _open(self, masks: int, step: int) -> None:
         self._coordinator.open(self._member, spec=self._spec, size=self._size, masks=masks, step=step)
 
-    def _attend(self, step: int, given: Losses, digest: bytes, *, patience: float) -> Answer:
-        within = patience if self._member.leads else _WAIT_S
-        answer = self._coordinator.attend(
-            self._member, step, given=given, digest=digest, saved=self._saved, within=within
+    def _report(self, step: int, given: Losses, digest: bytes, *, patience: float) -> Answer:
+        within = patience if self._member.leads else _PEER_WAIT_SECONDS
+        answer = self._coordinator.report(
+            self._member, step, given=given, digest=digest, checkpoint=self._checkpoint, within=within
         )
         self._last_message = time.monotonic()
-        message = (self._member, step, given, digest, self._saved)
+        message = (self._member, step, given, digest, self._checkpoint)
         self.exchanged_bytes += len(pickle.dumps(message)) + len(pickle.dumps(answer))
         return answer

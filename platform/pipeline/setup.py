@@ -6,7 +6,7 @@ Worker 0 leads: it alone talks to the dispatcher. It broadcasts each trial to th
 import secrets
 import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -17,6 +17,7 @@ import torch
 from torch.distributed import is_nccl_available
 
 from nmlab.platform.pipeline.stage_store import RayKeys, StageStore
+from nmlab.platform.records.payloads import SpecRecord, StageFacts
 from nmlab.trials.compat import Store
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import PeerError, PipelineLostError
@@ -26,7 +27,7 @@ from nmlab.trials.parallel.pipeline_group import PATIENCE, SINGLE_PROCESS, Distr
 from nmlab.trials.trial.outcome import NullEvents
 from nmlab.trials.trial.run import follow_trial, run_trial
 
-OVER: Final = "over"
+NO_MORE_WORK: Final = "over"
 """What a leader broadcasts in place of a job or an offer when there will be no more of them."""
 
 
@@ -52,10 +53,10 @@ def form_pipelines(*, slots: int, device: torch.device) -> list[PipelineGroup]:
     return pipelines
 
 
-def stage_facts(replica: ReplicaContext, pipeline: PipelineGroup, *, pid: int) -> dict[str, Any]:
-    """Return what the record of a replica tells of its workers; all of them must call this."""
-    stages = pipeline.all_gather({"pid": pid, "bytes": replica.frozen.bytes, "layers": len(replica.frozen.layers)})
-    return {"shards": stages, "model_bytes": sum(stage["bytes"] for stage in stages)}
+def stage_facts(replica: ReplicaContext, pipeline: PipelineGroup, *, pid: int) -> list[StageFacts]:
+    """Return what the record of a replica tells of each of its workers; all of them must call this."""
+    own: StageFacts = {"pid": pid, "bytes": replica.frozen.bytes, "layers": len(replica.frozen.layers)}
+    return pipeline.all_gather(own)
 
 
 @dataclass(frozen=True)
@@ -66,13 +67,13 @@ class Work:
     """
 
     key: str
-    spec: Mapping[str, Any]
+    spec: SpecRecord
     leads: bool
     is_shared: bool = False
 
 
 def give_work(pipeline: PipelineGroup, work: Work | Literal["over"] | None) -> None:
-    """Broadcast a trial, None (no work yet) or ``OVER`` to the other stages.
+    """Broadcast a trial, None (no work yet) or ``NO_MORE_WORK`` to the other stages.
 
     The leader does this last, when nothing that it does alone can fail any more: the other stages then start the trial
     and wait in it. Raises ``PipelineLostError`` if a stage does not answer.
@@ -84,7 +85,7 @@ def give_work(pipeline: PipelineGroup, work: Work | Literal["over"] | None) -> N
 
 
 def follow(pipelines: Sequence[PipelineGroup], *, replica: ReplicaContext, folder: Path) -> None:
-    """Run the trials that the leader broadcasts until it sends ``OVER``; raises what ends a slot before that."""
+    """Run the trials that the leader broadcasts, until ``NO_MORE_WORK``; raises what ends a slot before that."""
     ends: SimpleQueue[Exception | None] = SimpleQueue()
 
     def slot(pipeline: PipelineGroup) -> None:
@@ -104,7 +105,7 @@ def follow(pipelines: Sequence[PipelineGroup], *, replica: ReplicaContext, folde
 
 def _follow(pipeline: PipelineGroup, *, replica: ReplicaContext, folder: Path) -> None:
     sent: Any = None
-    while (sent := pipeline.broadcast(sent)) != OVER:
+    while (sent := pipeline.broadcast(sent)) != NO_MORE_WORK:
         if sent is None:
             continue
         work = Work(**sent)

@@ -15,8 +15,10 @@ from typing import Protocol
 from nmlab.platform.compat import ray_core
 from nmlab.trials.compat import Store
 
-_MAC = 32
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.002, 0.1
+_MAC_BYTES = 32
+"""Of the code (HMAC with SHA-256) that stands before every value."""
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.002, 0.1
+"""Between two looks for a key. Stages that reconnect after an error find it in milliseconds."""
 
 
 class Keys(Protocol):
@@ -68,12 +70,12 @@ class StageStore(Store):
         return value
 
     def wait(self, keys: Sequence[str], timeout: timedelta | None = None) -> None:
-        deadline, pause = time.monotonic() + (timeout or self._patience).total_seconds(), _FIRST_WAIT_S
+        deadline, pause = time.monotonic() + (timeout or self._patience).total_seconds(), _FIRST_PAUSE_SECONDS
         while not self.check(keys):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"another stage has not written its address ({', '.join(keys)})")
             time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_WAIT_S)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     def check(self, keys: Sequence[str]) -> bool:
         return all(self._read(key) is not None for key in keys)
@@ -93,7 +95,7 @@ class StageStore(Store):
         found = self._keys.get(name)
         if found is None:
             return None
-        mac, data = found[:_MAC], found[_MAC:]
+        mac, data = found[:_MAC_BYTES], found[_MAC_BYTES:]
         if not hmac.compare_digest(mac, self._mac(b"value", name, data)):
             raise PermissionError(f"{key}: written without the secret of this replica")
         return data

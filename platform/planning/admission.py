@@ -1,17 +1,23 @@
-"""Check whether a study fits into memory: what a worker needs, what its machine or GPU has, what would fit instead."""
+"""Memory admission: what a worker needs, what its machine or GPU has, whether a study fits, and what would fit instead.
+
+Decided three times: before a launch begins (`check_study_fits`), for the nodes of a cluster (`check_room` in
+`cluster/nodes.py`), and by each worker before it loads the model (`why_worker_does_not_fit`).
+"""
 
 import math
 from dataclasses import dataclass
 from fractions import Fraction
 
+from nmlab.platform.planning.checks import check_slots, why_deadlocked
 from nmlab.platform.planning.machine import Machine, free_bytes
 from nmlab.search_spaces.schema.study import Study
 
-# Private memory of a process that has imported torch, transformers and Ray and runs trials, and of what Ray starts
-# beside it for every replica, measured on Linux with CPU builds; and a CUDA context with its libraries.
 WORKER_BYTES = 450 * 2**20
+"""Private memory of a process that has imported torch, transformers and Ray and runs trials (Linux, CPU builds)."""
 BESIDE_BYTES = 250 * 2**20
+"""What Ray starts beside it for every replica: the Train controller, and the actor of a trial."""
 CUDA_BYTES = 500 * 2**20
+"""A CUDA context with its libraries."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Proposal:
+class ReplicaFit:
     """The slots and pipeline stages with which one replica would fit here; None if none would."""
 
     slots: int | None
@@ -62,7 +68,7 @@ class Proposal:
     reason: str
 
 
-def admit(study: Study, load: Load, *, machine: Machine) -> None:
+def check_study_fits(study: Study, load: Load, *, machine: Machine) -> None:
     """Raise ``ValueError`` with the numbers if this machine's memory does not hold all replicas of a study.
 
     Raises ``ValueError`` also as ``check_slots`` does.
@@ -70,7 +76,7 @@ def admit(study: Study, load: Load, *, machine: Machine) -> None:
     replica = study.replica
     check_slots(study, has_gpus=machine.device == "cuda")
     _check_host(study, load, machine=machine)
-    need, free = needed(study, load, machine=machine), usable(study, machine=machine)
+    need, free = needed_bytes(study, load, machine=machine), usable_bytes(study, machine=machine)
     if need <= free:
         return
     slots, where = replica.slots, "each GPU" if machine.device == "cuda" else "this machine"
@@ -78,7 +84,7 @@ def admit(study: Study, load: Load, *, machine: Machine) -> None:
     parts = f"weights {size(load.weights)} and {slots} slot(s) of {size(load.slot)}"
     raise ValueError(
         f"replica.slots = {slots}: {others}{parts} need {size(need)}, but {where} has {size(free)} free; "
-        f"{proposal(study, load, machine=machine).reason}"
+        f"{replica_fit(study, load, machine=machine).reason}"
     )
 
 
@@ -86,44 +92,20 @@ def _check_host(study: Study, load: Load, *, machine: Machine) -> None:
     """Raise ``ValueError`` if the machine's memory does not hold what the trials of replicas on GPUs share."""
     workers = study.replica.count * study.replica.pipeline_stages
     need = workers * load.host
-    if machine.host is not None and need > machine.host:
+    if machine.host_free_bytes is not None and need > machine.host_free_bytes:
         raise ValueError(
             f"replica: {workers} worker(s) keep {size(load.host)} each for their trials (text, gradient norms, initial "
-            f"masks), {size(need)}, but this machine has {size(machine.host)} free; use fewer slots or less text"
+            f"masks), {size(need)}, but this machine has {size(machine.host_free_bytes)} free; "
+            "use fewer slots or less text"
         )
 
 
-def check_slots(study: Study, *, has_gpus: bool) -> None:
-    """Raise ``ValueError`` for several slots on a model in pipeline stages whose workers will have GPUs.
-
-    ``has_gpus`` says whether workers get a GPU if the study does not say.
-    """
-    replica = study.replica
-    on_gpus = has_gpus if replica.resources.gpus is None else replica.resources.gpus > 0
-    if why := _why_deadlocked(slots=replica.slots, stages=replica.pipeline_stages, on_gpus=on_gpus):
-        raise ValueError(why)
-
-
-def _why_deadlocked(*, slots: int, stages: int, on_gpus: bool) -> str:
-    """Return why slots would deadlock; "" if they would not.
-
-    Slots are threads. Their NCCL transfers between stages are queued on one stream of a GPU, in a different order at
-    each worker, and the backwards of all slots run on one thread a GPU, which waits in the first receive.
-    """
-    if slots == 1 or stages == 1 or not on_gpus:
-        return ""
-    return (
-        f"replica.slots = {slots} with replica.pipeline_stages = {stages}: on GPUs, trials that run at once on one "
-        "model in pipeline stages deadlock; use slots: 1 (or pipeline_stages: 1, and more replicas)"
-    )
-
-
-def refuses(load: Load, *, slots: int, stages: int, device: str, room: int | None = None) -> str:
+def why_worker_does_not_fit(load: Load, *, slots: int, stages: int, device: str, room: int | None = None) -> str:
     """Return why a replica's worker does not fit or cannot run, before it loads its model; "" if it can.
 
     ``room`` is the number of bytes free where it will run; by default those free here.
     """
-    if why := _why_deadlocked(slots=slots, stages=stages, on_gpus=device == "cuda"):
+    if why := why_deadlocked(slots=slots, stages=stages, on_gpus=device == "cuda"):
         return why
     free = (free_bytes(device) if room is None else room) - (CUDA_BYTES if device == "cuda" else 0)
     need = load.worker(slots=slots, stages=stages)
@@ -137,7 +119,7 @@ def refuses(load: Load, *, slots: int, stages: int, device: str, room: int | Non
     )
 
 
-def needed(study: Study, load: Load, *, machine: Machine) -> int:
+def needed_bytes(study: Study, load: Load, *, machine: Machine) -> int:
     """Return the bytes that a study puts on one GPU; on the CPU those of all workers, which share one memory."""
     one = load.worker(slots=study.replica.slots, stages=study.replica.pipeline_stages)
     if machine.device == "cuda":
@@ -147,31 +129,33 @@ def needed(study: Study, load: Load, *, machine: Machine) -> int:
     return load.weights + slots + study.replica.count * study.replica.pipeline_stages * load.shared
 
 
-def usable(study: Study, *, machine: Machine) -> int:
+def usable_bytes(study: Study, *, machine: Machine) -> int:
     """Return the free bytes less those that the processes themselves take."""
     if machine.device == "cuda":
-        return max(0, machine.free - CUDA_BYTES)
-    return max(0, machine.free - study.replica.count * (study.replica.pipeline_stages * WORKER_BYTES + BESIDE_BYTES))
+        return max(0, machine.free_bytes - CUDA_BYTES)
+    return max(
+        0, machine.free_bytes - study.replica.count * (study.replica.pipeline_stages * WORKER_BYTES + BESIDE_BYTES)
+    )
 
 
-def proposal(study: Study, load: Load, *, machine: Machine) -> Proposal:
+def replica_fit(study: Study, load: Load, *, machine: Machine) -> ReplicaFit:
     """Return the slots that fit a replica beside the others, or the pipeline stages with which it would fit."""
-    free = usable(study, machine=machine)
+    free = usable_bytes(study, machine=machine)
     if machine.device == "cpu":
         count = study.replica.count
         slots = (free - load.weights - count * load.shared) // max(1, load.slot) // count
         if slots >= 1:
             useful = min(slots, max(1, machine.cores // count))
-            return Proposal(useful, 1, f"slots: {slots} would fit, {useful} would have a core each")
-        return Proposal(None, None, "not one slot fits; use a smaller model, dtype, batch_size or sequence_length")
+            return ReplicaFit(useful, 1, f"slots: {slots} would fit, {useful} would have a core each")
+        return ReplicaFit(None, None, "not one slot fits; use a smaller model, dtype, batch_size or sequence_length")
     slots = load.most_slots(free)
     if slots >= 1:
-        return Proposal(slots, 1, f"slots: {slots} would fit")
+        return ReplicaFit(slots, 1, f"slots: {slots} would fit")
     stages = load.fewest_stages(free, slots=1)
     if stages is None:
-        return Proposal(None, None, f"not even one block a GPU (pipeline_stages: {load.blocks}) would fit")
-    have = "" if stages <= machine.devices else f", of which this machine has {machine.devices}"
-    return Proposal(1, stages, f"slots: 1 with pipeline_stages: {stages} would fit on {stages} GPUs{have}")
+        return ReplicaFit(None, None, f"not even one block a GPU (pipeline_stages: {load.blocks}) would fit")
+    have = "" if stages <= machine.device_count else f", of which this machine has {machine.device_count}"
+    return ReplicaFit(1, stages, f"slots: 1 with pipeline_stages: {stages} would fit on {stages} GPUs{have}")
 
 
 def size(count: float) -> str:

@@ -1,6 +1,9 @@
 """What is refused before a study or a trial starts, one check a function; each raises ``ValueError`` with one line."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from nmlab.platform.planning.study_trials import ConfiguredTrial, trial_spec
 from nmlab.platform.search.initial_points import Given
@@ -12,9 +15,11 @@ from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.contract.near_names import hint
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
+from nmlab.trials.contract.values import Scalar
 from nmlab.trials.methods import registry
-from nmlab.trials.models.prunable import check_measurable
-from nmlab.trials.sizing.preflight import Facts
+
+if TYPE_CHECKING:
+    from nmlab.trials.sizing.preflight import PreflightFacts
 
 
 def check_pattern(trial: ConfiguredTrial) -> None:
@@ -30,8 +35,10 @@ def check_text(trial: ConfiguredTrial) -> None:
         raise ValueError(f"{trial.method.name}: {reason}")
 
 
-def check_inputs(trial: ConfiguredTrial, facts: Facts) -> None:
+def check_inputs(trial: ConfiguredTrial, facts: PreflightFacts) -> None:
     """Refuse a method, or that of an initial mask, that measures layer inputs which cannot be measured."""
+    from nmlab.trials.models.prunable import check_measurable
+
     for name in (trial.method.name, trial.spec.hyperparameters.get("initial_mask")):
         if name in registry.names() and registry.get(str(name)).measures_inputs:
             try:
@@ -60,7 +67,7 @@ def check_objectives(study: Study) -> None:
 def check_baseline(study: Study, baseline: ConfiguredTrial) -> None:
     """Refuse a baseline that the search runs too: it would be counted twice."""
     own = baseline.spec
-    beside = {"method": own.method, "pattern": own.pattern, SAMPLES: own.calibration.samples}
+    beside: dict[str, Scalar] = {"method": own.method, "pattern": own.pattern, SAMPLES: own.calibration.samples}
     try:
         point = DefineByRun(study)(Given({**own.hyperparameters, **beside}))
     except ValueError:
@@ -83,7 +90,7 @@ def check_pipeline_stages(study: Study, methods: Iterable[str], *, blocks: int) 
         raise ValueError(
             f"replica.pipeline_stages = {stages}: tasks need a whole model; use pipeline_stages: 1 or tasks: []"
         )
-    if whole := sorted(method for method in set(methods) if not registry.get(method).shardable):
+    if whole := sorted(method for method in set(methods) if not registry.get(method).supports_pipeline_stages):
         raise ValueError(
             f"replica.pipeline_stages = {stages}: {', '.join(whole)} works on whole models only; use pipeline_stages: 1"
         )
@@ -100,3 +107,28 @@ def check_mask_parallel(study: Study, trials: Iterable[ConfiguredTrial]) -> None
     most = max(int(trial.spec.hyperparameters.get("masks_per_step") or 1) for trial in trials)
     if most < replica.mask_parallel:
         raise ValueError(f"{asked}: no trial draws more than {most} mask(s) a step; raise masks_per_step")
+
+
+def check_slots(study: Study, *, has_gpus: bool) -> None:
+    """Refuse several slots on a model in pipeline stages whose workers will have GPUs.
+
+    ``has_gpus`` says whether workers get a GPU if the study does not say.
+    """
+    replica = study.replica
+    on_gpus = has_gpus if replica.resources.gpus is None else replica.resources.gpus > 0
+    if why := why_deadlocked(slots=replica.slots, stages=replica.pipeline_stages, on_gpus=on_gpus):
+        raise ValueError(why)
+
+
+def why_deadlocked(*, slots: int, stages: int, on_gpus: bool) -> str:
+    """Return why slots would deadlock; "" if they would not.
+
+    Slots are threads. Their NCCL transfers between stages are queued on one stream of a GPU, in a different order at
+    each worker, and the backwards of all slots run on one thread a GPU, which waits in the first receive.
+    """
+    if slots == 1 or stages == 1 or not on_gpus:
+        return ""
+    return (
+        f"replica.slots = {slots} with replica.pipeline_stages = {stages}: on GPUs, trials that run at once on one "
+        "model in pipeline stages deadlock; use slots: 1 (or pipeline_stages: 1, and more replicas)"
+    )

@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from nmlab.platform.planning.admission import Load, admit, needed, proposal, usable
-from nmlab.platform.planning.forecast import Forecast, Forecaster
+from nmlab.platform.planning.admission import Load, check_study_fits, needed_bytes, replica_fit, usable_bytes
+from nmlab.platform.planning.forecast import Forecast, Forecaster, SharedResults, shared_results
 from nmlab.platform.planning.listing import Listing, list_trials, varied
 from nmlab.platform.planning.machine import Machine
 from nmlab.platform.planning.planned_stopping import early_stopping
-from nmlab.platform.planning.shared_results import SharedResults, shared_results
 from nmlab.platform.planning.study_plan import Plan
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.context.result_cache import CACHE_BYTES
@@ -19,16 +18,18 @@ from nmlab.trials.contract.sections import HeldOutText
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.masks.bits import packed_size
 from nmlab.trials.methods import registry
-from nmlab.trials.sizing.dry_run import EmptyModel
-from nmlab.trials.sizing.preflight import Facts
-from nmlab.trials.sizing.probe import Probed
+from nmlab.trials.sizing.dry_run import FakeTensorModel
+from nmlab.trials.sizing.preflight import PreflightFacts
+from nmlab.trials.sizing.probe import ProbeResult
 
 _CHECKPOINTS = 2
-# Bytes of a trial in the tracking store's database: rows of about 200 points of a dozen metrics, parameters and tags.
+"""Of a trial, kept at once: the newest, and the one before it."""
 _ROWS_BYTES = 200 * 12 * 120 + 30_000
+"""Of a trial in the tracking store's database: rows of about 200 points of a dozen metrics, parameters and tags."""
 _RECORDS_BYTES = 50_000
+"""Of a trial's other files: its record, curve and provenance."""
 
-Probes = Mapping[tuple[str, str], Probed]
+Probes = Mapping[tuple[str, str], ProbeResult]
 
 
 @dataclass
@@ -38,7 +39,7 @@ class Estimate:
     plan: Plan
     machine: Machine
     probes: Probes = field(default_factory=dict)
-    stage: EmptyModel | None = None
+    fake_model: FakeTensorModel | None = None
 
     @classmethod
     def here(cls, plan: Plan, *, probes: Probes | None = None) -> "Estimate":
@@ -48,7 +49,7 @@ class Estimate:
 
     def check(self) -> None:
         """Raise ``ValueError`` if the study does not fit on this machine."""
-        admit(self.plan.study, self.load, machine=self.machine)
+        check_study_fits(self.plan.study, self.load, machine=self.machine)
 
     @cached_property
     def listing(self) -> Listing:
@@ -85,7 +86,7 @@ class Estimate:
     @cached_property
     def forecasts(self) -> list[tuple[TrialSpec, Forecast]]:
         """One trial of every method, pattern and size in bytes, with its forecast."""
-        found: dict[Any, tuple[TrialSpec, Forecast]] = {}
+        found: dict[tuple[str, str, int], tuple[TrialSpec, Forecast]] = {}
         for spec in [*self.plan.baselines, *self.plan.examples]:
             forecast = self._forecast(spec)
             found.setdefault((spec.method, spec.pattern, forecast.slot_bytes), (spec, forecast))
@@ -119,7 +120,7 @@ class Estimate:
     def record(self, *, trials: int | None) -> dict[str, Any]:
         """Return everything as plain JSON, with the first ``trials`` of the list."""
         study, facts, listing = self.plan.study, self.plan.facts, self.listing
-        suggested = proposal(study, self.load, machine=self.machine)
+        suggested = replica_fit(study, self.load, machine=self.machine)
         seconds = round(self.seconds, 1)
         return {
             **_facts_record(self.plan, facts),
@@ -132,8 +133,8 @@ class Estimate:
                 "shared": self.shared.most,
                 "shared budget": CACHE_BYTES,
                 "worker": self.load.worker(slots=study.replica.slots, stages=study.replica.pipeline_stages),
-                "needed": needed(study, self.load, machine=self.machine),
-                "free": usable(study, machine=self.machine),
+                "needed": needed_bytes(study, self.load, machine=self.machine),
+                "free": usable_bytes(study, machine=self.machine),
                 "device": self.machine.device,
                 "methods": [_bytes_record(spec, forecast) for spec, forecast in self.forecasts],
             },
@@ -147,7 +148,7 @@ class Estimate:
 
     @cached_property
     def _forecaster(self) -> Forecaster:
-        return Forecaster(self.plan.study, self.plan.facts, machine=self.machine, stage=self.stage)
+        return Forecaster(self.plan.study, self.plan.facts, machine=self.machine, fake_model=self.fake_model)
 
     @property
     def could_not_tell(self) -> list[str]:
@@ -179,7 +180,7 @@ class Estimate:
         evaluation, *validation = [count * length for count, length in _held_out(self.plan.study, self.plan.facts)]
         return 1 + sum(validation) / evaluation * (1 + during) if validation else 1 + during
 
-    def _line(self, spec: TrialSpec) -> dict[str, Any]:
+    def _line(self, spec: TrialSpec) -> dict[str, object]:
         settings = varied(self.plan, spec)
         return {"method": spec.method, "pattern": spec.pattern, "seed": spec.seed, "settings": settings}
 
@@ -192,7 +193,7 @@ def threads_a_slot(plan: Plan) -> int:
     return max(1, (os.cpu_count() or 1) // (replica.count * replica.slots))
 
 
-def probe_methods(plan: Plan) -> dict[tuple[str, str], Probed]:
+def probe_methods(plan: Plan) -> dict[tuple[str, str], ProbeResult]:
     """Load the model and measure a few real steps of every method and pattern of a study, one after the other."""
     import torch
 
@@ -223,7 +224,7 @@ def _steps(spec: TrialSpec) -> int:
     return int(spec.hyperparameters.get("steps") or 0)
 
 
-def _facts_record(plan: Plan, facts: Facts) -> dict[str, Any]:
+def _facts_record(plan: Plan, facts: PreflightFacts) -> dict[str, Any]:
     study, data = plan.study, plan.study.data
     return {
         "study": study.name,
@@ -251,7 +252,7 @@ def _windows(count: int, text: HeldOutText) -> str:
     return f"{count} windows of {text.sequence_length} tokens"
 
 
-def _held_out(study: Study, facts: Facts) -> list[tuple[int, int]]:
+def _held_out(study: Study, facts: PreflightFacts) -> list[tuple[int, int]]:
     """Return the number of windows and the tokens of a window of the evaluation text and of the validation text."""
     evaluation, validation = study.data.evaluation, study.data.validation
     found = [(facts.evaluation_windows, evaluation.sequence_length)]

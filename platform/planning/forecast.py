@@ -1,28 +1,32 @@
-"""Forecast what one trial of a study takes: bytes by purpose, and seconds.
+"""Forecast what one trial of a study takes, bytes by purpose and seconds, and what the trials of a worker share.
 
 Bytes of a method's state are exact (a test compares them with real runs); activations are counted by a dry run on
 tensors without contents; seconds are an estimate from the speed of a matrix product and of a copy, unless measured by
 a probe.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from nmlab.platform.planning.machine import Machine
 from nmlab.search_spaces.schema.study import Study
+from nmlab.trials.context.result_cache import CACHE_BYTES
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.sections import HeldOutText
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.methods import registry
-from nmlab.trials.models.needs import FLOAT32, Needs, Shape
+from nmlab.trials.models.needs import FLOAT32, PER_SEED, Needs, Shape
 from nmlab.trials.models.reading import first_line
-from nmlab.trials.sizing.dry_run import EmptyModel, Measured
-from nmlab.trials.sizing.preflight import Facts
-from nmlab.trials.sizing.probe import Probed
+from nmlab.trials.sizing.dry_run import DryRunCounts, FakeTensorModel
+from nmlab.trials.sizing.preflight import PreflightFacts
+from nmlab.trials.sizing.probe import ProbeResult
 
-# An elementwise operation reads about as much as it writes, and a block of a model has as many again in place.
 _TRAFFIC = 3.0
+"""Bytes moved for each byte that a dry run counts as written: an elementwise operation reads about as much as it
+writes, and a block of a model has as many again in place."""
+_TOKEN_BYTES = 8
+"""Of a token in the cache of a worker: tokens are 64-bit integers."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +70,16 @@ class Forecast:
 class Forecaster:
     """Makes the forecasts of the trials of one study; dry runs that they have in common are made once."""
 
-    def __init__(self, study: Study, facts: Facts, *, machine: Machine, stage: EmptyModel | None = None) -> None:
+    def __init__(
+        self, study: Study, facts: PreflightFacts, *, machine: Machine, fake_model: FakeTensorModel | None = None
+    ) -> None:
         self._study, self._facts, self._machine = study, facts, machine
-        self._given = stage
-        self._backwards: dict[tuple[str, str], Measured] = {}
+        self._given = fake_model
+        self._backwards: dict[tuple[str, str], DryRunCounts] = {}
         self.unknown: dict[str, str] = {}
         """What a dry run failed on, and so counts as nothing -> the reason."""
 
-    def of(self, spec: TrialSpec, *, probed: Probed | None = None) -> Forecast:
+    def of(self, spec: TrialSpec, *, probed: ProbeResult | None = None) -> Forecast:
         """Return the forecast of a trial; what a probe measured replaces what is estimated."""
         method = registry.get(spec.method)
         shape = self._shape(spec)
@@ -98,7 +104,7 @@ class Forecaster:
         batches = spec.calibration.minibatches
         parts = -(-spec.calibration.batch_size // spec.calibration.at_once)
         forward_seconds = parts * self._seconds(self._forward)
-        passes = needs.passes * 2 * FLOAT32 * shape.prunable / self._machine.copied
+        passes = needs.passes * 2 * FLOAT32 * shape.prunable / self._machine.copied_bytes_per_second
         learns = registry.get(spec.method).learned
         # A forward holds masked weights; the dry run of a backward makes them itself and counts them.
         masked = 0 if needs.weights else needs.masked
@@ -131,7 +137,7 @@ class Forecaster:
             device=self._machine.device,
         )
 
-    def _step(self, spec: TrialSpec, shape: Shape, needs: Needs) -> Measured:
+    def _step(self, spec: TrialSpec, shape: Shape, needs: Needs) -> DryRunCounts:
         if needs.weights is None:
             return self._forward
         key = (spec.method, spec.pattern)
@@ -140,44 +146,77 @@ class Forecaster:
             size = {"batch": calibration.at_once, "length": calibration.sequence_length}
             weights = needs.weights
             what = f"a backward of {spec.method} {spec.pattern}"
-            self._backwards[key] = self._dry_run(what, lambda: self._stage.backward(weights, **size))
+            self._backwards[key] = self._dry_run(what, lambda: self._fake_model.backward(weights, **size))
         return self._backwards[key]
 
     @cached_property
-    def _stage(self) -> EmptyModel:
-        return self._given or EmptyModel(self._study.model)
+    def _fake_model(self) -> FakeTensorModel:
+        return self._given or FakeTensorModel(self._study.model)
 
     @cached_property
-    def _forward(self) -> Measured:
+    def _forward(self) -> DryRunCounts:
         calibration = self._study.data.calibration
         at_once = calibration.micro_batch or calibration.batch_size
         length = calibration.sequence_length
-        return self._dry_run("a forward", lambda: self._stage.forward(batch=at_once, length=length))
+        return self._dry_run("a forward", lambda: self._fake_model.forward(batch=at_once, length=length))
 
     @cached_property
-    def _evaluation(self) -> Measured:
+    def _evaluation(self) -> DryRunCounts:
         return self._held_out("an evaluation", self._study.data.evaluation, windows=self._facts.evaluation_windows)
 
     @cached_property
-    def _validation(self) -> Measured:
+    def _validation(self) -> DryRunCounts:
         """What validation takes at a time; nothing without a text for it."""
         if (validation := self._study.data.validation) is None:
-            return Measured(0, 0, 0, 0)
+            return DryRunCounts(peak_bytes=0, written_bytes=0, calls=0, flops=0)
         return self._held_out("a validation", validation, windows=self._facts.validation_windows)
 
-    def _held_out(self, what: str, text: HeldOutText, *, windows: int) -> Measured:
+    def _held_out(self, what: str, text: HeldOutText, *, windows: int) -> DryRunCounts:
         batch, length = min(text.batch_size, windows), text.sequence_length
-        return self._dry_run(what, lambda: self._stage.evaluation(batch=batch, length=length))
+        return self._dry_run(what, lambda: self._fake_model.evaluation(batch=batch, length=length))
 
-    def _dry_run(self, what: str, run: Callable[[], Measured]) -> Measured:
+    def _dry_run(self, what: str, run: Callable[[], DryRunCounts]) -> DryRunCounts:
         """Return what a dry run counts; zeros, with a note, if the architecture cannot run without contents."""
         try:
             return run()
         except Exception as error:  # kernels raise many types of errors on tensors without contents
             self.unknown[what] = first_line(error).rstrip(".")
-            return Measured(0, 0, 0, 0)
+            return DryRunCounts(peak_bytes=0, written_bytes=0, calls=0, flops=0)
 
-    def _seconds(self, counted: Measured) -> float:
+    def _seconds(self, counted: DryRunCounts) -> float:
         machine = self._machine
-        moved = _TRAFFIC * counted.written_bytes / machine.copied
-        return counted.flops / machine.flops + moved + counted.calls * machine.call
+        moved = _TRAFFIC * counted.written_bytes / machine.copied_bytes_per_second
+        return counted.flops / machine.flops_per_second + moved + counted.calls * machine.call_seconds
+
+
+@dataclass(frozen=True)
+class SharedResults:
+    """Bytes of a worker's cache: ``most`` it may take at once, ``all_kept`` it would take without a limit."""
+
+    most: int
+    all_kept: int
+
+
+def shared_results(
+    trials: Iterable[tuple[TrialSpec, Mapping[str, int]]],
+    *,
+    held_out_tokens: int,
+    seeds: int,
+    slots: int,
+    budget: int = CACHE_BYTES,
+) -> SharedResults:
+    """Return the bytes that trials leave in a worker's cache, given what each shares (``Needs.shared``).
+
+    Beyond its budget the cache holds only what running trials use: at worst that of the ``slots`` largest trials.
+    """
+    kept: dict[Hashable, int] = {"evaluation": _TOKEN_BYTES * held_out_tokens}
+    largest = 0
+    for spec, shared in trials:
+        text = spec.calibration
+        mine: dict[Hashable, int] = {("tokens", text): _TOKEN_BYTES * text.samples * text.sequence_length}
+        mine |= {(name, text): size for name, size in shared.items()}
+        largest = max(largest, sum(mine.values()) + kept["evaluation"])
+        kept |= mine
+        kept |= {(name, text): seeds * size for name, size in shared.items() if name.endswith(PER_SEED)}
+    all_kept = sum(kept.values())
+    return SharedResults(min(all_kept, budget + slots * largest), all_kept)

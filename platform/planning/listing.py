@@ -4,7 +4,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from nmlab.platform.planning.study_plan import Plan, trial_spec
+from nmlab.platform.planning.study_plan import Plan
+from nmlab.platform.planning.study_trials import trial_spec
 from nmlab.platform.search.strategies import startup_trials, strategy_of
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.contract.values import Scalar

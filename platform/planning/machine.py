@@ -15,7 +15,16 @@ _LIMITS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
-_SIDE, _COPY_BYTES, _CALLS, _REPEATS = 512, 2**25, 100, 5
+_SIDE = 512
+"""Rows and columns of the matrices whose product is timed: as large as a small model's layers, some milliseconds."""
+_GPU_SIDE_FACTOR = 8
+"""A GPU is timed on larger matrices, since small ones do not occupy it."""
+_COPY_BYTES = 2**25
+"""Copied to time the memory: more than the caches of a processor hold."""
+_CALLS = 100
+"""Smallest kernels that are called to time one call."""
+_REPEATS = 5
+"""Times that each is timed, after one that does not count; the median is taken."""
 
 
 def free_bytes(device: str) -> int:
@@ -33,23 +42,29 @@ def free_bytes(device: str) -> int:
     return max(0, free)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Machine:
-    """The devices of a machine: their kind and number, the free bytes on each, and the speed at one slot's share.
+    """The devices of a machine, and their speed with the threads that one slot has.
 
-    ``flops`` and ``copied`` are per second: operations of a matrix product, bytes read and written by a copy. ``call``
-    is the seconds that calling the smallest kernel from Python takes.
+    Attributes:
+        device: ``cuda`` or ``cpu``.
+        device_count: GPUs, or 1.
+        cores: of the processor.
+        free_bytes: free memory of each device.
+        flops_per_second: operations of a matrix product.
+        copied_bytes_per_second: bytes read and written by a copy.
+        call_seconds: what calling the smallest kernel from Python takes.
+        host_free_bytes: free memory of the machine if the devices are GPUs, else None.
     """
 
     device: str
-    devices: int
+    device_count: int
     cores: int
-    free: int
-    flops: float
-    copied: float
-    call: float = 0.0
-    host: int | None = None
-    """Free bytes in the memory of the machine if ``free`` is that of a GPU."""
+    free_bytes: int
+    flops_per_second: float
+    copied_bytes_per_second: float
+    call_seconds: float = 0.0
+    host_free_bytes: int | None = None
 
     @classmethod
     def here(cls, *, dtype: str = "float32", threads: int = 1) -> "Machine":
@@ -61,23 +76,31 @@ class Machine:
             flops, copied, call = _speeds(device, getattr(torch, dtype))
         finally:
             torch.set_num_threads(before)
-        devices = torch.cuda.device_count() if device == "cuda" else 1
-        host = free_bytes("cpu") if device == "cuda" else None
-        return cls(device, devices, os.cpu_count() or 1, free_bytes(device), flops, copied, call, host)
+        return cls(
+            device=device,
+            device_count=torch.cuda.device_count() if device == "cuda" else 1,
+            cores=os.cpu_count() or 1,
+            free_bytes=free_bytes(device),
+            flops_per_second=flops,
+            copied_bytes_per_second=copied,
+            call_seconds=call,
+            host_free_bytes=free_bytes("cpu") if device == "cuda" else None,
+        )
 
 
 def _speeds(device: str, dtype: torch.dtype) -> tuple[float, float, float]:
-    side = _SIDE * (8 if device == "cuda" else 1)
+    """Return operations a second of a product, bytes a second of a copy, seconds of a call."""
+    side = _SIDE * (_GPU_SIDE_FACTOR if device == "cuda" else 1)
     left, right = (torch.ones(side, side, dtype=dtype, device=device) for _ in range(2))
     source = torch.ones(_COPY_BYTES, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
-    multiplied = _usual(lambda: torch.mm(left, right), device)
-    copied = _usual(lambda: target.copy_(source), device)
-    call = _usual(lambda: [left[0, 0] + 1 for _ in range(_CALLS)], device) / _CALLS
-    return 2 * side**3 / multiplied, 2 * _COPY_BYTES / copied, call
+    product = _median_seconds(lambda: torch.mm(left, right), device)
+    copy = _median_seconds(lambda: target.copy_(source), device)
+    call = _median_seconds(lambda: [left[0, 0] + 1 for _ in range(_CALLS)], device) / _CALLS
+    return 2 * side**3 / product, 2 * _COPY_BYTES / copy, call
 
 
-def _usual(run: Callable[[], object], device: str) -> float:
+def _median_seconds(run: Callable[[], object], device: str) -> float:
     taken = []
     for _ in range(_REPEATS + 1):
         begun = time.perf_counter()

@@ -3,13 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from nmlab.platform.planning.study_plan import baseline_specs, trial_spec
+from nmlab.platform.planning.study_trials import baseline_specs, trial_spec
 from nmlab.platform.search.initial_points import RandomDraw, configurations_tried
 from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import DefineByRun, grid_points
 from nmlab.trials.contract.trial_spec import TrialSpec
 
 _DRAWS = 64
+"""Points of a space that are drawn for the average of steps and tokens; with more, only later digits change."""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,14 @@
-"""From a study to its plan: its trials are configured once, then checked against methods, model and text."""
+"""From a study to its plan: its trials are configured once, then checked against methods, model and text.
+
+What a study says is checked before torch is loaded, which only the checks of its model and text need.
+"""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from nmlab.platform.planning import checks
-from nmlab.platform.planning.admission import check_slots
 from nmlab.platform.planning.study_trials import (
     StudyTrials,
     baseline_specs,
@@ -12,23 +16,14 @@ from nmlab.platform.planning.study_trials import (
     configure_study,
     example_specs,
     longest_trial,
-    trial_spec,
 )
 from nmlab.platform.search.initial_points import configurations_tried
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.trial_spec import TrialSpec
-from nmlab.trials.sizing.preflight import Facts, preflight
 
-__all__ = [
-    "Plan",
-    "baseline_specs",
-    "check_settings",
-    "example_specs",
-    "longest_trial",
-    "plan_study",
-    "trial_spec",
-]
+if TYPE_CHECKING:
+    from nmlab.trials.sizing.preflight import PreflightFacts
 
 
 @dataclass(frozen=True)
@@ -47,12 +42,18 @@ class Plan:
     baselines: tuple[TrialSpec, ...]
     examples: tuple[TrialSpec, ...]
     configurations: int
-    facts: Facts
+    facts: PreflightFacts
 
     @classmethod
-    def unchecked(cls, study: Study, *, facts: Facts) -> Self:
+    def unchecked(cls, study: Study, *, facts: PreflightFacts) -> Self:
         """Return the plan of a study that needs no checks, with facts that are known."""
-        return cls(study, tuple(baseline_specs(study)), tuple(example_specs(study)), configurations_tried(study), facts)
+        return cls(
+            study=study,
+            baselines=tuple(baseline_specs(study)),
+            examples=tuple(example_specs(study)),
+            configurations=configurations_tried(study),
+            facts=facts,
+        )
 
     @property
     def trials(self) -> int:
@@ -66,7 +67,7 @@ class Plan:
 
 
 def check_settings(study: Study) -> StudyTrials:
-    """Check the methods and their settings, without model and text; return the trials that were checked.
+    """Check the methods and their settings, without reading model and text; return the trials that were checked.
 
     Raises ``ValueError`` with one line.
     """
@@ -76,7 +77,11 @@ def check_settings(study: Study) -> StudyTrials:
     checks.check_objectives(study)
     for baseline in trials.baselines:
         checks.check_baseline(study, baseline)
-    check_slots(study, has_gpus=False)  # studies that ask for GPUs; `admit` checks those that get GPUs without asking
+    # Studies that ask for GPUs; `check_study_fits` checks those that get GPUs without asking.
+    checks.check_slots(study, has_gpus=False)
+    for trial in trials.examples:
+        checks.check_text(trial)
+    checks.check_mask_parallel(study, trials.examples)
     return trials
 
 
@@ -86,10 +91,18 @@ def plan_study(study: Study) -> Plan:
     facts = _facts(study, trials)
     baselines = baseline_trials(study, trials.baselines)
     _check_with_facts(study, trials, facts)
-    return Plan(study, tuple(baselines), tuple(example_specs(study)), configurations_tried(study), facts)
+    return Plan(
+        study=study,
+        baselines=tuple(baselines),
+        examples=tuple(example_specs(study)),
+        configurations=configurations_tried(study),
+        facts=facts,
+    )
 
 
-def _facts(study: Study, trials: StudyTrials) -> Facts:
+def _facts(study: Study, trials: StudyTrials) -> PreflightFacts:
+    from nmlab.trials.sizing.preflight import preflight
+
     largest = max((trial.spec for trial in trials.examples), key=lambda spec: spec.calibration.samples)
     return preflight(
         largest.model,
@@ -100,11 +113,8 @@ def _facts(study: Study, trials: StudyTrials) -> Facts:
     )
 
 
-def _check_with_facts(study: Study, trials: StudyTrials, facts: Facts) -> None:
-    for trial in trials.examples:
-        checks.check_text(trial)
+def _check_with_facts(study: Study, trials: StudyTrials, facts: PreflightFacts) -> None:
     for trial in (*trials.examples, *trials.baselines):
         checks.check_inputs(trial, facts)
     methods = {trial.spec.method for trial in (*trials.examples, *trials.baselines)}
     checks.check_pipeline_stages(study, methods, blocks=facts.blocks)
-    checks.check_mask_parallel(study, trials.examples)

@@ -2,21 +2,20 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
-from nmlab.platform.planning.examples import to_check, to_plan
+from nmlab.platform.planning.examples import configurations_to_check, configurations_to_plan
 from nmlab.platform.search.initial_points import Given, initial_points
 from nmlab.search_spaces.schema.conditions import BESIDE_SPACE
 from nmlab.search_spaces.schema.sections import Data
 from nmlab.search_spaces.schema.study import Study
-from nmlab.search_spaces.space import DefineByRun, baseline_points
+from nmlab.search_spaces.space import Configuration, DefineByRun, baseline_points
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
 from nmlab.trials.contract.sections import CalibrationSpec
 from nmlab.trials.contract.trial_spec import TrialSpec
+from nmlab.trials.contract.values import Scalar
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import Method, MethodConfig
-
-Configuration = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class StudyTrials:
     """Trials with the first seed of a study.
 
     Attributes:
-        examples: together they use every method, name, listed value and end of a range (see `to_check`).
+        examples: together they use every method, name, listed value and end of a range (see `configurations_to_check`).
         baselines: one for each method, pattern and number of samples that the study names.
         initial: the points that the search tries first.
     """
@@ -50,7 +49,7 @@ class StudyTrials:
 def configure_study(study: Study) -> StudyTrials:
     """Return the trials by which a study is checked; raises ``ValueError`` for a value that its method refuses."""
     first = [DefineByRun(study)(Given(values)) for values in initial_points(study)]
-    examples = _configured(study, to_check(study))
+    examples = _configured(study, configurations_to_check(study))
     return StudyTrials(examples, _configured(study, baseline_points(study)), _configured(study, first))
 
 
@@ -80,9 +79,9 @@ def configured_trial(study: Study, configuration: Configuration, *, seed: int) -
     return ConfiguredTrial(spec, method, config)
 
 
-def _calibration(data: Data, samples: int | None) -> CalibrationSpec:
+def _calibration(data: Data, samples: Scalar) -> CalibrationSpec:
     """Return the text that a trial learns from; what is left of a built-in corpus if validation takes a part of it."""
-    spec = data.calibration.with_samples(samples or data.calibration.sizes[0])
+    spec = data.calibration.with_samples(cast("int", samples or data.calibration.sizes[0]))
     return spec.model_copy(update={"part": data.learning_part})
 
 
@@ -103,7 +102,7 @@ def baseline_trials(study: Study, baselines: Iterable[ConfiguredTrial]) -> list[
     that reads no text runs once, not once a number of samples.
     """
     specs: list[TrialSpec] = []
-    textless: list[tuple[Any, ...]] = []
+    textless: list[tuple[str, str, Mapping[str, Scalar]]] = []
     for trial in baselines:
         method, spec = trial.method, trial.spec
         if not method.sparse and spec.pattern != study.patterns[0]:
@@ -119,8 +118,8 @@ def baseline_trials(study: Study, baselines: Iterable[ConfiguredTrial]) -> list[
 
 
 def example_specs(study: Study) -> list[TrialSpec]:
-    """Return trials that together use every method, name, listed value and end of a range; see `to_plan`."""
-    specs = [trial_spec(study, configuration, seed=study.seeds[0]) for configuration in to_plan(study)]
+    """Return trials that use every method, name, listed value and end of a range (see `configurations_to_plan`)."""
+    specs = [trial_spec(study, configuration, seed=study.seeds[0]) for configuration in configurations_to_plan(study)]
     return list({spec.key: spec for spec in specs}.values())
 
 

@@ -1,13 +1,14 @@
-"""The user and password of a tracking store: taken from its address, kept in the environment, never written to disk.
+"""The user and password of a tracking store: kept in the environment, never written to disk or shown in a command line.
 
 MLflow's client reads ``MLFLOW_TRACKING_USERNAME`` and ``MLFLOW_TRACKING_PASSWORD``, so that the address of a server is
 used without them. The address of a database has to hold its password; it is masked wherever it is kept or shown.
 """
 
 import os
+from collections.abc import Mapping, Sequence
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from nmlab.trials.contract.secrets import MASK, masked
+from nmlab.trials.contract.secrets import MASK, has_secret, masked
 
 URI, USER, PASSWORD, TOKEN = (
     "MLFLOW_TRACKING_URI",
@@ -15,6 +16,7 @@ URI, USER, PASSWORD, TOKEN = (
     "MLFLOW_TRACKING_PASSWORD",
     "MLFLOW_TRACKING_TOKEN",
 )
+OPTION = "--tracking-uri"
 
 
 def take_credentials(uri: str) -> str:
@@ -80,3 +82,25 @@ def restored_uri(kept: str, *, given: str | None = None) -> str:
         return clean
     where = f"{PASSWORD}, and its user in {USER}" if found else f"{URI}, as the whole address"
     raise ValueError(f"tracking store {kept!r}: a launch does not record the password; give it in {where}")
+
+
+def arguments_without_secrets(
+    arguments: Sequence[str], environment: Mapping[str, str]
+) -> tuple[list[str], dict[str, str]] | None:
+    """Return a command line without passwords, and the environment that holds them; None if there is no password in it.
+
+    The option for the tracking store is taken out, because its environment variable means the same.
+    """
+    kept, moved, skip = [], dict(environment), False
+    for place, argument in enumerate(arguments):
+        if skip:
+            skip = False
+            continue
+        following = arguments[place + 1] if place + 1 < len(arguments) else ""
+        if argument == OPTION and has_secret(following):
+            moved[URI], skip = following, True
+        elif argument.startswith(f"{OPTION}=") and has_secret(argument):
+            moved[URI] = argument.removeprefix(f"{OPTION}=")
+        else:
+            kept.append(argument)
+    return (kept, moved) if len(kept) != len(arguments) else None

@@ -1,8 +1,8 @@
 """Every event of a launch. Their names and fields stand in journals and are kept: a renamed class keeps its event.
 
-Consumers of every event (`launches/state.py`, `search/early_stopping.py`, `tracking/recorder.py`) ``match`` over
-`JournalRecord` and end with ``assert_never``, so the type checker names those that must handle a new event. Events that
-they have no use for are matched by the class they share, such as `GroupRecord`. Others look for a few events only.
+Consumers (`dispatch/received.py`, `launches/state.py`, `search/early_stopping.py`, `tracking/recorder.py` and others)
+``match`` over `JournalRecord` and end with ``assert_never``, so the type checker names those that must handle a new
+event. Events that they have no use for are matched by the class that they share, such as `GroupRecord`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, get_args
 
 from nmlab.platform.records.base import Record
+from nmlab.platform.records.payloads import ResultRecord, SpecRecord, StageFacts
 
 # --- trials -----------------------------------------------------------------------------------------------------------
 
@@ -20,7 +21,7 @@ class TrialSubmitted(Record):
 
     event: ClassVar[str] = "trial"
     key: str
-    spec: Mapping[str, Any]
+    spec: SpecRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +49,11 @@ class TrialMetrics(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialEnded(Record):
-    """A trial ended; ``result`` holds the fields of a ``TrialResult``. Without a host, no replica reported it."""
+    """A trial ended, with its ``result``. Without a host, no replica reported it."""
 
     event: ClassVar[str] = "ended"
     key: str
-    result: Mapping[str, Any]
+    result: ResultRecord
     host: str | None = None
 
 
@@ -87,12 +88,24 @@ class ReplicaRecord(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaStarted(ReplicaRecord):
-    """A process of a replica has loaded the model, the ``loads``-th of this driver; ``rest`` holds its facts."""
+    """A process of a replica has loaded the model, the ``loads``-th of this driver.
+
+    From ``pid`` on it says what the replica told of itself; the fields are those of `ReplicaFacts`.
+    """
 
     event: ClassVar[str] = "replica"
     host: str
     incarnation: int | None = None
     loads: int | None = None
+    pid: int | None = None
+    node: str | None = None
+    node_id: str | None = None
+    device: str | None = None
+    slots: int | None = None
+    model_digest: str | None = None
+    shards: Sequence[StageFacts] | None = None
+    model_bytes: int | None = None
+    load_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,8 +137,8 @@ class ReplicaRefused(ReplicaRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WeightsVerified(ReplicaRecord):
-    """A replica that ends has checked whether its frozen weights are unchanged."""
+class WeightsChecked(ReplicaRecord):
+    """A replica that ends has checked whether its frozen weights are ``unchanged`` since it loaded them."""
 
     event: ClassVar[str] = "verified"
     unchanged: bool
@@ -200,7 +213,7 @@ class LaunchBegan(Record):
 
     event: ClassVar[str] = "launch began"
     tags: Mapping[str, str]
-    params: Mapping[str, Any]
+    params: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,7 +248,7 @@ JournalRecord = (
     | ReplicaLost
     | ReplicaLeft
     | ReplicaRefused
-    | WeightsVerified
+    | WeightsChecked
     | TrainRunLost
     | PeerJoined
     | PeerLost

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import ray
 
@@ -20,13 +20,21 @@ _MARK = "at_work.json"
 _COUNTS = Path("/proc/vmstat")
 
 
+class _Process(TypedDict):
+    """The process that works on a trial, and how many processes the kernel of its node had killed by then."""
+
+    actor: str
+    node: str
+    oom_kills: int
+
+
 @contextmanager
-def at_work(folder: Path) -> Iterator[str]:
+def marked_as_worked_on(folder: Path) -> Iterator[str]:
     """Mark a trial's folder with this process's name while the block lasts; yield why the last process ended.
 
     That is "" unless it was killed because memory ran out. The mark stays if an error ends the block.
     """
-    why = reason(folder)
+    why = why_killed(folder)
     folder.mkdir(parents=True, exist_ok=True)
     mark = folder / _MARK
     try:
@@ -38,7 +46,7 @@ def at_work(folder: Path) -> Iterator[str]:
     mark.unlink(missing_ok=True)  # not if an error or a kill ends the block: the mark then shows it
 
 
-def reason(folder: Path) -> str:
+def why_killed(folder: Path) -> str:
     """Return why the process whose name is in ``folder`` was killed, if for lack of memory; else ""."""
     try:
         before = json.loads((folder / _MARK).read_text(encoding="utf-8"))
@@ -52,7 +60,7 @@ def reason(folder: Path) -> str:
     return ""
 
 
-def _name() -> dict[str, Any]:
+def _name() -> _Process:
     context = ray.get_runtime_context()
     return {"actor": context.get_actor_id(), "node": context.get_node_id(), "oom_kills": oom_kills()}
 

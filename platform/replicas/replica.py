@@ -1,30 +1,29 @@
 """Starts the replicas of a launch and keeps them running: one Ray Train run each, with one worker a pipeline stage."""
 
-import os
 import threading
 import time
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import ray
-from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, WorkerGroupError
+from ray.train import WorkerGroupError
 
+from nmlab.platform.cluster.nodes import RayNode, ray_nodes
 from nmlab.platform.cluster.session import NAMESPACE
-from nmlab.platform.compat.ray_core import NODE_ID_LABEL
 from nmlab.platform.failures import back_off_seconds, reason_line
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.mask_parallel.coordinator_client import CoordinatorSettings
 from nmlab.platform.planning.admission import Load
-from nmlab.platform.process.leaving import bounded
-from nmlab.platform.process.openmp_policy import patience
-from nmlab.platform.replicas.train_run import TrainRun
+from nmlab.platform.process.shutdown import bounded
+from nmlab.platform.replicas.train_run import TrainRun, WorkerConfig, new_train_run, trial_threads, worker_resources
 from nmlab.search_spaces.schema.study import Study
 
-_BACK_OFF_S, _LET_GO_S = 1.0, 10.0
-_REASON_S = 10.0
+_FIRST_BACK_OFF_SECONDS = 1.0
+"""How long a run that failed waits before it is started again; twice as long after each further failure."""
+_CALL_OFF_SECONDS = 10.0
+"""How long the end of all runs may take: their controllers are killed, and their threads end."""
+_REFUSAL_RECORD_SECONDS = 10.0
 """How long a run that ended by itself waits for the record of why it was refused."""
 
 
@@ -95,7 +94,7 @@ class Replicas:
         for name in names:
             self._threads[name].join(max(0.0, deadline - time.monotonic()))
 
-    def call_off(self, *, within: float = _LET_GO_S) -> None:
+    def call_off(self, *, within: float = _CALL_OFF_SECONDS) -> None:
         """End all runs and their threads, in up to ``within`` seconds; Ray may be shut down after this."""
         self.stop()
         deadline = time.monotonic() + within
@@ -116,7 +115,7 @@ class Replicas:
                 if self._stopping.is_set():
                     return  # `call_off` may not have seen this run
                 self._runs[name].fit()
-                if self._moves_to_another_node(name, within=_REASON_S):
+                if self._moves_to_another_node(name, within=_REFUSAL_RECORD_SECONDS):
                     continue
                 return
             except Exception as error:  # the sweep decides whether the others go on
@@ -130,7 +129,7 @@ class Replicas:
             self._lost(name, reason_line(self.errors[name]))
             if hopeless or failures > self._max_failures:
                 return
-            self._stopping.wait(back_off_seconds(failures, first=_BACK_OFF_S))
+            self._stopping.wait(back_off_seconds(failures, first=_FIRST_BACK_OFF_SECONDS))
 
     def _moves_to_another_node(self, name: str, *, within: float) -> bool:
         """Return whether to start a run that ended on another node: it was refused on its own, and another remains."""
@@ -145,7 +144,7 @@ class Replicas:
         return False
 
 
-def has_room(resources: Mapping[str, float], *, nodes: Iterable[Mapping[str, Any]], avoided: Container[str]) -> bool:
+def has_room(resources: Mapping[str, float], *, nodes: Iterable[RayNode], avoided: Container[str]) -> bool:
     """Return whether a living node that is not to be avoided has the resources of a worker, in use or not."""
     return any(
         node["Alive"]
@@ -182,7 +181,7 @@ def start_replicas(
     runs = {}
     for index in range(study.replica.count):
         name = f"replica-{index}"
-        config = {
+        config: WorkerConfig = {
             "name": name,
             "dispatcher": dispatcher,
             "namespace": NAMESPACE,
@@ -193,54 +192,11 @@ def start_replicas(
             "slots": study.replica.slots,
             "load": asdict(load),
             "mask_parallel": mask_parallel,
-            "threads": _threads(study),
+            "threads": trial_threads(study),
         }
-        runs[name] = partial(_train_run, name, config, study, folder, max_failures)
+        runs[name] = partial(new_train_run, config=config, study=study, folder=folder, max_failures=max_failures)
 
     def can_be_placed(avoided: frozenset[str]) -> bool:
-        return has_room(worker_resources(study), nodes=ray.nodes(), avoided=avoided)
+        return has_room(worker_resources(study), nodes=ray_nodes(), avoided=avoided)
 
     return Replicas(runs, max_failures=max_failures, lost=lost, can_be_placed=can_be_placed)
-
-
-def worker_resources(study: Study) -> dict[str, float]:
-    """Return what a worker of a replica reserves: as the study says, else one CPU, and one GPU if the cluster has any.
-
-    Custom resources choose the nodes of a mixed cluster.
-    """
-    given = study.replica.resources
-    has_gpu = ray.cluster_resources().get("GPU", 0) > 0
-    cpus = given.cpus if given.cpus is not None else 1.0
-    gpus = given.gpus if given.gpus is not None else float(has_gpu)
-    return {"CPU": cpus, **({"GPU": gpus} if gpus else {}), **given.custom}
-
-
-def _threads(study: Study) -> int:
-    """Return the threads of a worker: this machine's cores divided by the slots of all replicas; at least one."""
-    return max(1, (os.cpu_count() or 1) // (study.replica.count * study.replica.slots))
-
-
-def _train_run(
-    name: str, config: dict[str, Any], study: Study, folder: Path, max_failures: int, avoided: frozenset[str]
-) -> TrainRun:
-    from nmlab.platform.replicas.worker import worker_loop
-
-    resources = worker_resources(study)
-    elsewhere = {NODE_ID_LABEL: f"!in({','.join(sorted(avoided))})"} if avoided else None
-    return TrainRun(
-        worker_loop,
-        train_loop_config=config,
-        scaling_config=ScalingConfig(
-            num_workers=study.replica.pipeline_stages,
-            use_gpu="GPU" in resources,
-            resources_per_worker=resources,
-            label_selector=elsewhere,
-        ),
-        run_config=RunConfig(
-            name=name,
-            storage_path=str(folder / "ray"),
-            failure_config=FailureConfig(max_failures=max_failures),
-            logging_config=LoggingConfig(log_level="ERROR"),
-            worker_runtime_env={"env_vars": patience()},
-        ),
-    )

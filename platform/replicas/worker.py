@@ -6,37 +6,40 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import ray
 import torch
 
 from nmlab.platform.cluster.proof import prove
+from nmlab.platform.dispatch.actor_calls import ActorLostError
 from nmlab.platform.dispatch.client import DispatchClient
 from nmlab.platform.dispatch.messages import Lease
 from nmlab.platform.dispatch.worker_link import WorkerLink, own_worker_link
-from nmlab.platform.mask_parallel.client import MaskParallelClient
-from nmlab.platform.pipeline.setup import OVER, Work, follow, form_pipelines, give_work, stage_facts
-from nmlab.platform.planning.admission import Load, refuses
-from nmlab.platform.records.events import WeightsVerified
-from nmlab.platform.replicas.oom_detection import at_work
+from nmlab.platform.mask_parallel.shared_trials import SharedTrials
+from nmlab.platform.pipeline.setup import NO_MORE_WORK, Work, follow, form_pipelines, give_work, stage_facts
+from nmlab.platform.planning.admission import Load, why_worker_does_not_fit
+from nmlab.platform.records.events import WeightsChecked
+from nmlab.platform.records.payloads import Proof, ReplicaFacts, result_record
+from nmlab.platform.replicas.oom_detection import marked_as_worked_on
+from nmlab.platform.replicas.train_run import WorkerConfig
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import PipelineLostError, account_of
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.trial_spec import TrialSpec
-from nmlab.trials.measure.memory import exempt_from_collection
+from nmlab.trials.measure.memory import exempt_from_gc
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.parallel.pipeline_group import PipelineGroup
 from nmlab.trials.trial.outcome import TrialResult
 from nmlab.trials.trial.run import run_trial
 
-_BEAT_S = 0.5
-_CLOSE_S = 20.0
+_HEARTBEAT_SECONDS = 0.5
+"""Between two exchanges with the dispatcher if nothing is urgent."""
+_LAST_MESSAGES_SECONDS = 20.0
+"""How long a replica that ends waits until the driver has its messages."""
 
 
-def worker_loop(config: dict[str, Any]) -> None:
+def worker_loop(config: WorkerConfig) -> None:
     """Load the model and run trials until the dispatcher stops the replica; Train calls this in each worker.
 
     With pipeline stages, the first worker takes trials from the dispatcher, and the others run them with it.
@@ -45,7 +48,8 @@ def worker_loop(config: dict[str, Any]) -> None:
     torch.set_num_threads(config["threads"])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     pipelines = form_pipelines(slots=config["slots"], device=device)
-    proofs = pipelines[0].all_gather(_proof(config)) if config["nonce"] is not None else []
+    nonce = config["nonce"]
+    proofs = [] if nonce is None else pipelines[0].all_gather(_proof(nonce))
     if proofs and _is_refused(config, proofs, pipeline=pipelines[0]):
         return
     if refusals := _refusals(config, device=device, pipeline=pipelines[0]):
@@ -56,31 +60,34 @@ def worker_loop(config: dict[str, Any]) -> None:
     start = time.perf_counter()
     frozen = FrozenModel.load(ModelSource.from_record(config["model"]), device=device, pipeline=pipelines[0])
     replica = ReplicaContext(frozen, initial_masks=Path(config["initial_masks"]))
-    facts = {
+    stages = stage_facts(replica, pipelines[0], pid=os.getpid())
+    facts: ReplicaFacts = {
         "pid": os.getpid(),
         "node": ray.util.get_node_ip_address(),
         "node_id": ray.get_runtime_context().get_node_id(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "slots": config["slots"],
         "model_digest": replica.frozen.digest,
-        **stage_facts(replica, pipelines[0], pid=os.getpid()),
+        "shards": stages,
+        "model_bytes": sum(stage["bytes"] for stage in stages),
         "load_seconds": round(time.perf_counter() - start, 3),
+        "proofs": proofs,
     }
-    facts["proofs"] = proofs
-    exempt_from_collection()
+    exempt_from_gc()
     if pipelines[0].leads:
-        Worker(config, replica, facts, pipelines).serve()
+        Worker(config, replica=replica, facts=facts, pipelines=pipelines).serve()
     else:
         follow(pipelines, replica=replica, folder=Path(config["folder"]))
 
 
-def _proof(config: dict[str, Any]) -> dict[str, Any]:
+def _proof(nonce: str) -> Proof:
     """Return what shows that this worker sees the launch's folder and runs the driver's code, and its node."""
-    where = {"node": ray.util.get_node_ip_address(), "node_id": ray.get_runtime_context().get_node_id()}
-    return {**prove(Path(config["nonce"])), **where}
+    proof = prove(Path(nonce))
+    proof["node"], proof["node_id"] = ray.util.get_node_ip_address(), ray.get_runtime_context().get_node_id()
+    return proof
 
 
-def _is_refused(config: dict[str, Any], proofs: list[dict[str, Any]], *, pipeline: PipelineGroup) -> bool:
+def _is_refused(config: WorkerConfig, proofs: list[Proof], *, pipeline: PipelineGroup) -> bool:
     """Show the dispatcher the proofs of all workers before the model is loaded; return whether they were refused."""
     refused = False
     if pipeline.leads:
@@ -89,9 +96,10 @@ def _is_refused(config: dict[str, Any], proofs: list[dict[str, Any]], *, pipelin
     return bool(pipeline.broadcast(refused))
 
 
-def _refusals(config: dict[str, Any], *, device: torch.device, pipeline: PipelineGroup) -> list[str]:
+def _refusals(config: WorkerConfig, *, device: torch.device, pipeline: PipelineGroup) -> list[str]:
     """Return one line, device and reason, for every worker on which the model and its slots do not fit."""
-    why = refuses(Load(**config["load"]), slots=config["slots"], stages=pipeline.size, device=device.type)
+    load, slots = Load(**config["load"]), config["slots"]
+    why = why_worker_does_not_fit(load, slots=slots, stages=pipeline.size, device=device.type)
     return [each for each in pipeline.all_gather(f"{_where(device)}: {why}" if why else "") if each]
 
 
@@ -104,7 +112,12 @@ class Worker:
     """The threads of one replica: one that talks to the dispatcher, and one for each slot."""
 
     def __init__(
-        self, config: dict[str, Any], replica: ReplicaContext, facts: dict[str, Any], pipelines: Sequence[PipelineGroup]
+        self,
+        config: WorkerConfig,
+        *,
+        replica: ReplicaContext,
+        facts: ReplicaFacts,
+        pipelines: Sequence[PipelineGroup],
     ) -> None:
         self._folder = Path(config["folder"])
         self._replica, self._pipelines = replica, pipelines
@@ -112,7 +125,7 @@ class Worker:
         self._link = own_worker_link(
             config["dispatcher"], namespace=config["namespace"], name=config["name"], facts=facts
         )
-        self._mask_parallel = MaskParallelClient(
+        self._shared_trials = SharedTrials(
             config["mask_parallel"], replica=replica, folder=self._folder, link=self._link
         )
 
@@ -131,25 +144,25 @@ class Worker:
             link.exchange()
             if self._broken is not None:
                 raise self._broken
-            link.wait_for_notice(_BEAT_S)
+            link.wait_for_notice(_HEARTBEAT_SECONDS)
         unchanged = all(self._pipelines[0].all_gather(self._replica.frozen.unchanged()))
-        link.enqueue(WeightsVerified(unchanged=unchanged, host=link.name))
-        link.close(patience=_CLOSE_S)
+        link.enqueue(WeightsChecked(unchanged=unchanged, host=link.name))
+        link.close(patience=_LAST_MESSAGES_SECONDS)
 
     def _slot(self, slot: int, pipeline: PipelineGroup) -> None:
-        done = 0
+        last_epoch = 0
         try:
             while not self._link.stopping:
-                lease = self._link.take(slot, done, within=1.0)
+                lease = self._link.take(slot, last_epoch, within=1.0)
                 if lease is not None:
                     self._run(lease, pipeline)
-                    done = lease.epoch
-                elif (offer := self._mask_parallel.offer()) is not None:
-                    self._mask_parallel.follow(offer, pipeline)
+                    last_epoch = lease.epoch
+                elif (offer := self._shared_trials.offer()) is not None:
+                    self._shared_trials.follow(offer, pipeline)
                 else:
                     give_work(pipeline, None)
-            give_work(pipeline, OVER)
-        except PipelineLostError as error:
+            give_work(pipeline, NO_MORE_WORK)
+        except (ActorLostError, PipelineLostError) as error:
             self._broken = error
 
     def _run(self, lease: Lease, pipeline: PipelineGroup) -> None:
@@ -157,7 +170,7 @@ class Worker:
         try:
             spec = TrialSpec.from_record(lease.spec)
             folder = self._folder / lease.key
-            with at_work(folder) as killed, self._mask_parallel.lead(lease, pipeline) as evaluators:
+            with marked_as_worked_on(folder) as killed, self._shared_trials.lead(lease, pipeline) as evaluators:
                 give_work(pipeline, Work(lease.key, lease.spec, leads=True, is_shared=evaluators is not None))
                 because = f"{killed} with micro-batches of {spec.calibration.at_once}" if killed else ""
                 result = run_trial(
@@ -167,7 +180,7 @@ class Worker:
                     events=events,
                     pipeline=pipeline,
                     evaluators=evaluators,
-                    smaller_because=because,
+                    halved_batches_reason=because,
                 )
         except PipelineLostError:
             raise
@@ -177,9 +190,13 @@ class Worker:
                 (self._folder / lease.key).mkdir(parents=True, exist_ok=True)
                 (self._folder / lease.key / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
             account = account_of(error)
-            result = TrialResult(lease.key, TrialStatus.FAILED, account.step, account.metrics, reason)
-        metrics = {**events.last, **result.metrics}  # a search may aim at a metric of training, such as train/loss
-        self._link.end(lease.epoch, {**asdict(result), "metrics": metrics})
+            result = TrialResult(
+                key=lease.key, status=TrialStatus.FAILED, step=account.step, metrics=account.metrics, reason=reason
+            )
+        record = result_record(result)
+        # A search may aim at a metric of training, such as train/loss.
+        record["metrics"] = {**events.last, **result.metrics}
+        self._link.end(lease.epoch, record)
 
 
 class _WorkerEvents:

@@ -9,7 +9,7 @@ decisions that the earlier process took.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, assert_never
+from typing import assert_never
 
 from nmlab.platform.records.events import (
     GroupRecord,
@@ -25,6 +25,7 @@ from nmlab.platform.records.events import (
     TrialSubmitted,
     UnknownRecord,
 )
+from nmlab.platform.records.payloads import ResultRecord, SpecRecord
 from nmlab.platform.search.stopping_rules import Comparison, Rule
 from nmlab.trials.contract.declarations import has_phase
 from nmlab.trials.contract.metrics import Phase
@@ -125,7 +126,7 @@ class EarlyStopping:
         """Return in one line when configurations are stopped; "" where none ever is."""
         return "" if self._rule is None else self._rule.describe()
 
-    def _begin(self, key: str, spec: Mapping[str, Any]) -> None:
+    def _begin(self, key: str, spec: SpecRecord) -> None:
         if key in self._baselines or key in self._configuration_of:
             return
         trial = TrialSpec.from_record(spec)
@@ -151,7 +152,7 @@ class EarlyStopping:
             seeds.curves.setdefault(key, {}).setdefault(step, self._loss(values[self._metric]))
             self._compare(name)
 
-    def _end(self, key: str, result: Mapping[str, Any]) -> None:
+    def _end(self, key: str, result: ResultRecord) -> None:
         name = self._configuration_of.get(key)
         if name is None or result.get("resumable", False):
             return
@@ -173,7 +174,9 @@ class EarlyStopping:
             if not values:
                 continue
             mean = math.fsum(values.values()) / len(values)
-            reason = self._rule.falls_behind(Comparison(name, step, mean, seeds.has_moved(values)))
+            reason = self._rule.falls_behind(
+                Comparison(configuration=name, step=step, loss=mean, has_moved=seeds.has_moved(values))
+            )
             if reason:
                 shown = f"{self._sign * mean:.4g}" if math.isfinite(mean) else "not finite"
                 count = f"{len(values)} seed{'s' if len(values) > 1 else ''}"

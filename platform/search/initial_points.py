@@ -4,16 +4,17 @@ import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from nmlab.search_spaces.schema.study import Study
-from nmlab.search_spaces.space import DefineByRun, configuration_count
+from nmlab.search_spaces.space import Configuration, DefineByRun, configuration_count
 from nmlab.trials.contract.near_names import hint
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
+from nmlab.trials.contract.values import Scalar
 from nmlab.trials.methods import registry
 
-Configuration = dict[str, Any]
 DEFAULTS = "defaults"
+Value = TypeVar("Value", bound=Scalar)
 
 
 class RandomDraw:
@@ -24,7 +25,7 @@ class RandomDraw:
         self._ends = ends
         self.drawn: Configuration = {}
 
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+    def suggest_categorical(self, name: str, choices: Sequence[Value]) -> Value:
         return self._note(name, self._random.choice(choices))
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
@@ -40,7 +41,7 @@ class RandomDraw:
         value = self._random.choice((low, high)) if self._ends else self._random.randint(low, high)
         return int(self._note(name, value))
 
-    def _note(self, name: str, value: Any) -> Any:
+    def _note(self, name: str, value: Value) -> Value:
         self.drawn[name] = value
         return value
 
@@ -52,7 +53,7 @@ class _Counter:
         self.digits = digits
         self.options: list[int] = []
 
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+    def suggest_categorical(self, name: str, choices: Sequence[Value]) -> Value:
         return choices[self._next(len(choices))]
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
@@ -93,12 +94,13 @@ def configurations_tried(study: Study) -> int:
 class Given:
     """A stand-in for an Optuna trial with given values; raises ``ValueError`` for a value outside of the space."""
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
+    def __init__(self, values: Mapping[str, Scalar]) -> None:
         self._values = values
         self.asked: Configuration = {}
 
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        return self._take(name, self._value(name) in choices, expected=f"one of {', '.join(map(str, choices))}")
+    def suggest_categorical(self, name: str, choices: Sequence[Value]) -> Value:
+        value: Value = self._take(name, self._value(name) in choices, expected=f"one of {', '.join(map(str, choices))}")
+        return value
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
         return float(self._take(name, _between(self._value(name), low, high), expected=f"{low:g} to {high:g}"))
@@ -147,7 +149,7 @@ def _why_not(name: str, study: Study) -> str:
     return hint(name, tuple(study.entries))
 
 
-def _point(study: Study, values: Mapping[str, Any], where: str) -> Configuration:
+def _point(study: Study, values: Mapping[str, Scalar], where: str) -> Configuration:
     draw = Given(values)
     try:
         DefineByRun(study)(draw)
@@ -161,5 +163,5 @@ def _defaults(study: Study, method: str) -> Configuration:
     return {**registry.get(method).configure({}).model_dump(), **others}
 
 
-def _between(value: Any, low: float, high: float) -> bool:
+def _between(value: object, low: float, high: float) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high

@@ -24,17 +24,16 @@ from optuna.trial import TrialState
 
 from nmlab.platform.compat.optuna_trials import open_trial
 from nmlab.platform.search.initial_points import (
-    Configuration,
     Given,
     RandomDraw,
     configurations_tried,
     initial_points,
 )
 from nmlab.search_spaces.schema.study import Study
-from nmlab.search_spaces.space import DefineByRun, grid_points
+from nmlab.search_spaces.space import Configuration, DefineByRun, grid_points
 from nmlab.trials.contract.log_levels import at_least
 from nmlab.trials.files.checked_json import DamagedFileError, checksum_of, has_checksum, read_line
-from nmlab.trials.files.disk import once_there_is_room
+from nmlab.trials.files.disk import retry_while_disk_full
 
 _log = logging.getLogger(__name__)
 _CONFIGURATION = "nmlab:configuration"
@@ -125,7 +124,7 @@ class _PatientFile(JournalFileBackend):
                 os.truncate(self._path, before)
                 raise
 
-        once_there_is_room(append, given_up=lambda: False)  # Ctrl-C ends the wait
+        retry_while_disk_full(append, given_up=lambda: False)  # Ctrl-C ends the wait
 
 
 def _check_lines(path: Path) -> None:

@@ -180,7 +180,7 @@ class SearcherConformance:
 
     def _outcome(self, proposal: Proposal, study: Study) -> Outcome:
         """Return an invented outcome that depends on the configuration alone."""
-        rate = float(proposal.configuration.get("learning_rate", 1.0))
+        rate = float(proposal.configuration.get("learning_rate") or 1.0)
         both: Sequence[float] = [abs(math.log(rate)) + proposal.number % 3, rate]
         return Outcome(both[: len(study.search.metrics)], intermediate={1: 9.0})
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from nmlab.platform.records.payloads import ResultRecord
 from nmlab.platform.tracking import MlflowStore
 from nmlab.platform.tracking.provenance import provenance
 from nmlab.reports.read.evaluations import read_evaluation
@@ -18,16 +19,17 @@ from nmlab.reports.read.store import RunStore, newest_or_named, open_store, read
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract import run_params, run_tags
+from nmlab.trials.contract.model_settings import settings_of
 from nmlab.trials.contract.run_artifacts import EVALUATION_FILE, MASK_FILE, STUDY_FILE, TASKS_FILE
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.run_tags import SINGLE_RUNS, Fact, Role
 from nmlab.trials.contract.sections import EvaluationSpec
 from nmlab.trials.contract.trial_spec import flat_settings
-from nmlab.trials.evaluation import Evaluated
+from nmlab.trials.contract.values import Scalar
+from nmlab.trials.evaluation import EvaluationResult
 from nmlab.trials.export.subject import Subject
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import save_bundle
-from nmlab.trials.models.sources import settings_of
 from nmlab.trials.trial.artifacts import save_questions, save_windows
 from nmlab.trials.trial.evaluations import Measured
 
@@ -57,7 +59,7 @@ class ExternalModel:
     def configuration(self) -> str:
         return self._digest(size=4)
 
-    def flat(self) -> dict[str, Any]:
+    def flat(self) -> dict[str, Scalar]:
         """Return every setting under a dotted name, as for trials."""
         own = {
             run_params.METHOD: self.label,
@@ -90,10 +92,10 @@ def table_of(study: str, *, tracking_uri: str) -> Table:
     launched = parent.data.tags.get(run_tags.LAUNCH, parent.info.run_id)
     if content is None:
         raise ValueError(f"launch {launched} of {name} holds no {STUDY_FILE}")
-    return Table(name, launched, loader.loads(content.decode(), source=f"{name}/{STUDY_FILE}", is_kept=True))
+    return Table(name, launched, loader.loads(content.decode(), source=f"{name}/{STUDY_FILE}", from_record=True))
 
 
-def check_same_windows(table: Table, evaluated: Evaluated, *, tracking_uri: str) -> None:
+def check_same_windows(table: Table, evaluated: EvaluationResult, *, tracking_uri: str) -> None:
     """Raise ``ValueError`` unless the table's runs were evaluated on windows with the same tokens and words.
 
     A model with another tokenizer splits the same text into other tokens; its perplexity would not compare.
@@ -137,7 +139,7 @@ def identify(subject: Subject, *, label: str | None, evaluation: EvaluationSpec,
 
 
 def record_external(
-    identity: ExternalModel, *, subject: Subject, evaluated: Evaluated, table: Table, tracking_uri: str
+    identity: ExternalModel, *, subject: Subject, evaluated: EvaluationResult, table: Table, tracking_uri: str
 ) -> str:
     """Write a finished child run with the metrics and artifacts of a trial, once; return its run id.
 
@@ -150,9 +152,11 @@ def record_external(
     store.begin_trial(identity, role=Role.BASELINE, tags=tags)
     store.log_points(identity.key, [{"step": 0, "time": int(time.time() * 1000), "values": dict(evaluated.metrics)}])
     with tempfile.TemporaryDirectory(prefix="nmlab-") as folder:
-        result = {
+        result: ResultRecord = {
             "key": identity.key,
             "status": TrialStatus.FINISHED,
+            "step": 0,
+            "metrics": {},
             "reason": "",
             "artifacts": _write(Path(folder), subject, evaluated),
             "model_digest": identity.model_digest,
@@ -163,7 +167,7 @@ def record_external(
     return store.run_of(identity.key)
 
 
-def record_tasks(run_id: str, *, evaluated: Evaluated, tracking_uri: str) -> None:
+def record_tasks(run_id: str, *, evaluated: EvaluationResult, tracking_uri: str) -> None:
     """Add the tasks to the run that the mask came from; raises ``ValueError`` if it has others already."""
     store: RunStore = open_store(tracking_uri)
     assert evaluated.tasks is not None
@@ -183,7 +187,7 @@ def record_tasks(run_id: str, *, evaluated: Evaluated, tracking_uri: str) -> Non
         store.client.set_tag(run_id, run_tags.TASKS, tasks.facts_line())
 
 
-def _write(folder: Path, subject: Subject, evaluated: Evaluated) -> tuple[str, ...]:
+def _write(folder: Path, subject: Subject, evaluated: EvaluationResult) -> tuple[str, ...]:
     save_windows(folder / EVALUATION_FILE, Measured(evaluated.perplexity, None, None))
     written = [EVALUATION_FILE]
     if evaluated.tasks is not None:

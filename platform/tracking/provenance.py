@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nmlab.trials.contract import run_tags
 from nmlab.trials.methods import registry
-from nmlab.trials.sizing.preflight import Facts
+from nmlab.trials.sizing.preflight import PreflightFacts
 
 _PACKAGES = ("nmlab", "torch", "ray", "transformers", "datasets", "optuna", "mlflow", "pandas")
 
@@ -27,7 +27,7 @@ def provenance() -> dict[str, str]:
     }
 
 
-def facts_tags(facts: Facts) -> dict[str, str]:
+def facts_tags(facts: PreflightFacts) -> dict[str, str]:
     """Return the tags with the facts on model and text that were known before the start."""
     stored = {run_tags.STORED: facts.stored} if facts.stored else {}
     return {run_tags.DATA_DIGEST: facts.data_digest, run_tags.COVERAGE: facts.coverage.sentence(), **stored}

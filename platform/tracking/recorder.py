@@ -5,7 +5,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, assert_never
+from typing import assert_never
 
 from nmlab.platform.launches.journal import Journal, write_log
 from nmlab.platform.launches.launch import Launch
@@ -24,21 +24,24 @@ from nmlab.platform.records.events import (
     UnknownRecord,
     event_of,
 )
+from nmlab.platform.records.payloads import Point, ResultRecord
 from nmlab.platform.tracking.store import MlflowStore
 from nmlab.trials.contract.run_tags import Role
 from nmlab.trials.contract.secrets import masked
 from nmlab.trials.contract.trial_spec import TrialSpec
 
-Point = Mapping[str, Any]
-"""Step, time and values of a point, as ``MlflowStore.log_points`` takes it."""
-
 _BATCH_BYTES = 2**18
-_LOOK_S = 0.5
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 15.0
+"""Of the journal, read and delivered at a time."""
+_POLL_SECONDS = 0.5
+"""Between two looks into the journal without a notice that it has grown."""
+_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.5, 15.0
+"""Before the next try after a failure of the store; twice as long after each further one."""
+_LAST_READ_SECONDS = 1.0
+"""In which the thread that copies ends once it is to give up, unless the store holds it."""
 _TRIES = 3
 """Failures in a row after which a store that works counts as refusing a record."""
 _log = logging.getLogger(__name__)
-GRACE_S = 30.0
+DELIVERY_SECONDS = 30.0
 """Seconds that the end of a launch waits for a store that takes nothing; sqlite itself waits 20 s for a lock."""
 
 
@@ -91,7 +94,7 @@ class Recorder:
         self._journal.write(records)
         self._written.set()
 
-    def close(self, *, grace: float = GRACE_S) -> None:
+    def close(self, *, grace: float = DELIVERY_SECONDS) -> None:
         """Wait until MLflow has everything.
 
         Raises ``UndeliveredError`` if the store has taken nothing for ``grace`` seconds.
@@ -109,8 +112,14 @@ class Recorder:
         if self.waiting_bytes:
             raise UndeliveredError(self.trouble or f"the store took nothing for {grace:g} s")
 
+    def give_up(self) -> None:
+        """Stop copying, so that the journal can be closed; a later process of the launch copies what MLflow lacks."""
+        self._given_up.set()
+        self._written.set()
+        self._thread.join(_LAST_READ_SECONDS)
+
     def _work(self) -> None:
-        wait = _FIRST_WAIT_S
+        wait = _FIRST_RETRY_SECONDS
         while not self._given_up.is_set():
             self._written.clear()
             last = self._closing.is_set()  # read first, so that records written before the closing are still read
@@ -118,7 +127,7 @@ class Recorder:
             if not records and last:
                 return
             if not records:
-                self._written.wait(_LOOK_S)
+                self._written.wait(_POLL_SECONDS)
                 continue
             try:
                 if self.trouble and self._must_start_over():
@@ -128,10 +137,10 @@ class Recorder:
             except Exception as error:  # stores fail in many ways; whichever it is, the records stay in the journal
                 self.trouble, self._failures = _in_a_line(error), self._failures + 1
                 _log.info("MLflow took no records, which stay in the journal: %s", self.trouble)
-                self._given_up.wait(_FIRST_WAIT_S if self._closing.is_set() else wait)
-                wait = min(2 * wait, _LONGEST_WAIT_S)
+                self._given_up.wait(_FIRST_RETRY_SECONDS if self._closing.is_set() else wait)
+                wait = min(2 * wait, _LONGEST_RETRY_SECONDS)
             else:
-                self._position, self.trouble, self._failures, wait = position, "", 0, _FIRST_WAIT_S
+                self._position, self.trouble, self._failures, wait = position, "", 0, _FIRST_RETRY_SECONDS
 
     def _must_start_over(self) -> bool:
         """Read which runs the store has; return whether a run that was begun here is gone."""
@@ -196,7 +205,7 @@ class Recorder:
         if waiting := points.pop(key, None):
             self._store.log_points(key, waiting)
 
-    def _end(self, result: Mapping[str, Any]) -> None:
+    def _end(self, result: ResultRecord) -> None:
         self._begun.discard(result["key"])  # a stopped trial begins again when it is resumed
         for digest, record in result.get("initial_masks", {}).items():
             self._store.keep_initial_mask(

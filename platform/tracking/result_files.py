@@ -46,11 +46,11 @@ def located(target: str, *, tracking_uri: str, results: Path = Path("results")) 
     if found is None:
         yield Target(target)
     elif found.run is None:
-        yield Target(str(found.folder), None, found.key, found.said)
+        yield Target(place=str(found.folder), run_id=None, key=found.key, said=found.said)
     else:
         with tempfile.TemporaryDirectory(prefix="nmlab-") as folder:
             _fetch(found.run, Path(folder), tracking_uri)
-            yield Target(folder, found.run.info.run_id, found.key, found.said)
+            yield Target(place=folder, run_id=found.run.info.run_id, key=found.key, said=found.said)
 
 
 def _fetch(run: "Run", folder: Path, tracking_uri: str) -> None:

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,19 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Meaning:
+    """What a name means: the kind of its id, the id, and the trials, or the launch, for which it stands.
+
+    A launch is its parent run in MLflow, or its folder if MLflow does not have it.
+    """
+
+    kind: str
+    id: str
+    candidates: tuple[Candidate, ...] = ()
+    launch: "Run | Path | None" = None
+
+
+@dataclass(frozen=True)
 class Found:
     """The trial that a name means: its run in MLflow or its folder, and in words how it was chosen."""
 
@@ -64,22 +78,58 @@ def find_result(name: str, *, tracking_uri: str, results: Path) -> Found | None:
     if not _NAME.fullmatch(wanted):
         return None
     store, trouble = _store(tracking_uri)
-    found = list(_candidates(wanted, store=store, results=results.expanduser()))
-    launches = _launches(wanted, store=store, results=results.expanduser())
+    meaning = _meaning(name, store=store, results=results.expanduser())
+    if meaning is None:
+        if _HEXADECIMAL.fullmatch(wanted):
+            raise ValueError(_unknown(name, tracking_uri=tracking_uri, results=results, trouble=trouble))
+        return None
+    if meaning.launch is not None:
+        return _best_of_launch(meaning.launch, store=store)
+    return _chosen(meaning.candidates)
+
+
+def find_meaning(name: str, *, tracking_uri: str, results: Path) -> Meaning:
+    """Return what a name means: a launch as such, a configuration, a trial, a run or an initial mask.
+
+    The name of a study means its newest launch. Raises ``ValueError`` as ``find_result`` does, and for a name that
+    means nothing.
+    """
+    store, trouble = _store(tracking_uri)
+    meaning = _newest_of_study(name, store=store, results=results.expanduser()) or _meaning(
+        name, store=store, results=results.expanduser()
+    )
+    if meaning is None:
+        raise ValueError(_unknown(name, tracking_uri=tracking_uri, results=results, trouble=trouble))
+    return meaning
+
+
+def _meaning(name: str, *, store: RunStore | None, results: Path) -> Meaning | None:
+    """Return what an id or the start of one means; None if nothing is called so. Raises ``ValueError`` for several."""
+    wanted = name.rpartition("@")[2]
+    if not _NAME.fullmatch(wanted):
+        return None
+    found = list(_candidates(wanted, store=store, results=results))
+    launches = _launches(wanted, store=store, results=results)
     meanings = list(dict.fromkeys([(candidate.kind, candidate.id) for candidate in found] + list(launches)))
-    exact = [meaning for meaning in meanings if meaning[1] == wanted]
-    meanings = exact or meanings
+    meanings = [meaning for meaning in meanings if meaning[1] == wanted] or meanings
     if len(meanings) > 1:
         named = ", ".join(f"{kind} {id_}" for kind, id_ in meanings[:_SHOWN])
         more = f" and {len(meanings) - _SHOWN} more" if len(meanings) > _SHOWN else ""
         raise ValueError(f"{name!r} may mean several: {named}{more}; give more characters")
     if not meanings:
-        if _HEXADECIMAL.fullmatch(wanted):
-            raise ValueError(_unknown(name, tracking_uri=tracking_uri, results=results, trouble=trouble))
         return None
-    if meanings[0] in launches:
-        return _best_of_launch(wanted, meanings[0][1], launches[meanings[0]], store=store)
-    return _chosen([each for each in found if (each.kind, each.id) == meanings[0]])
+    kind, id_ = meanings[0]
+    own = tuple(each for each in found if (each.kind, each.id) == meanings[0])
+    return Meaning(kind, id_, own, launches.get(meanings[0]))
+
+
+def _newest_of_study(name: str, *, store: RunStore | None, results: Path) -> Meaning | None:
+    """Return the newest launch of the study of this name, in the store or else in the results folder."""
+    if store is not None and name in store.studies():
+        newest = store.launches(store.experiment_id(name))[0]
+        return Meaning("launch", str(newest.data.tags.get(run_tags.LAUNCH, newest.info.run_id)), launch=newest)
+    folders = sorted(results.glob(f"{escape(name)}/*/{LAUNCH_FILE}"), key=lambda path: path.stat().st_mtime)
+    return Meaning("launch", folders[-1].parent.name, launch=folders[-1].parent) if folders else None
 
 
 def _unknown(name: str, *, tracking_uri: str, results: Path, trouble: str) -> str:
@@ -139,7 +189,7 @@ def _candidate(kind: str, id_: str, run: "Run") -> Candidate:
     key = tags.get(run_tags.TRIAL_KEY, run.info.run_id)
     seed = str(run.data.params.get(run_params.SEED, "0"))
     finished = tags.get(run_tags.STATUS) == TrialStatus.FINISHED
-    return Candidate(kind, id_, key, int(seed) if seed.isdigit() else 0, finished, run)
+    return Candidate(kind=kind, id=id_, key=key, seed=int(seed) if seed.isdigit() else 0, finished=finished, run=run)
 
 
 def search(store: RunStore, where: str) -> list["Run"]:
@@ -164,11 +214,13 @@ def _in_folders(name: str, results: Path) -> Iterator[Candidate]:
     for record in sorted([*results.glob(f"*/*/trials/*/{RECORD_FILE}"), *results.glob(f"*/*/{RECORD_FILE}")]):
         folder, key = record.parent, record.parent.name
         if key.startswith(name):
-            yield Candidate("trial", key, key, 0, finished=True, folder=folder)
+            yield Candidate(kind="trial", id=key, key=key, seed=0, finished=True, folder=folder)
         elif len(name) <= _LENGTHS["configuration"]:
             spec = spec_of(folder)
             if spec is not None and spec.configuration.startswith(name):
-                yield Candidate("configuration", spec.configuration, key, spec.seed, finished=True, folder=folder)
+                yield Candidate(
+                    kind="configuration", id=spec.configuration, key=key, seed=spec.seed, finished=True, folder=folder
+                )
 
 
 def spec_of(folder: Path) -> TrialSpec | None:
@@ -198,11 +250,13 @@ def _launches(name: str, *, store: RunStore | None, results: Path) -> "dict[tupl
     return found
 
 
-def _best_of_launch(name: str, id_: str, launch: "Run | Path", *, store: RunStore | None) -> Found:
+def _best_of_launch(launch: "Run | Path", *, store: RunStore | None) -> Found:
     if isinstance(launch, Path):
         best = best_in_folder(launch)
         candidates = [
-            Candidate("configuration", best.configuration, folder.name, seed, finished=True, folder=folder)
+            Candidate(
+                kind="configuration", id=best.configuration, key=folder.name, seed=seed, finished=True, folder=folder
+            )
             for seed, folder in best.folders
         ]
     else:
@@ -229,7 +283,7 @@ def _chosen(candidates: Sequence[Candidate], *, before: str = "") -> Found:
     chosen = min(finished, key=lambda candidate: candidate.seed)
     seeds = ", ".join(str(seed) for seed in sorted(candidate.seed for candidate in finished))
     said = f"{before}configuration {first.id}: seed {chosen.seed} of the finished seeds {seeds}, trial {chosen.key}"
-    return Found(chosen.run, chosen.folder, chosen.key, said)
+    return Found(run=chosen.run, folder=chosen.folder, key=chosen.key, said=said)
 
 
 def _one_a_key(candidates: Iterable[Candidate]) -> list[Candidate]:

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from time import time_ns
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from nmlab.platform.launches.journal import is_over
 from nmlab.platform.launches.ownership import user_name
+from nmlab.platform.records.payloads import InitialMaskRecord, Point, ResultRecord
 from nmlab.reports.read.mlflow_access import library
 from nmlab.trials.contract import run_params, run_tags
 from nmlab.trials.contract.declarations import has_phase
@@ -36,7 +37,7 @@ def _notes_tag(notes: Sequence[str]) -> dict[str, str]:
     return {run_tags.NOTES: "\n".join(notes)[:_TEXT]} if notes else {}
 
 
-def _initial_mask_params(record: Mapping[str, Any]) -> dict[str, Any]:
+def _initial_mask_params(record: InitialMaskRecord) -> dict[str, object]:
     """Return the parameters of an initial mask, under the names that trials use for the same settings."""
     calibration = flat_settings({"data": {"calibration": record["calibration"]}})
     own = {name: record[name] for name in run_params.IDENTITY}
@@ -68,7 +69,7 @@ class Recorded(Protocol):
     @property
     def seed(self) -> int: ...
 
-    def flat(self) -> Mapping[str, Any]:
+    def flat(self) -> Mapping[str, object]:
         """Return every setting under a dotted name."""
 
 
@@ -102,7 +103,7 @@ class MlflowStore:
             return False
         return True
 
-    def begin(self, tags: Mapping[str, str], params: Mapping[str, Any]) -> None:
+    def begin(self, tags: Mapping[str, str], params: Mapping[str, object]) -> None:
         """Create the parent run, or open the one that an earlier process of this launch made."""
         if not self.parent:
             own = {run_tags.KIND: RunKind.LAUNCH, run_tags.LAUNCH: self._launch, **_shown_as(self._launch)}
@@ -131,7 +132,7 @@ class MlflowStore:
     def _is_over(self, run: str) -> bool:
         tags = self._client.get_run(run).data.tags
         resumable = tags.get(run_tags.RESUMABLE) == run_tags.TRUE
-        return is_over({"status": tags.get(run_tags.STATUS, ""), "resumable": resumable})
+        return is_over(tags.get(run_tags.STATUS, ""), is_resumable=resumable)
 
     def _child_tags(self, spec: "Recorded", *, role: Role) -> dict[str, str]:
         return {
@@ -145,7 +146,7 @@ class MlflowStore:
             run_tags.STATUS: TrialStatus.RUNNING,
         }
 
-    def log_points(self, key: str, points: Sequence[Mapping[str, Any]]) -> None:
+    def log_points(self, key: str, points: Sequence[Point]) -> None:
         """Log metric points; a metric that already has a value at a step keeps it."""
         run = self._children[key]
         seen = self._seen_in(key, run)
@@ -159,10 +160,10 @@ class MlflowStore:
             self._client.log_batch(run, metrics=metrics[start : start + _BATCH], synchronous=True)
         seen.update(fresh)
 
-    def end_trial(self, result: Mapping[str, Any], *, folder: Path) -> None:
+    def end_trial(self, result: ResultRecord, *, folder: Path) -> None:
         """Close a child run with its artifacts; a run that is already closed with this status is left alone.
 
-        ``result`` holds the fields of a ``TrialResult``; ``folder`` holds its artifacts. Metrics of the end of a trial,
+        ``folder`` holds its artifacts. Metrics of the end of a trial,
         such as its cost, are logged from the result unless the last point had them. Raises ``FileNotFoundError`` for a
         missing artifact, after the run is closed with all others.
         """
@@ -210,14 +211,14 @@ class MlflowStore:
             self._client.delete_tag(run, run_tags.MISSING_ARTIFACTS)
         return missing
 
-    def _log_end(self, result: Mapping[str, Any]) -> None:
+    def _log_end(self, result: ResultRecord) -> None:
         values = {name: value for name, value in result.get("metrics", {}).items() if has_phase((name,), Phase.END)}
         if values:
-            point = {"step": result["step"], "time": time_ns() // 1_000_000, "values": values}
+            point: Point = {"step": result["step"], "time": time_ns() // 1_000_000, "values": values}
             self.log_points(result["key"], [point])
 
     def keep_initial_mask(
-        self, digest: str, *, record: Mapping[str, Any], folder: Path, tags: Mapping[str, str]
+        self, digest: str, *, record: InitialMaskRecord, folder: Path, tags: Mapping[str, str]
     ) -> None:
         """Record a mask that trials start from, once, as a child run of the launch.
 
@@ -229,7 +230,7 @@ class MlflowStore:
             self._initial_masks.add(digest)
 
     def _keep_initial_mask(
-        self, digest: str, *, record: Mapping[str, Any], folder: Path, tags: Mapping[str, str]
+        self, digest: str, *, record: InitialMaskRecord, folder: Path, tags: Mapping[str, str]
     ) -> None:
         own = {
             **_shown_as(f"initial-mask-{record['method']}-{record['pattern']}-{digest[:8]}"),
@@ -329,7 +330,7 @@ class MlflowStore:
             self._seen[key] = {(m.key, m.step) for name in names for m in self._client.get_metric_history(run, name)}
         return self._seen[key]
 
-    def _log_params(self, run: str, params: Mapping[str, Any]) -> None:
+    def _log_params(self, run: str, params: Mapping[str, object]) -> None:
         items = [library.param(name, masked(str(value))[:6000]) for name, value in params.items()]
         for start in range(0, len(items), _PARAMS):
             self._client.log_batch(run, params=items[start : start + _PARAMS], synchronous=True)

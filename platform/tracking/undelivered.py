@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from nmlab.platform.failures import reason_line
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.process.credentials import restored_uri
+from nmlab.platform.records.payloads import ResultRecord
 from nmlab.reports.read.mlflow_access.connection import connect
 from nmlab.trials.contract import run_tags
 from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
@@ -15,7 +15,7 @@ from nmlab.trials.contract.run_tags import RunKind, condition
 _SQLITE = "sqlite:///"
 
 
-def undelivered(launch: Launch, results: Mapping[str, Mapping[str, Any]]) -> str:
+def undelivered(launch: Launch, results: Mapping[str, ResultRecord]) -> str:
     """Return in one line what MLflow lacks of ``results``, the newest of every trial by key; "" if it has all of them.
 
     It has a trial if the run is closed with the same status and all of its files, and the initial masks have theirs. A
@@ -36,7 +36,7 @@ def undelivered(launch: Launch, results: Mapping[str, Mapping[str, Any]]) -> str
     return f"MLflow does not have {what} yet; `nmlab resume {launch.name}` delivers what is missing"
 
 
-def _has(tags: Mapping[str, str], result: Mapping[str, Any], masks: set[str | None]) -> bool:
+def _has(tags: Mapping[str, str], result: ResultRecord, masks: set[str | None]) -> bool:
     is_closed = tags.get(run_tags.STATUS) == result["status"] and run_tags.MISSING_ARTIFACTS not in tags
     return is_closed and set(result.get("initial_masks", {})) <= masks
 

@@ -14,13 +14,15 @@ from typing import Any, cast
 
 from ray.tune.search import Searcher
 
-from nmlab.platform.planning.study_plan import Plan, trial_spec
+from nmlab.platform.launches.journal import FlatResult
+from nmlab.platform.planning.study_plan import Plan
+from nmlab.platform.planning.study_trials import trial_spec
 from nmlab.platform.search.strategies import Outcome, Proposal, SearchStrategy
+from nmlab.platform.tuning.trainable import TrialConfig
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.trial_spec import TrialSpec
 
 _log = logging.getLogger(__name__)
-Result = Mapping[str, Any]
 _NO_MORE = cast(dict[str, Any], Searcher.FINISHED)  # a text, while Ray declares a dictionary or None
 
 
@@ -30,7 +32,7 @@ class _Replicates:
 
     number: int
     awaited: set[str]
-    results: dict[str, Result] = field(default_factory=dict)
+    results: dict[str, FlatResult] = field(default_factory=dict)
     curves: dict[str, dict[int, float]] = field(default_factory=dict)
 
 
@@ -57,7 +59,7 @@ class ReplicateSearcher(Searcher):
         *,
         dispatcher: str,
         namespace: str,
-        ended: Mapping[str, Result],
+        ended: Mapping[str, FlatResult],
         evaluated: Mapping[str, Mapping[int, float]],
         stopped: Container[str],
         metric_mode: tuple[str, str],
@@ -91,19 +93,20 @@ class ReplicateSearcher(Searcher):
             self._enqueue(proposal)
         spec = self._queue.popleft()
         self._running[trial_id] = spec
-        return {
+        config: TrialConfig = {
             "dispatcher": self._dispatcher,
             "namespace": self._namespace,
             "key": spec.key,
             "spec": spec.model_dump(mode="json"),
             "objectives": list(self._metrics),
         }
+        return dict(config)
 
-    def on_trial_result(self, trial_id: str, result: Result) -> None:
+    def on_trial_result(self, trial_id: str, result: FlatResult) -> None:
         """Keep the intermediate values of the (first) objective."""
         self._note(self._running[trial_id].key, result)
 
-    def on_trial_complete(self, trial_id: str, result: Result | None = None, error: bool = False) -> None:
+    def on_trial_complete(self, trial_id: str, result: FlatResult | None = None, error: bool = False) -> None:
         """Keep a trial's result; once all seeds of its configuration have one, give the search the outcome.
 
         A trial whose actor was lost has no result yet, and is proposed again.
@@ -153,12 +156,12 @@ class ReplicateSearcher(Searcher):
             else:
                 self._queue.append(spec)
 
-    def _note(self, key: str, result: Result) -> None:
+    def _note(self, key: str, result: FlatResult) -> None:
         if key in self._by_key and self._metrics[0] in result:
             curve = self._by_key[key].curves.setdefault(key, {})
             curve[int(result["step"])] = float(result[self._metrics[0]])
 
-    def _accept(self, key: str, result: Result) -> None:
+    def _accept(self, key: str, result: FlatResult) -> None:
         replicates = self._by_key.get(key)
         if replicates is None or key not in replicates.awaited:
             return

@@ -13,10 +13,12 @@ from ray.tune import Callback, CheckpointConfig, FailureConfig, RunConfig, TuneC
 from ray.tune.experiment import Trial
 from ray.tune.stopper import TimeoutStopper
 
+from nmlab.platform.cluster.nodes import ray_nodes
 from nmlab.platform.cluster.session import NAMESPACE
+from nmlab.platform.launches.journal import FlatResult
 from nmlab.platform.planning.study_plan import Plan
 from nmlab.platform.search.strategies import SearchStrategy
-from nmlab.platform.tuning.searcher import ReplicateSearcher, Result
+from nmlab.platform.tuning.searcher import ReplicateSearcher
 from nmlab.platform.tuning.trainable import TrialActor
 
 # A node has 1 of the resource that marks it; Tune refuses a trial that reserves nothing.
@@ -75,7 +77,7 @@ def tune_trials(
     strategy: SearchStrategy,
     *,
     dispatcher: str,
-    ended: Mapping[str, Result],
+    ended: Mapping[str, FlatResult],
     evaluated: Mapping[str, Mapping[int, float]],
     stopped: Container[str],
     folder: Path,
@@ -130,7 +132,7 @@ def _tuner(searcher: ReplicateSearcher, *, plan: Plan, folder: Path, watch: Tune
 
 def _beside_driver(actor: type[TrialActor]) -> type[tune.Trainable]:
     """Return the trainable with its actors placed on the driver's node: the loss of another node ends no actor."""
-    node = next(node for node in ray.nodes() if node["NodeID"] == ray.get_runtime_context().get_node_id())
+    node = next(node for node in ray_nodes() if node["NodeID"] == ray.get_runtime_context().get_node_id())
     marks = sorted(name for name in node["Resources"] if name.startswith("node:"))
     share = {marks[-1]: _NODE_SHARE}  # the head's own mark, if any, sorts last
     pinned: type[tune.Trainable] = tune.with_resources(actor, share)

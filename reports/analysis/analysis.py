@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 from nmlab.reports.analysis.budgets import EqualBudget, FrontPoint, equal_budgets, front_points
 from nmlab.reports.analysis.claims import Judgement, judgements_of
+from nmlab.reports.analysis.claims.select import planned_values
 from nmlab.reports.analysis.configurations import Configuration, configurations_of, searched
+from nmlab.reports.analysis.evaluation_check import EvaluationCheck, check_evaluations
+from nmlab.reports.analysis.masks.overlaps import overlap
 from nmlab.reports.analysis.metrics import evaluation_metrics
 from nmlab.reports.analysis.pairwise import (
     PairwiseComparison,
@@ -14,13 +17,12 @@ from nmlab.reports.analysis.pairwise import (
     compared_with_best,
     winners_of,
 )
-from nmlab.reports.analysis.planned import planned_values
 from nmlab.reports.analysis.published import published_tables
 from nmlab.reports.analysis.published.versus_published import Pair, pairs_of
 from nmlab.reports.analysis.summary_rows import SummaryRow, summary_rows_of
 from nmlab.reports.read.collect import StudyRuns
-from nmlab.reports.read.evaluations import Evaluation, EvaluationCheck, check_evaluations, read_evaluations
-from nmlab.reports.read.masks import MaskLosses, PackedMask, overlap, read_mask_losses, read_masks
+from nmlab.reports.read.evaluations import Evaluation, MaskLosses, read_evaluations, read_mask_losses
+from nmlab.reports.read.masks import PackedMask, read_masks
 from nmlab.reports.read.store import RunStore
 
 LOSS_MASKS = "loss_masks"
@@ -72,8 +74,9 @@ def analyse(store: RunStore, *, runs: StudyRuns) -> Analysis:
     """
     configurations = configurations_of(runs)
     summary_rows = tuple(summary_rows_of(configurations))
-    rows = [item.finished for item in {row.item.key: row.item for row in summary_rows}.values()]
-    found = read_evaluations(store, run_ids=[str(run_id) for part in rows for run_id in part["run_id"]])
+    items = {row.item.key: row.item for row in summary_rows}.values()
+    trials = [trial for item in items for trial in item.finished]
+    found = read_evaluations(store, run_ids=[trial.run_id for trial in trials])
     evaluations = {run_id: item for run_id, item in found.items() if item is not None}
     evaluations |= _evaluations_of_the_fixed(store, configurations, known=found)
     metrics = {runs.objective.metric, *evaluation_metrics(configurations, objective=runs.objective)}
@@ -84,7 +87,7 @@ def analyse(store: RunStore, *, runs: StudyRuns) -> Analysis:
         configurations=configurations,
         summary_rows=summary_rows,
         evaluations=evaluations,
-        check=check_evaluations(found, rows=rows),
+        check=check_evaluations(found, trials=trials),
         comparisons=compared_with_best(
             [row.competitor for row in summary_rows], metrics=sorted(metrics), evaluations=evaluations
         ),
@@ -109,7 +112,7 @@ def _evaluations_of_the_fixed(
 ) -> dict[str, Evaluation]:
     """Read the evaluations of searched configurations without training noise, which are tested over windows."""
     fixed = [item for item in searched(configurations) if not Side(item).has_training_noise]
-    run_ids = [str(run_id) for item in fixed for run_id in item.finished["run_id"] if run_id not in known]
+    run_ids = [trial.run_id for item in fixed for trial in item.finished if trial.run_id not in known]
     read = read_evaluations(store, run_ids=run_ids)
     return {run_id: item for run_id, item in read.items() if item is not None}
 
@@ -123,14 +126,14 @@ def _pairs(reproduces: Sequence[str], configurations: Sequence[Configuration]) -
 def _mask_losses(store: RunStore, configurations: Sequence[Configuration]) -> MaskLosses | None:
     """Read the losses of masks that one run drew: the first of the best configuration with ``loss_masks`` (MaskPro)."""
     asked = [item for item in searched(configurations) if float(str(item.settings.get(LOSS_MASKS, 0))) > 0]
-    run_ids = [str(run_id) for item in asked for run_id in item.finished["run_id"]]
+    run_ids = [trial.run_id for item in asked for trial in item.finished]
     return read_mask_losses(store, run_id=run_ids[0]) if run_ids else None
 
 
 def _masks_wanted(summary_rows: Sequence[SummaryRow], runs: StudyRuns) -> list[str]:
     """Return the runs whose masks are read: the first seed of every row, initial masks, then other seeds."""
     items = list({row.item.key: row.item for row in summary_rows if not row.item.is_dense}.values())
-    seeds = [[str(run_id) for run_id in item.finished["run_id"]] for item in items]
+    seeds = [[trial.run_id for trial in item.finished] for item in items]
     starts = [start.run_id for start in runs.initial_masks]
     return [*(own[0] for own in seeds if own), *starts, *(run_id for own in seeds for run_id in own[1:])]
 
@@ -139,7 +142,7 @@ def _overlaps(
     summary_rows: Sequence[SummaryRow], masks: Mapping[str, Mapping[str, PackedMask]]
 ) -> dict[tuple[str, str], float]:
     """Return the overlap of every two runs of different rows."""
-    keys = {str(run_id): row.item.key for row in summary_rows for run_id in row.item.finished["run_id"]}
+    keys = {trial.run_id: row.item.key for row in summary_rows for trial in row.item.finished}
     own = [run_id for run_id in masks if run_id in keys]
     pairs = [(first, second) for first in own for second in own if keys[first] != keys[second]]
     shares = {pair: overlap(masks[pair[0]], second=masks[pair[1]]) for pair in pairs}

@@ -6,17 +6,15 @@ computed it; an accuracy also on the version of its task, its worked examples, n
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from nmlab.reports.analysis.configurations import GROUPED_BY, Configuration, evaluation_setting, value_text
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.frame import records_of, tag_json
-from nmlab.reports.values.wording import counted
+from nmlab.reports.read.trials import TrialRecord, tag_json
+from nmlab.reports.values import counted
 from nmlab.trials.contract import run_tags
 
 DECISIVE_VERSIONS = ("nmlab", "torch", "transformers")
-DIGESTS = {"model": "model_digest", "data": "data_digest"}
-RECORDED = ("run_id", "is_external_model", "versions", "tasks", *DIGESTS.values())
+DIGESTED = ("model", "data")
 TASKS = " of the tasks"
 VALUES_IN_WORDS = 4
 
@@ -52,8 +50,8 @@ def evaluated_runs(item: Configuration, *, study: str = "") -> Iterator[Evaluate
         ReportError: a tag that should hold JSON does not.
     """
     settings = {name: value_text(value) for name, value in item.settings.items() if name.startswith(GROUPED_BY)}
-    for record in records_of(item.finished, columns=RECORDED):
-        yield EvaluatedRun(str(record["run_id"]), study, {**settings, **_recorded(record)})
+    for trial in item.finished:
+        yield EvaluatedRun(trial.run_id, study, {**settings, **_recorded(trial)})
 
 
 def differences(
@@ -96,21 +94,22 @@ def differences_within(configurations: Iterable[Configuration]) -> tuple[Differe
     return tuple(found for runs in groups.values() for found in differences(runs))
 
 
-def _recorded(record: Mapping[Any, Any]) -> dict[str, str]:
+def _recorded(trial: TrialRecord) -> dict[str, str]:
     """Return digests, versions and facts of tasks; an external model has other weights, so its digest is left out."""
-    digests = {f"the digest of the {noun}": str(record[column]) for noun, column in DIGESTS.items() if record[column]}
-    if record["is_external_model"]:
+    known = {"model": trial.model_digest, "data": trial.data_digest}
+    digests = {f"the digest of the {noun}": digest for noun, digest in known.items() if digest}
+    if trial.is_external_model:
         digests.pop("the digest of the model", None)
-    run_id = str(record["run_id"])
-    versions = tag_json(str(record["versions"]), tag=run_tags.VERSIONS, run_id=run_id)
-    tasks = tag_json(str(record["tasks"]), tag=run_tags.TASKS, run_id=run_id)
+    versions = tag_json(trial.versions, tag=run_tags.VERSIONS, run_id=trial.run_id)
+    tasks = tag_json(trial.tasks, tag=run_tags.TASKS, run_id=trial.run_id)
     packages = {f"the version of {name}": str(versions[name]) for name in DECISIVE_VERSIONS if name in versions}
     return {**digests, **packages, **_task_facts(tasks)}
 
 
-def _task_facts(tasks: Mapping[str, Any]) -> dict[str, str]:
+def _task_facts(tasks: Mapping[str, object]) -> dict[str, str]:
     own = {f"the {name}{TASKS}": str(value) for name, value in tasks.items() if name != "tasks"}
-    for task, facts in tasks.get("tasks", {}).items():
+    each = tasks.get("tasks")
+    for task, facts in each.items() if isinstance(each, dict) else ():
         own |= {f"{name} of task {task}": str(value) for name, value in facts.items()}
     return own
 
@@ -122,7 +121,9 @@ def _is_of_tasks(name: str) -> bool:
 def _not_compared(distinguished_by: Collection[str]) -> set[str]:
     """Return the facts that are not compared: the given settings and the digests of what they name."""
     digests = {
-        f"the digest of the {noun}" for noun in DIGESTS if any(name.startswith(noun + ".") for name in distinguished_by)
+        f"the digest of the {noun}"
+        for noun in DIGESTED
+        if any(name.startswith(noun + ".") for name in distinguished_by)
     }
     return {*distinguished_by, *digests}
 

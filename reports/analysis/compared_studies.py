@@ -11,8 +11,8 @@ from nmlab.reports.analysis.pairwise import Side, winners_of
 from nmlab.reports.read.collect import StudyRuns, collect
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.evaluations import read_evaluations
-from nmlab.reports.read.frame import Value
 from nmlab.reports.read.store import RunStore
+from nmlab.reports.read.trials import Value
 
 ATTRIBUTES = ("study", "method", "pattern", "role")
 
@@ -78,7 +78,7 @@ def evidence_of(store: RunStore, *, studies: Sequence[ComparedStudy]) -> MarkEvi
     """
     items = [item for study in studies for item in study.configurations if not item.is_dense]
     fixed = [item for item in items if not Side(item).has_training_noise]
-    read = read_evaluations(store, run_ids=[str(run_id) for item in fixed for run_id in item.finished["run_id"]])
+    read = read_evaluations(store, run_ids=[trial.run_id for item in fixed for trial in item.finished])
     known = {run_id: item for run_id, item in read.items() if item is not None}
     winners = [
         winner

@@ -4,15 +4,12 @@ All tables, figures and sentences of a report use these values, so that they agr
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
-
-import pandas as pd
 
 from nmlab.reports.read.collect import Objective, StudyRuns
-from nmlab.reports.read.frame import Value
+from nmlab.reports.read.trials import TrialRecord, Value
 from nmlab.reports.statistics import MeanEstimate, mean_interval, paired_difference
 from nmlab.trials.contract import run_params, run_tags
 from nmlab.trials.contract.run_status import TrialStatus
@@ -31,7 +28,7 @@ class Configuration:
     Attributes:
         key: the configuration's hash, the same for all its seeds.
         settings: its parameters, typed, without method, pattern and seed.
-        trials: its rows of the trial table, by seed, duplicates left out.
+        trials: its runs, by seed, duplicates left out.
         expected: how many runs it should have, as others of its method and role do; 0 where that is not known.
     """
 
@@ -39,15 +36,15 @@ class Configuration:
     method: str
     pattern: str
     role: str
-    settings: dict[str, Value]
-    trials: pd.DataFrame
+    settings: Mapping[str, Value]
+    trials: tuple[TrialRecord, ...]
     objective: Objective
     expected: int = 0
 
     @cached_property
-    def finished(self) -> pd.DataFrame:
-        """The rows of its finished runs."""
-        return self.trials[self.trials["status"] == TrialStatus.FINISHED]
+    def finished(self) -> tuple[TrialRecord, ...]:
+        """Its finished runs."""
+        return tuple(trial for trial in self.trials if trial.is_finished)
 
     @property
     def is_dense(self) -> bool:
@@ -62,13 +59,12 @@ class Configuration:
     @cached_property
     def is_learned(self) -> bool:
         """Whether its finished runs started from a mask of their own and learned another."""
-        rows = self.finished
-        return self.objective.initial in rows and bool(rows[self.objective.initial].notna().any())
+        return any(self.objective.initial in trial.metrics for trial in self.finished)
 
     @cached_property
     def depends_on_seed(self) -> bool:
         """Whether the result depends on the seed: as recorded, else true if it was learned or ran several times."""
-        recorded = set(self.trials["depends_on_seed"]) - {run_tags.UNKNOWN}
+        recorded = {trial.depends_on_seed for trial in self.trials} - {run_tags.UNKNOWN}
         if recorded:
             return run_tags.TRUE in recorded
         return self.is_learned or len(self.trials) > 1
@@ -86,7 +82,7 @@ class Configuration:
     @cached_property
     def run_ids(self) -> tuple[str, ...]:
         """All its runs, by seed."""
-        return tuple(self.trials["run_id"])
+        return tuple(trial.run_id for trial in self.trials)
 
     @cached_property
     def value(self) -> MeanEstimate | None:
@@ -103,7 +99,9 @@ class Configuration:
         """Learned minus own initial mask, paired by seed; None where it is not learned or a value is not finite."""
         if not self.is_learned:
             return None
-        values = zip(self.finished[self.objective.metric], self.finished[self.objective.initial], strict=True)
+        values = (
+            (trial.metric(self.objective.metric), trial.metric(self.objective.initial)) for trial in self.finished
+        )
         pairs = [(after, before) for after, before in values if not math.isnan(before)]
         if not all(math.isfinite(before) for _, before in pairs):
             return None
@@ -111,15 +109,16 @@ class Configuration:
 
     def count(self, *statuses: str) -> int:
         """Return how many of its runs ended with one of these statuses."""
-        return int(self.trials["status"].isin(statuses).sum())
+        return sum(trial.status in statuses for trial in self.trials)
+
+    @property
+    def pruned(self) -> int:
+        """How many of its runs the search stopped before all their steps, because others did better."""
+        return sum(trial.is_pruned for trial in self.trials)
 
     def by_run(self, metric: str) -> dict[str, float]:
         """Return a metric of its finished runs by run id; runs without a value are left out."""
-        if metric not in self._read:
-            rows = self.finished
-            pairs = zip(rows["run_id"], rows[metric], strict=True) if metric in rows else ()
-            self._read[metric] = {run_id: float(value) for run_id, value in pairs if not math.isnan(value)}
-        return self._read[metric]
+        return {trial.run_id: trial.metrics[metric] for trial in self.finished if metric in trial.metrics}
 
     def runs_with(self, metric: str) -> tuple[str, ...]:
         """Return the finished runs that have a value of this metric."""
@@ -134,18 +133,17 @@ class Configuration:
         values = list(self.by_run(metric).values())
         return mean_interval(values) if values and all(map(math.isfinite, values)) else None
 
-    @cached_property
-    def _read(self) -> dict[str, dict[str, float]]:
-        return {}
-
 
 def configurations_of(runs: StudyRuns) -> tuple[Configuration, ...]:
     """Return every configuration of a launch, group by group of comparable ones.
 
     Within a group the best comes first; configurations with unfinished runs follow the complete ones.
     """
-    kept = runs.trials[runs.trials["status"] != TrialStatus.DUPLICATE]
-    found = _with_expected([_configuration(rows, runs) for _, rows in kept.groupby("configuration", sort=True)])
+    members: dict[str, list[TrialRecord]] = {}
+    for trial in runs.trials:
+        if trial.status != TrialStatus.DUPLICATE:
+            members.setdefault(trial.configuration, []).append(trial)
+    found = _with_expected([_configuration(members[key], runs.objective) for key in sorted(members)])
     sign = 1.0 if runs.objective.mode == "min" else -1.0
 
     def order(item: Configuration) -> tuple[tuple[str, ...], bool, bool, float, str]:
@@ -265,6 +263,18 @@ def setting_text(item: Configuration, *, names: Iterable[str]) -> str:
     return ", ".join(f"{name}={value_text(item.settings[name])}" for name in names if name in item.settings)
 
 
+def labels_of(items: Sequence[Configuration]) -> dict[str, str]:
+    """Return labels of configurations by key: method, pattern where there are several, and varying settings."""
+    names = varying(items)
+    several = len({item.pattern for item in items}) > 1
+    labels = {}
+    for item in items:
+        title = f"{item.method} {item.pattern}" if several else item.method
+        setting = setting_text(item, names=names)
+        labels[item.key] = f"{title}: {setting}" if setting else title
+    return labels
+
+
 def value_text(value: Value) -> str:
     """Return a setting as text: a fraction with four significant digits, other values in full."""
     if isinstance(value, float):
@@ -277,19 +287,14 @@ def _differing(items: Sequence[Configuration]) -> set[str]:
     return {name for name in names if len({item.settings.get(name) for item in items}) > 1}
 
 
-def _configuration(rows: pd.DataFrame, runs: StudyRuns) -> Configuration:
-    first: dict[str, Any] = {str(name): value for name, value in rows.iloc[0].items()}
-    settings = {name: first[name] for name in runs.settings if _present(first[name])}
+def _configuration(trials: Sequence[TrialRecord], objective: Objective) -> Configuration:
+    first = trials[0]
     return Configuration(
-        key=str(first["configuration"]),
-        method=str(first["method"]),
-        pattern=str(first["pattern"]),
-        role=str(first["role"]),
-        settings=settings,
-        trials=rows,
-        objective=runs.objective,
+        key=first.configuration,
+        method=first.method,
+        pattern=first.pattern,
+        role=first.role,
+        settings=first.settings,
+        trials=tuple(trials),
+        objective=objective,
     )
-
-
-def _present(value: Any) -> bool:
-    return value is not None and not (isinstance(value, float) and math.isnan(value))

@@ -10,7 +10,7 @@ from nmlab.reports.analysis.marks import ONLY_SEEDS, MarkEvidence, configuration
 from nmlab.reports.analysis.pairwise import Side, best_side
 from nmlab.reports.read.collect import Objective
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.frame import Value
+from nmlab.reports.read.trials import Value
 from nmlab.reports.values import Mark
 from nmlab.trials.contract.near_names import unknown_name
 
@@ -72,7 +72,7 @@ def layout_of(
     if twice:
         raise ReportError(f"{twice[0]!r} is asked for as row and as column; it can be one of them")
     objective = members[0].item.objective
-    measured = {str(name) for member in members for name in member.item.trials.columns if "/" in str(name)}
+    measured = {name for member in members for trial in member.item.trials for name in trial.metrics}
     for name in metrics:
         if name not in measured:
             raise ReportError(unknown_name(name, kind="metric", known=measured))

@@ -47,9 +47,17 @@ def group_marks(
     rest = [mean for mean, found in zip(rounded, is_distinct, strict=True) if found and mean != best]
     second = choose(rest, default=None)
     return tuple(
-        Mark.BEST if mean == best else Mark.TIED if not found else Mark.SECOND if mean == second else Mark.NONE
+        _mark(mean, best=best, second=second, is_distinct=bool(found))
         for mean, found in zip(rounded, is_distinct, strict=True)
     )
+
+
+def _mark(mean: float, *, best: float, second: float | None, is_distinct: bool) -> Mark:
+    if mean == best:
+        return Mark.BEST
+    if not is_distinct:
+        return Mark.TIED
+    return Mark.SECOND if mean == second else Mark.NONE
 
 
 def marks_of(
@@ -69,19 +77,26 @@ def marks_of(
     """
     marks = [Mark.NONE] * len(competitors)
     for group, compared in comparisons.items():
-        found = {item.side.identity: item.is_distinct for item in compared}
-        rows = [(place, row.side) for place, row in enumerate(competitors) if row.group == group]
-        valued = [(place, side, mean.mean) for place, side in rows if (mean := side.estimate(metric)) is not None]
-        undecided = _undecided(compared[0].reference, metric, winners)
-        distinct = [
-            False if found.get(side.identity) and side.identity in undecided else found.get(side.identity)
-            for _, side, _ in valued
-        ]
-        direction = direction_of(metric, objective=compared[0].reference.item.objective)
-        own = group_marks([mean for *_, mean in valued], direction=direction, is_distinct=distinct)
-        for (place, *_), mark in zip(valued, own, strict=True):
+        places = [place for place, row in enumerate(competitors) if row.group == group]
+        sides = [competitors[place].side for place in places]
+        own = _marks_of_group(sides, metric=metric, compared=compared, winners=winners)
+        for place, mark in zip(places, own, strict=True):
             marks[place] = mark
     return tuple(marks)
+
+
+def _marks_of_group(
+    sides: Sequence[Side], *, metric: str, compared: Sequence[PairwiseComparison], winners: Collection[Winner]
+) -> tuple[Mark, ...]:
+    """Return the marks of comparable masks; a mask without a value has none."""
+    best = compared[0].reference
+    tests = {item.side.identity: item.is_distinct for item in compared}
+    tests |= dict.fromkeys((key for key in _undecided(best, metric, winners) if tests.get(key)), False)
+    means = {side.identity: mean.mean for side in sides if (mean := side.estimate(metric)) is not None}
+    direction = direction_of(metric, objective=best.item.objective)
+    own = group_marks(list(means.values()), direction=direction, is_distinct=[tests.get(key) for key in means])
+    marks = dict(zip(means, own, strict=True))
+    return tuple(marks.get(side.identity, Mark.NONE) for side in sides)
 
 
 def configuration_marks(

@@ -104,8 +104,9 @@ def alias_of(configurations: Sequence[Configuration], *, objective: Objective) -
 
 
 def _evaluated(configurations: Sequence[Configuration]) -> set[str]:
-    """Return the evaluation metrics; all configurations share the columns of one table."""
-    return {name for item in configurations[:1] for name in item.trials.columns if name.startswith(EVAL)}
+    """Return the evaluation metrics that any run has."""
+    names = {name for item in configurations for trial in item.trials for name in trial.metrics}
+    return {name for name in names if name.startswith(EVAL)}
 
 
 def _by_run(configurations: Sequence[Configuration], metric: str) -> list[tuple[str, float]]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from nmlab.reports.analysis.configurations import Configuration, baselines, comparable_group
-from nmlab.reports.analysis.pairwise import is_on_log_scale
+from nmlab.reports.analysis.metrics import is_compared_by_ratio
 from nmlab.trials.contract import run_params
 
 RANDOM_STARTS = ("random", "none")  # initial masks that no rule chose
@@ -23,7 +23,7 @@ def has_telling_start(item: Configuration, *, members: Sequence[Configuration]) 
     if str(item.settings.get(run_params.INITIAL_MASK, "")).lower() in RANDOM_STARTS:
         return False
     start, learned = item.initial, item.value
-    if start is None or learned is None or not is_on_log_scale(item, metric=item.objective.metric):
+    if start is None or learned is None or not is_compared_by_ratio(item.objective.metric):
         return True
     rules = [rule.value.mean for rule in rules_of(item, members=members) if rule.value is not None]
     limit = FAR_BEHIND_RULES * max(rules) if rules else FAR_BEHIND_LEARNED * learned.mean

@@ -1,11 +1,13 @@
-"""Numbers in sentences: a mean with its interval, a difference with its direction, and the name of a configuration."""
+"""Numbers in sentences: means with intervals, differences, p-values, and the names of configurations."""
 
+import math
 from collections.abc import Sequence
 
 from nmlab.reports.analysis.configurations import Configuration, setting_text, varying
-from nmlab.reports.analysis.metrics import style_of
+from nmlab.reports.analysis.metrics import plain_name, style_of
+from nmlab.reports.analysis.pairwise import PairwiseComparison
 from nmlab.reports.read.collect import Objective
-from nmlab.reports.values import half_width_text, number_text
+from nmlab.reports.values import Style, half_width_text, number_text
 
 
 def metric_text(value: float, *, metric: str) -> str:
@@ -53,3 +55,20 @@ def named(item: Configuration, *, among: Sequence[Configuration]) -> str:
     """Return ``maskpro with alpha=0.99 (1a2b3c4d)``: method, its own settings, and key."""
     setting = setting_text(item, names=varying([other for other in among if other.method == item.method]))
     return f"{item.method} with {setting} ({item.key})" if setting else f"{item.method} ({item.key})"
+
+
+def difference_text(comparison: PairwiseComparison) -> str:
+    """Return a ratio for perplexities, else a difference with the name of its metric."""
+    decisive = comparison.decisive or comparison.training
+    if comparison.is_ratio and decisive is not None:
+        return f"× {number_text(math.exp(decisive.difference), style=Style.RATIO)}"
+    value, name = comparison.difference, plain_name(comparison.metric)
+    if is_nothing(value, metric=comparison.metric):
+        return f"no different in {name}"
+    return f"{'+' if value > 0 else ''}{number_text(value, style=style_of(comparison.metric))} {name}"
+
+
+def p_value_text(p_value: float) -> str:
+    """Return ``p = 0.012`` or ``p <0.001``."""
+    shown = number_text(p_value, style=Style.P_VALUE)
+    return f"p {shown}" if shown.startswith("<") else f"p = {shown}"

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nmlab.reports.analysis.configurations import Configuration
-from nmlab.reports.values import Style, number_text
-from nmlab.reports.values.wording import counted
+from nmlab.reports.values import Style, counted, number_text
 from nmlab.trials.contract.run_tags import KnownCost
 
 SECONDS, SPENT = "cost/seconds", "cost/spent_seconds"
@@ -39,16 +38,12 @@ def total_of(configurations: Iterable[Configuration], *, metric: str = SECONDS) 
     """Return the sum of a cost over all runs of some configurations."""
     value, runs, unknown, in_part = 0.0, 0, 0, 0
     for item in configurations:
-        rows = (
-            item.trials[~item.trials["is_external_model"].astype(bool)]
-            if "is_external_model" in item.trials
-            else item.trials
-        )
-        costs = [float(cost) for cost in rows[metric]] if metric in rows else [math.nan] * len(rows)
+        trials = [trial for trial in item.trials if not trial.is_external_model]
+        costs = [trial.metric(metric) for trial in trials]
         value += math.fsum(cost for cost in costs if not math.isnan(cost))
         runs += len(costs)
         unknown += sum(map(math.isnan, costs))
-        in_part += int((rows["cost_known"] == KnownCost.IN_PART).sum()) if "cost_known" in rows else 0
+        in_part += sum(trial.cost_known == KnownCost.IN_PART for trial in trials)
     return Total(value, runs, unknown, in_part)
 
 

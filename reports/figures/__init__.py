@@ -1,35 +1,38 @@
-"""Figures: ``*_info`` computes the data of each as a pure value, ``draw_*`` draws it as SVG and PNG."""
+"""Figures: each module draws one value of the analysis as SVG and PNG."""
 
 from nmlab.reports.analysis.analysis import Analysis
-from nmlab.reports.figures.by_setting import by_setting_info, draw_by_setting
-from nmlab.reports.figures.importance import draw_importance, importance_info
-from nmlab.reports.figures.layers import draw_layers, layer_info
-from nmlab.reports.figures.maskpro.estimators import draw_estimators, estimators_info
-from nmlab.reports.figures.maskpro.losses import draw_losses, losses_info
-from nmlab.reports.figures.maskpro.residual import draw_residual, residual_info
-from nmlab.reports.figures.maskpro.sampled import draw_sampled, sampled_info
-from nmlab.reports.figures.memory import draw_memory, memory_info
-from nmlab.reports.figures.overlaps import draw_overlap, draw_pictures, overlap_info, pictures_info
-from nmlab.reports.figures.parallel import draw_parallel, parallel_info
-from nmlab.reports.figures.pareto import draw_pareto, pareto_info
-from nmlab.reports.figures.progress import draw_progress, progress_info
-from nmlab.reports.figures.ranking import draw_ranking, ranking_info
-from nmlab.reports.figures.ranks import draw_ranks, rank_info
-from nmlab.reports.figures.sensitivity import draw_sensitivity, sensitivity_info
+from nmlab.reports.analysis.maskpro.early_losses import early_losses
+from nmlab.reports.analysis.maskpro.residuals import residuals_of
+from nmlab.reports.analysis.maskpro.sampled_losses import sampled_losses
+from nmlab.reports.analysis.masks.layers import layer_changes
+from nmlab.reports.analysis.masks.overlaps import corners_of, overlaps_of
+from nmlab.reports.analysis.space.importance import importance_of
+from nmlab.reports.analysis.space.sensitivity import sensitivity_of
+from nmlab.reports.analysis.step_cost import step_costs
+from nmlab.reports.analysis.training.progress import progress_by_tokens
+from nmlab.reports.analysis.training.ranks import ranks_over_time
+from nmlab.reports.figures.importance import draw_importance
+from nmlab.reports.figures.layers import draw_layers
+from nmlab.reports.figures.maskpro.losses import draw_losses
+from nmlab.reports.figures.maskpro.residual import draw_residual
+from nmlab.reports.figures.maskpro.sampled import draw_sampled
+from nmlab.reports.figures.overlaps import draw_overlap, draw_pictures
+from nmlab.reports.figures.parallel import draw_parallel, parallel_coordinates
+from nmlab.reports.figures.pareto import draw_pareto, pareto_panels
+from nmlab.reports.figures.progress import draw_progress
+from nmlab.reports.figures.ranking import draw_ranking, ranking_of
+from nmlab.reports.figures.ranks import draw_ranks
+from nmlab.reports.figures.sensitivity import draw_sensitivity
+from nmlab.reports.figures.step_cost import draw_step_cost
 from nmlab.reports.figures.style import DARK, LIGHT, FigureFile
-from nmlab.reports.figures.timing import draw_timing, timing_info
 
 __all__ = [
     "DARK",
     "LIGHT",
     "FigureFile",
-    "by_setting_info",
-    "draw_by_setting",
-    "draw_estimators",
     "draw_importance",
     "draw_layers",
     "draw_losses",
-    "draw_memory",
     "draw_overlap",
     "draw_parallel",
     "draw_pareto",
@@ -40,24 +43,11 @@ __all__ = [
     "draw_residual",
     "draw_sampled",
     "draw_sensitivity",
-    "draw_timing",
-    "estimators_info",
-    "importance_info",
-    "layer_info",
-    "losses_info",
-    "memory_info",
-    "overlap_info",
-    "parallel_info",
-    "pareto_info",
-    "pictures_info",
-    "progress_info",
-    "rank_info",
-    "ranking_info",
-    "residual_info",
-    "sampled_info",
-    "sensitivity_info",
+    "draw_step_cost",
+    "parallel_coordinates",
+    "pareto_panels",
+    "ranking_of",
     "study_figures",
-    "timing_info",
 ]
 
 
@@ -65,21 +55,18 @@ def study_figures(analysis: Analysis) -> tuple[FigureFile, ...]:
     """Return every figure of the report, drawn or with the reason why not, in the order of the page."""
     runs, configurations, summary_rows = analysis.runs, analysis.configurations, analysis.summary_rows
     return (
-        draw_ranking(ranking_info(configurations)),
-        draw_pareto(pareto_info(analysis.front, objective=runs.objective, configurations=configurations)),
-        draw_progress(progress_info(configurations, summary_rows=summary_rows, progress=runs.progress)),
-        draw_by_setting(by_setting_info(configurations)),
-        draw_sensitivity(sensitivity_info(configurations)),
-        draw_importance(importance_info(configurations)),
-        draw_parallel(parallel_info(configurations)),
-        draw_residual(residual_info(configurations, curves=runs.curves)),
-        draw_estimators(estimators_info(configurations, curves=runs.curves)),
-        draw_losses(losses_info(configurations, curves=runs.curves)),
-        draw_sampled(sampled_info(analysis.mask_losses, configurations=configurations)),
-        draw_ranks(rank_info(configurations, progress=runs.progress)),
-        draw_overlap(overlap_info(summary_rows, masks=analysis.masks)),
-        draw_pictures(pictures_info(summary_rows, masks=analysis.masks)),
-        draw_layers(layer_info(summary_rows, runs=runs, masks=analysis.masks)),
-        draw_timing(timing_info(summary_rows)),
-        draw_memory(memory_info(configurations)),
+        draw_ranking(ranking_of(configurations)),
+        draw_pareto(pareto_panels(analysis.front, objective=runs.objective, configurations=configurations)),
+        draw_progress(progress_by_tokens(configurations, summary_rows=summary_rows, progress=runs.progress)),
+        draw_sensitivity(sensitivity_of(configurations)),
+        draw_importance(importance_of(configurations)),
+        draw_parallel(parallel_coordinates(configurations)),
+        draw_residual(residuals_of(configurations, curves=runs.curves)),
+        draw_losses(early_losses(configurations, curves=runs.curves)),
+        draw_sampled(sampled_losses(analysis.mask_losses, configurations=configurations)),
+        draw_ranks(ranks_over_time(configurations, progress=runs.progress)),
+        draw_overlap(overlaps_of(summary_rows, masks=analysis.masks)),
+        draw_pictures(corners_of(summary_rows, masks=analysis.masks)),
+        draw_layers(layer_changes(summary_rows, runs=runs, masks=analysis.masks)),
+        draw_step_cost(step_costs(summary_rows)),
     )

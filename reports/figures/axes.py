@@ -8,9 +8,10 @@ from typing import NamedTuple
 import matplotlib
 
 from nmlab.reports.analysis.configurations import value_text
-from nmlab.reports.figures.importance import LOG_RATIO
-from nmlab.reports.figures.style import INK, numbers_on_log_axis, wants_log
-from nmlab.reports.read.frame import Value
+from nmlab.reports.analysis.space.importance import LOG_RATIO
+from nmlab.reports.figures.style import INK, numbers_on_log_axis
+from nmlab.reports.read.trials import Value
+from nmlab.reports.values import wants_log
 
 LOG, EVEN = "log scale", "even steps"
 FEW_VALUES = 12  # up to half as many different values are ticked one by one

@@ -1,89 +1,15 @@
-"""Hyperparameter importance by PED-ANOVA: which hyperparameters decided whether a configuration was good.
-
-Source: Watanabe, Bansal, Hutter, "PED-ANOVA: Efficiently Quantifying Hyperparameter Importance in Arbitrary
-Subspaces", IJCAI 2023, as implemented in Optuna, on an in-memory study rebuilt from the recorded rows. Seeds are
-replicates, so a configuration is one trial whose value is its mean.
-"""
-
-import logging
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+"""Hyperparameter importance as bars with the range of refits."""
 
 import matplotlib
-import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-from optuna.study import StudyDirection
 
-from nmlab.reports.analysis.configurations import Configuration, distinguishing, searched, setting_of
 from nmlab.reports.analysis.metrics import plain_name
-from nmlab.reports.figures.style import INK, SERIES, SETTINGS, FigureFile, new_figure, saved, wants_log
-from nmlab.reports.read.frame import Value
-from nmlab.trials.contract.log_levels import at_least
+from nmlab.reports.analysis.space.importance import Importance
+from nmlab.reports.figures.style import INK, SERIES, SETTINGS, FigureFile, new_figure, saved
 
 KEY, TITLE = "importance", "Hyperparameter importance"
-FEWEST_CONFIGURATIONS = 8
-WANTED_IN_TARGET = 5  # Optuna's advice for a stable estimate
-MOST_REFITS = 20
-MOST_GRID_VALUES = 6
-LOG_RATIO = 20.0
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
-    """The importance of one setting, and its range over refits without some of the configurations."""
-
-    name: str
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class ImportanceInfo:
-    """Shares that sum to one, largest first, or the reason why there are none.
-
-    ``quantile`` is the best share of configurations that "good" stands for, ``refits`` the number of fits behind
-    the ranges.
-    """
-
-    metric: str
-    shares: tuple[Share, ...]
-    configurations: int
-    quantile: float
-    log_scaled: tuple[str, ...]
-    refits: int = 0
-    skipped: str = ""
-
-
-def importance_info(configurations: Sequence[Configuration]) -> ImportanceInfo:
-    """Compute the importance of every setting that varies between the searched configurations with a mean.
-
-    The estimate is unstable with few configurations. It is therefore refitted without each of up to twenty parts of
-    them, and the range of these fits is given with every share.
-    """
-    tried = [item for item in searched(configurations) if item.value is not None]
-    metric = configurations[0].objective.metric
-    names = distinguishing(tried)
-    reason = _reason_to_skip(len(tried), names)
-    if reason:
-        return ImportanceInfo(metric, (), len(tried), 0.0, (), skipped=reason)
-    space = {name: distribution([setting_of(item, name=name) for item in tried]) for name in names}
-    quantile = min(0.5, max(0.1, WANTED_IN_TARGET / len(tried)))
-    logs = tuple(name for name, kind in space.items() if getattr(kind, "log", False))
-    values = _fitted(tried, space, quantile)
-    if not all(map(math.isfinite, values.values())):
-        return ImportanceInfo(metric, (), len(tried), quantile, logs, skipped="no setting made any difference")
-    parts = min(MOST_REFITS, len(tried))
-    kept = [[item for place, item in enumerate(tried) if place % parts != part] for part in range(parts)]
-    refits = [values, *(_fitted(items, space, quantile) for items in kept)]
-    shares = [_share(name, refits) for name in names]
-    ordered = tuple(sorted(shares, key=lambda share: (-share.value, share.name)))
-    return ImportanceInfo(metric, ordered, len(tried), quantile, logs, refits=parts)
-
-
-def draw_importance(info: ImportanceInfo) -> FigureFile:
+def draw_importance(info: Importance) -> FigureFile:
     """Draw the shares as bars with their values and the ranges as whiskers."""
     if info.skipped:
         return FigureFile(KEY, TITLE, "", skipped=info.skipped)
@@ -106,65 +32,7 @@ def draw_importance(info: ImportanceInfo) -> FigureFile:
         return saved(figure, key=KEY, title=TITLE, caption=_caption(info))
 
 
-def distribution(values: Sequence[Value | None]) -> BaseDistribution:
-    """Return the Optuna distribution spanned by the observed values of one setting.
-
-    Text is categorical, and so are a few numbers that repeat (a grid). Other numbers that
-    spread over a factor of 20 or more count on a log scale.
-    """
-    present = [value for value in values if value is not None]
-    if any(isinstance(value, str) for value in present):
-        return CategoricalDistribution(sorted({str(value) for value in present}))
-    numbers = [value for value in present if not isinstance(value, str)]
-    if len(set(numbers)) <= min(MOST_GRID_VALUES, len(numbers) // 2):
-        return CategoricalDistribution(sorted(set(numbers)))
-    log = wants_log([float(number) for number in numbers], ratio=LOG_RATIO)
-    if all(isinstance(number, int) for number in numbers):
-        return IntDistribution(int(min(numbers)), int(max(numbers)), log=log)
-    return FloatDistribution(float(min(numbers)), float(max(numbers)), log=log)
-
-
-def _reason_to_skip(configurations: int, names: Sequence[str]) -> str:
-    if len(names) < 2:
-        varied = f"only {names[0]} varied" if names else "nothing varied"
-        return f"{varied} between the configurations; importance compares at least two hyperparameters"
-    if configurations < FEWEST_CONFIGURATIONS:
-        return f"{configurations} configurations have a finished run; importance needs at least {FEWEST_CONFIGURATIONS}"
-    return ""
-
-
-def _fitted(tried: Sequence[Configuration], space: dict[str, BaseDistribution], quantile: float) -> dict[str, float]:
-    evaluator = PedAnovaImportanceEvaluator(target_quantile=quantile)
-    found = get_param_importances(_study(tried, space), evaluator=evaluator)
-    return {name: float(found.get(name, 0.0)) for name in space}
-
-
-def _share(name: str, fits: Sequence[dict[str, float]]) -> Share:
-    """Return a share with its range; the first fit is the one of all configurations."""
-    values = [fit[name] for fit in fits if math.isfinite(fit[name])]
-    return Share(name, values[0], min(values), max(values))
-
-
-def _study(tried: Sequence[Configuration], space: dict[str, BaseDistribution]) -> optuna.Study:
-    direction = StudyDirection.MINIMIZE if tried[0].objective.mode == "min" else StudyDirection.MAXIMIZE
-    with at_least(logging.WARNING, "optuna"):
-        study = optuna.create_study(direction=direction)
-    for item in tried:
-        study.add_trial(_trial(item, space))
-    return study
-
-
-def _trial(item: Configuration, space: dict[str, BaseDistribution]) -> optuna.trial.FrozenTrial:
-    """Return a configuration as a finished Optuna trial with the settings that it has."""
-    own = {name: setting_of(item, name=name) for name in space}
-    params = {name: value for name, value in own.items() if value is not None}
-    value = item.value
-    assert value is not None
-    kinds = {name: space[name] for name in params}
-    return optuna.trial.create_trial(params=params, distributions=kinds, value=value.mean)
-
-
-def _caption(info: ImportanceInfo) -> str:
+def _caption(info: Importance) -> str:
     text = (
         f"PED-ANOVA over {info.configurations} configurations (mean over seeds): how much each hyperparameter "
         f"decides whether {plain_name(info.metric)} is among the best {100 * info.quantile:.0f}%. Shares sum to one. "

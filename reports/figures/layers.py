@@ -1,77 +1,14 @@
-"""Mask change by layer: the share of kept weights that learning exchanged."""
-
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+"""Mask change by layer: one line for each learned mask, with the range of its seeds."""
 
 import matplotlib
-import numpy as np
 
-from nmlab.reports.analysis.summary_rows import SummaryRow
+from nmlab.reports.analysis.masks.layers import LayerChanges
 from nmlab.reports.figures.style import INK, SETTINGS, FigureFile, look_of, new_figure, saved
-from nmlab.reports.read.collect import StudyRuns
-from nmlab.reports.read.frame import records_of
-from nmlab.reports.read.masks import PackedMask, layer_change
 
 KEY, TITLE = "layer_change", "Mask change by layer"
-BLOCK = re.compile(r"\.(\d+)\.")
-ORDER = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
-@dataclass(frozen=True, slots=True)
-class LayerCurve:
-    """One learned mask: percent of kept weights exchanged in each layer, mean and range over its seeds."""
-
-    label: str
-    mean: tuple[float, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LayerInfo:
-    """Curves over the same layers in the order of the network, or the reason why there are none."""
-
-    layers: tuple[str, ...]
-    curves: tuple[LayerCurve, ...]
-    skipped: str = ""
-
-
-def layer_info(
-    summary_rows: Sequence[SummaryRow], *, runs: StudyRuns, masks: Mapping[str, Mapping[str, PackedMask]]
-) -> LayerInfo:
-    """Return the change of every learned mask of the summary whose initial mask was kept.
-
-    Args:
-        summary_rows: the rows of the summary.
-        runs: the launch, for its initial masks, which are separate runs that trials refer to by digest.
-        masks: masks by run id and layer, those of the initial masks among them.
-    """
-    starts = {start.digest: start.run_id for start in runs.initial_masks}
-    several = len({row.item.pattern for row in summary_rows if row.kind == "best"}) > 1
-    layers: tuple[str, ...] = ()
-    curves = []
-    for row in summary_rows:
-        if row.kind not in ("best", "baseline") or not row.item.is_learned:
-            continue
-        changes = [_change(record, starts, masks) for record in records_of(row.item.finished)]
-        known = [change for change in changes if change is not None]
-        if not known or (layers and tuple(known[0]) != layers):
-            continue
-        layers = tuple(known[0])
-        values_SL = 100 * np.array([list(change.values()) for change in known])
-        label = f"{row.item.method} {row.item.pattern}" if several else row.item.method
-        ends = (values_SL.min(axis=0), values_SL.max(axis=0))
-        mean, low, high = (tuple(own.tolist()) for own in (values_SL.mean(axis=0), *ends))
-        curves.append(LayerCurve(label, mean, low, high))
-    if not curves:
-        return LayerInfo((), (), skipped="no learned mask was kept together with the mask it started from")
-    if not any(change for curve in curves for change in curve.high):
-        return LayerInfo((), (), skipped="no learned mask differs from the mask it started from")
-    return LayerInfo(tuple(_short(name) for name in layers), tuple(curves))
-
-
-def draw_layers(info: LayerInfo) -> FigureFile:
+def draw_layers(info: LayerChanges) -> FigureFile:
     """Draw a line over the layers for each mask, with the range of its seeds."""
     if info.skipped:
         return FigureFile(KEY, TITLE, "", skipped=info.skipped)
@@ -82,8 +19,16 @@ def draw_layers(info: LayerInfo) -> FigureFile:
         for index, curve in enumerate(info.curves):
             colour, marker, dashes = look_of(index)
             axes.fill_between(places, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
-            look = {"color": colour, "marker": marker, "linestyle": dashes}
-            axes.plot(places, curve.mean, label=curve.label, linewidth=1.6, markersize=4.5, **look)
+            axes.plot(
+                places,
+                curve.mean,
+                label=curve.label,
+                linewidth=1.6,
+                markersize=4.5,
+                color=colour,
+                marker=marker,
+                linestyle=dashes,
+            )
         step = max(1, len(info.layers) // 28)
         axes.set_xticks(places[::step], info.layers[::step], rotation=60, ha="right", fontsize=8)
         axes.set_ylim(bottom=0)
@@ -95,29 +40,3 @@ def draw_layers(info: LayerInfo) -> FigureFile:
             "seeds; the band spans the seeds."
         )
         return saved(figure, key=KEY, title=TITLE, caption=caption)
-
-
-def _change(
-    record: Mapping[object, object], starts: Mapping[str, str], masks: Mapping[str, Mapping[str, PackedMask]]
-) -> dict[str, float] | None:
-    """Return the change of one run's mask by layer in the order of the network; None where either was not kept."""
-    digest = str(record.get("initial_mask_digest", ""))
-    start = masks.get(starts.get(digest, ""))
-    own = masks.get(str(record["run_id"]))
-    if start is None or own is None:
-        return None
-    found = layer_change(own, start=start)
-    return None if found is None else {name: found[name] for name in sorted(found, key=_place)}
-
-
-def _place(name: str) -> tuple[int, int, str]:
-    """Return the sort key of a layer in the order of the network; unknown names come last in their block."""
-    block, last = BLOCK.search(name), name.rpartition(".")[2]
-    return (int(block[1]) if block else -1, ORDER.index(last) if last in ORDER else len(ORDER), name)
-
-
-def _short(name: str) -> str:
-    """Return ``0 q_proj`` for ``model.layers.0.self_attn.q_proj``."""
-    block = BLOCK.search(name)
-    last = name.rpartition(".")[2]
-    return f"{block[1]} {last}" if block else last

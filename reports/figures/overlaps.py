@@ -1,12 +1,8 @@
 """Overlaps of the masks as a matrix with the chance level, and corners of the masks as pictures."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
-
 import matplotlib
 
-from nmlab.reports.analysis.summary_rows import SummaryRow
+from nmlab.reports.analysis.masks.overlaps import CORNER, MaskCorners, MaskOverlaps, OverlapMatrix
 from nmlab.reports.figures.style import (
     GRID,
     INK,
@@ -18,85 +14,13 @@ from nmlab.reports.figures.style import (
     new_figure,
     saved,
 )
-from nmlab.reports.read.masks import PackedMask, overlap
-from nmlab.reports.read.masks.packed import Bools
-from nmlab.trials.contract.pattern import Pattern
+from nmlab.reports.read.masks import Bools
 
 KEY, TITLE = "mask_overlap", "Overlap of the masks"
 PICTURES_KEY, PICTURES_TITLE = "mask_pictures", "Corners of the masks"
-MOST_MASKS = 12
-PICTURES = 6
-CORNER = 8
-LAYERS = ("q_proj", "k_proj", "up_proj")
 
 
-@dataclass(frozen=True, slots=True)
-class OverlapMatrix:
-    """The masks of one pattern: ``shares[i][j]`` of weights that masks i and j both keep or both drop."""
-
-    pattern: str
-    labels: tuple[str, ...]
-    shares: tuple[tuple[float, ...], ...]
-    chance: float
-
-
-@dataclass(frozen=True, slots=True)
-class OverlapInfo:
-    """One matrix for each pattern with at least two masks, or the reason why there is none."""
-
-    matrices: tuple[OverlapMatrix, ...]
-    skipped: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class PicturesInfo:
-    """Corners of masks: ``pictures[i][j]`` of mask i in layer j, True where a weight is kept; or why there are none."""
-
-    labels: tuple[str, ...]
-    layers: tuple[str, ...]
-    pictures: tuple[tuple[Bools, ...], ...]
-    pattern: str = ""
-    skipped: str = ""
-
-
-def overlap_info(summary_rows: Sequence[SummaryRow], *, masks: Mapping[str, Mapping[str, PackedMask]]) -> OverlapInfo:
-    """Return the overlaps between the masks of the summary, by the first seed of each.
-
-    Args:
-        summary_rows: the rows of the summary; initial masks and the dense model have no artifact of their own.
-        masks: masks by run id and layer.
-    """
-    patterns: dict[str, list[tuple[str, Mapping[str, PackedMask]]]] = {}
-    for label, pattern, found in _kept(summary_rows, masks):
-        patterns.setdefault(pattern, []).append((label, found))
-    matrices = []
-    for pattern, members in patterns.items():
-        shown = members[:MOST_MASKS]
-        rows = [[overlap(own, second=other) for _, other in shown] for _, own in shown]
-        if len(shown) < 2 or any(value is None for row in rows for value in row):
-            continue
-        shares = tuple(tuple(value for value in row if value is not None) for row in rows)
-        chance = Pattern.parse(pattern).chance_overlap
-        matrices.append(OverlapMatrix(pattern, tuple(label for label, _ in shown), shares, chance))
-    return OverlapInfo(tuple(matrices), skipped="" if matrices else "no two comparable masks were kept")
-
-
-def pictures_info(summary_rows: Sequence[SummaryRow], *, masks: Mapping[str, Mapping[str, PackedMask]]) -> PicturesInfo:
-    """Return the first 8 rows and columns of up to six masks of one pattern in three layers."""
-    kept = _kept(summary_rows, masks)
-    first = next((pattern for _, pattern, _ in kept), "")
-    shown = [(label, found) for label, pattern, found in kept if pattern == first]
-    shown = [*shown[: PICTURES // 2], *shown[PICTURES // 2 :][-(PICTURES - PICTURES // 2) :]]
-    if len(shown) < 2:
-        return PicturesInfo((), (), (), skipped="no two comparable masks were kept")
-    names = [name for name in shown[0][1] if all(name in found for _, found in shown)]
-    layers = [next((name for name in names if name.endswith(layer)), None) for layer in LAYERS]
-    chosen = [name for name in layers if name is not None] or names[: len(LAYERS)]
-    pictures = tuple(tuple(found[name].corner(CORNER) for name in chosen) for _, found in shown)
-    return PicturesInfo(tuple(label for label, _ in shown), tuple(chosen), pictures, first)
-
-
-def draw_overlap(info: OverlapInfo) -> FigureFile:
+def draw_overlap(info: MaskOverlaps) -> FigureFile:
     """Draw one matrix for each pattern with its values; colours run from chance to equality."""
     if info.skipped:
         return FigureFile(KEY, TITLE, "", skipped=info.skipped)
@@ -109,7 +33,7 @@ def draw_overlap(info: OverlapInfo) -> FigureFile:
         return saved(figure, key=KEY, title=TITLE, caption=_caption(info))
 
 
-def draw_pictures(info: PicturesInfo) -> FigureFile:
+def draw_pictures(info: MaskCorners) -> FigureFile:
     """Draw a row of pictures for each layer, dark where a weight is kept."""
     if info.skipped:
         return FigureFile(PICTURES_KEY, PICTURES_TITLE, "", skipped=info.skipped)
@@ -130,22 +54,11 @@ def draw_pictures(info: PicturesInfo) -> FigureFile:
         return saved(figure, key=PICTURES_KEY, title=PICTURES_TITLE, caption=caption)
 
 
-def _kept(
-    summary_rows: Sequence[SummaryRow], masks: Mapping[str, Mapping[str, PackedMask]]
-) -> list[tuple[str, str, Mapping[str, PackedMask]]]:
-    found = []
-    for row in summary_rows:
-        own = [masks[run_id] for run_id in row.item.finished["run_id"] if run_id in masks]
-        if own and row.kind not in ("initial", "dense"):
-            found.append((row.item.method, row.item.pattern, own[0]))
-    return found
-
-
 def _draw_matrix(axes: "matplotlib.axes.Axes", matrix: OverlapMatrix) -> None:
     count = len(matrix.labels)
     for row in range(count):
         for column in range(row + 1):
-            _draw_share(axes, row, column, matrix)
+            _draw_share(axes, matrix, row=row, column=column)
     places = [place + 0.5 for place in range(count)]
     axes.set_xticks(places, matrix.labels, rotation=30, ha="right")
     axes.set_yticks(places, matrix.labels)
@@ -163,7 +76,7 @@ def _draw_matrix(axes: "matplotlib.axes.Axes", matrix: OverlapMatrix) -> None:
     )
 
 
-def _draw_share(axes: "matplotlib.axes.Axes", row: int, column: int, matrix: OverlapMatrix) -> None:
+def _draw_share(axes: "matplotlib.axes.Axes", matrix: OverlapMatrix, *, row: int, column: int) -> None:
     """Draw one field of the matrix, with its percentage off the diagonal."""
     share = matrix.shares[row][column]
     depth = (share - matrix.chance) / (1 - matrix.chance)
@@ -172,8 +85,7 @@ def _draw_share(axes: "matplotlib.axes.Axes", row: int, column: int, matrix: Ove
     if row == column:
         return
     box = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.2, "alpha": 0.85}
-    look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8.5, "color": INK, "bbox": box}
-    axes.text(column + 0.5, row + 0.5, percent(share), **look)
+    axes.text(column + 0.5, row + 0.5, percent(share), ha="center", va="center", fontsize=8.5, color=INK, bbox=box)
 
 
 def percent(share: float) -> str:
@@ -192,7 +104,7 @@ def _draw_picture(axes: "matplotlib.axes.Axes", picture: Bools) -> None:
     axes.set(xlim=(0, columns), ylim=(rows, 0), aspect="equal", xticks=[], yticks=[])
 
 
-def _caption(info: OverlapInfo) -> str:
+def _caption(info: MaskOverlaps) -> str:
     chances = ", ".join(f"{100 * matrix.chance:g}% at {matrix.pattern}" for matrix in info.matrices)
     return (
         "Share of weights that two masks both keep or both drop, over all layers, by the first seed of each. Two "

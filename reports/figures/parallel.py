@@ -9,7 +9,7 @@ import numpy as np
 
 from nmlab.reports.analysis.configurations import Configuration, distinguishing, searched, setting_of, value_text
 from nmlab.reports.analysis.metrics import plain_name
-from nmlab.reports.figures.importance import LOG_RATIO
+from nmlab.reports.analysis.space.importance import LOG_RATIO
 from nmlab.reports.figures.style import (
     INK,
     LEVELS,
@@ -19,10 +19,9 @@ from nmlab.reports.figures.style import (
     FigureFile,
     new_figure,
     saved,
-    wants_log,
 )
-from nmlab.reports.read.frame import Value
-from nmlab.reports.values.wording import counted
+from nmlab.reports.read.trials import Value
+from nmlab.reports.values import counted, wants_log
 
 KEY, TITLE = "parallel_coordinates", "Parallel coordinates"
 MOST_LINES = 300
@@ -50,7 +49,7 @@ class ConfigurationLine:
 
 
 @dataclass(frozen=True, slots=True)
-class ParallelInfo:
+class ParallelCoordinates:
     """Axes from left to right, the metric last with its best value at the top, or why there are none."""
 
     axes: tuple[Axis, ...]
@@ -60,7 +59,7 @@ class ParallelInfo:
     skipped: str = ""
 
 
-def parallel_info(configurations: Sequence[Configuration]) -> ParallelInfo:
+def parallel_coordinates(configurations: Sequence[Configuration]) -> ParallelCoordinates:
     """Return the places of every searched configuration on the axes of the settings that vary."""
     tried = searched(configurations)
     metric = configurations[0].objective.metric
@@ -68,7 +67,7 @@ def parallel_info(configurations: Sequence[Configuration]) -> ParallelInfo:
     valued = [item for item in tried if item.value is not None]
     if not names or len(valued) < 2:
         reason = "nothing varied between the configurations" if not names else "fewer than two configurations finished"
-        return ParallelInfo((), (), metric, 0, skipped=reason)
+        return ParallelCoordinates((), (), metric, 0, skipped=reason)
     axes, columns = [], []
     for name in names:
         axis, places = setting_axis(name, values=[setting_of(item, name=name) for item in tried])
@@ -81,7 +80,7 @@ def parallel_info(configurations: Sequence[Configuration]) -> ParallelInfo:
         )
         for index, (item, place) in enumerate(zip(tried, metric_places, strict=True))
     )
-    return ParallelInfo((*axes, axis), lines, metric, len(tried) - len(valued))
+    return ParallelCoordinates((*axes, axis), lines, metric, len(tried) - len(valued))
 
 
 def setting_axis(name: str, *, values: Sequence[Value | None]) -> tuple[Axis, list[float]]:
@@ -105,7 +104,7 @@ def setting_axis(name: str, *, values: Sequence[Value | None]) -> tuple[Axis, li
     return axis, [UNUSED[0] if place is None else place for place in places]
 
 
-def draw_parallel(info: ParallelInfo) -> FigureFile:
+def draw_parallel(info: ParallelCoordinates) -> FigureFile:
     """Draw the lines, worst first so that the best lie on top."""
     if info.skipped:
         return FigureFile(KEY, TITLE, "", skipped=info.skipped)
@@ -204,7 +203,7 @@ def _metric_axis(tried: Sequence[Configuration]) -> tuple[Axis, list[float | Non
     return Axis(axis.name, ticks, axis.scale), [None if place is None else 1 - place for place in places]
 
 
-def _caption(info: ParallelInfo) -> str:
+def _caption(info: ParallelCoordinates) -> str:
     text = (
         f"One line per configuration (mean over seeds), best {plain_name(info.metric)} at the top of the last axis; "
         "thicker and, on paper, darker lines are better."

@@ -21,9 +21,9 @@ from nmlab.reports.figures.style import (
     numbers_on_log_axis,
     plain_number,
     saved,
-    wants_log,
 )
 from nmlab.reports.read.collect import Objective
+from nmlab.reports.values import wants_log
 
 KEY, TITLE = "pareto", "Quality against cost"
 TITLES = {
@@ -65,7 +65,7 @@ class Panel:
 
 
 @dataclass(frozen=True, slots=True)
-class ParetoInfo:
+class ParetoPanels:
     """The panels, or the reason why there are none; labels are the same in each.
 
     ``undrawn`` groups had no room. ``totals`` is the cost of all runs; the panels show complete configurations only.
@@ -80,9 +80,9 @@ class ParetoInfo:
     totals: str = ""
 
 
-def pareto_info(
+def pareto_panels(
     points: Sequence[FrontPoint], *, objective: Objective, configurations: Sequence[Configuration] = ()
-) -> ParetoInfo:
+) -> ParetoPanels:
     """Return a panel for each cost of which there is a front; with several groups, a row of two for each.
 
     Args:
@@ -96,7 +96,7 @@ def pareto_info(
     several = len(groups) > 1
     there = [cost for cost in (TELLING if several else FRONT_COSTS) if any(cost in point.costs for point in points)]
     if not there:
-        return ParetoInfo(objective.metric, (), (), is_log=False, skipped="no cost differs between comparable masks")
+        return ParetoPanels(objective.metric, (), (), is_log=False, skipped="no cost differs between comparable masks")
     drawn = dict(list(groups.items())[:MOST_ROWS])
     costs = there[:PER_ROW] if several else there
     panels = [
@@ -105,7 +105,7 @@ def pareto_info(
         for column, cost in enumerate(costs)
         if any(cost in point.costs for point in members)
     ]
-    return ParetoInfo(
+    return ParetoPanels(
         objective.metric,
         labels=tuple(dict.fromkeys(point.item.method for members in drawn.values() for point in members)),
         panels=tuple(panels),
@@ -115,7 +115,7 @@ def pareto_info(
     )
 
 
-def draw_pareto(info: ParetoInfo) -> FigureFile:
+def draw_pareto(info: ParetoPanels) -> FigureFile:
     """Draw the panels two by two; filled markers are on the front."""
     if info.skipped:
         return FigureFile(KEY, TITLE, "", skipped=info.skipped)
@@ -153,7 +153,7 @@ def _panel(place: int, cost: str, points: Sequence[FrontPoint], *, group: str) -
     return Panel(place, cost, group, series, tuple(stairs), is_log)
 
 
-def _draw_panel(axes: "matplotlib.axes.Axes", panel: Panel, info: ParetoInfo) -> None:
+def _draw_panel(axes: "matplotlib.axes.Axes", panel: Panel, info: ParetoPanels) -> None:
     axes.step(
         [cost for cost, _ in panel.stairs],
         [value for _, value in panel.stairs],
@@ -179,7 +179,7 @@ def _draw_panel(axes: "matplotlib.axes.Axes", panel: Panel, info: ParetoInfo) ->
     _scale(axes, panel, info)
 
 
-def _scale(axes: "matplotlib.axes.Axes", panel: Panel, info: ParetoInfo) -> None:
+def _scale(axes: "matplotlib.axes.Axes", panel: Panel, info: ParetoPanels) -> None:
     costs = [cost for series in panel.series for cost in series.costs]
     if panel.is_log:
         positive = [cost for cost in costs if cost > 0]
@@ -205,7 +205,7 @@ def _ticks_with_zero(positive: Sequence[float]) -> list[float]:
     return [0.0, *(10.0**decade for decade in range(first, last + 1))]
 
 
-def _caption(info: ParetoInfo) -> str:
+def _caption(info: ParetoPanels) -> str:
     text = (
         "Every complete configuration, means over seeds. Filled: no comparable configuration is both cheaper and "
         "better, by these means and without a test. Dashed: the best mean for at most that cost."

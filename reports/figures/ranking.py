@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import matplotlib
 
@@ -27,9 +26,8 @@ from nmlab.reports.figures.style import (
     new_figure,
     plain_number,
     saved,
-    wants_log,
 )
-from nmlab.reports.values.wording import counted
+from nmlab.reports.values import counted, wants_log
 
 KEY, TITLE = "ranking", "Configurations side by side"
 SHOWN = 30
@@ -59,7 +57,7 @@ class ReferenceLine:
 
 
 @dataclass(frozen=True, slots=True)
-class RankingInfo:
+class Ranking:
     """Points from top to bottom, group by group and best first; baselines as lines next to their group."""
 
     metric: str
@@ -72,7 +70,7 @@ class RankingInfo:
     has_several_settings: bool = False
 
 
-def ranking_info(configurations: Sequence[Configuration], *, shown: int = SHOWN) -> RankingInfo:
+def ranking_of(configurations: Sequence[Configuration], *, shown: int = SHOWN) -> Ranking:
     """Return what the ranking shows: the best ``shown`` configurations, the same number of each group."""
     tried = searched(configurations)
     valued = [item for item in tried if item.value is not None]
@@ -87,7 +85,7 @@ def ranking_info(configurations: Sequence[Configuration], *, shown: int = SHOWN)
         lines += _lines(others, first, len(points) - 1)
     lines = [*_lines([item for item in configurations if item.is_dense], 0, len(points) - 1), *lines]
     values = [value for point in points for value in (point.mean, point.initial) if value is not None]
-    return RankingInfo(
+    return Ranking(
         metric=configurations[0].objective.metric,
         label_names=names,
         points=tuple(points),
@@ -99,7 +97,7 @@ def ranking_info(configurations: Sequence[Configuration], *, shown: int = SHOWN)
     )
 
 
-def draw_ranking(info: RankingInfo) -> FigureFile:
+def draw_ranking(info: Ranking) -> FigureFile:
     """Draw the points with their intervals, open circles for initial masks, and lines for the baselines."""
     if not info.points:
         return FigureFile(KEY, TITLE, "", skipped="no searched configuration has a finished run")
@@ -133,13 +131,16 @@ def _draw_lines(axes: "matplotlib.axes.Axes", lines: Sequence[ReferenceLine]) ->
 def _draw_point(axes: "matplotlib.axes.Axes", point: RankedPoint, place: int) -> None:
     first = place == 0
     if point.initial is not None:
-        open_circle: dict[str, Any] = {
-            "markerfacecolor": PAPER,
-            "markeredgecolor": MUTED,
-            "markersize": 5.5,
-            "linestyle": "none",
-        }
-        axes.plot(point.initial, place, marker="o", label="its own initial mask" if first else None, **open_circle)
+        axes.plot(
+            point.initial,
+            place,
+            marker="o",
+            label="its own initial mask" if first else None,
+            markerfacecolor=PAPER,
+            markeredgecolor=MUTED,
+            markersize=5.5,
+            linestyle="none",
+        )
         axes.plot([point.initial, point.mean], [place, place], color=MUTED, linewidth=0.6, zorder=0.5)
     if point.low is not None and point.high is not None:
         axes.plot([point.low, point.high], [place, place], color=SERIES[0], linewidth=2.2, solid_capstyle="butt")
@@ -154,7 +155,7 @@ def _draw_point(axes: "matplotlib.axes.Axes", point: RankedPoint, place: int) ->
     )
 
 
-def _format_axes(axes: "matplotlib.axes.Axes", info: RankingInfo) -> None:
+def _format_axes(axes: "matplotlib.axes.Axes", info: Ranking) -> None:
     """Set scales, labels and grid of the axes."""
     if info.is_log:
         axes.set_xscale("log")
@@ -200,7 +201,7 @@ def _label_head(names: Sequence[str]) -> str:
     return " ·\n".join(pairs)
 
 
-def _caption(info: RankingInfo) -> str:
+def _caption(info: Ranking) -> str:
     text = "Means over finished seeds with their 95% t-interval, best at the top. The tables have the numbers and the "
     text += "tests."
     if any(not point.is_complete for point in info.points):

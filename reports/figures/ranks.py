@@ -1,19 +1,13 @@
-"""Rank over time: how early the best configurations were ahead."""
+"""Rank over time: one line for each configuration, the final best in colour."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import matplotlib
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
-from scipy import stats
 
-from nmlab.reports.analysis.configurations import Configuration, groups_of, searched
-from nmlab.reports.figures.maskpro.residual import labels_of
+from nmlab.reports.analysis.training.ranks import RankLine, RanksOverTime
 from nmlab.reports.figures.style import GRID, INK, SETTINGS, FigureFile, look_of, new_figure, saved
-from nmlab.reports.values.wording import counted
+from nmlab.reports.values import counted
 
 KEY, TITLE = "ranks", "Rank over time"
 HIGHLIGHTED = 4
@@ -21,58 +15,7 @@ MOST_LINES = 60
 BESIDE = 0.13  # how far apart ties are drawn, in ranks
 
 
-@dataclass(frozen=True, slots=True)
-class RankLine:
-    """One configuration: its rank at each common evaluation, 1 the best; ties share the mean of their places."""
-
-    key: str
-    label: str
-    ranks: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RankInfo:
-    """Lines, the final best first, over the steps at which all were evaluated.
-
-    ``agreement`` is Spearman's correlation of the ranks at each step with the last ones; or why there is none.
-    """
-
-    steps: tuple[int, ...]
-    lines: tuple[RankLine, ...]
-    agreement: tuple[float, ...]
-    pattern: str = ""
-    skipped: str = ""
-
-
-def rank_info(configurations: Sequence[Configuration], *, progress: pd.DataFrame) -> RankInfo:
-    """Return the ranks of the searched configurations of the largest group that were evaluated at the same steps.
-
-    Args:
-        configurations: all of a launch.
-        progress: ``run_id, step, value`` of the searched metric.
-    """
-    points = {str(run_id): part.set_index("step")["value"] for run_id, part in progress.groupby("run_id")}
-    groups = groups_of(item for item in searched(configurations) if item.is_complete and item.is_learned)
-    members = max(groups.values(), key=len, default=[])
-    means = {item.key: found for item in members if (found := _means(item, points)) is not None}
-    shared = sorted(set.intersection(*(set(found.index) for found in means.values()))) if means else []
-    if len(means) < 3 or len(shared) < 3:
-        reason = "fewer than three configurations were evaluated at three or more steps that all share"
-        return RankInfo((), (), (), skipped=reason)
-    sign = 1.0 if members[0].objective.mode == "min" else -1.0
-    table_CT = np.array([[sign * float(found.loc[step]) for step in shared] for found in means.values()])
-    ranks_CT = np.apply_along_axis(stats.rankdata, 0, table_CT)
-    kept = [item for item in members if item.key in means]
-    labels = labels_of(kept)
-    lines = [
-        RankLine(item.key, labels[item.key], tuple(own.tolist())) for item, own in zip(kept, ranks_CT, strict=True)
-    ]
-    agreement = tuple(_agreement(column_C, ranks_CT[:, -1]) for column_C in ranks_CT.T)
-    ordered = tuple(sorted(lines, key=lambda line: (line.ranks[-1], line.key)))
-    return RankInfo(tuple(int(step) for step in shared), ordered, agreement, pattern=members[0].pattern)
-
-
-def draw_ranks(info: RankInfo) -> FigureFile:
+def draw_ranks(info: RanksOverTime) -> FigureFile:
     """Draw the final best lines in colour and the others in grey, rank 1 on top."""
     if info.skipped:
         return FigureFile(KEY, TITLE, "", skipped=info.skipped)
@@ -83,9 +26,18 @@ def draw_ranks(info: RankInfo) -> FigureFile:
             axes.plot(info.steps, line.ranks, color=GRID, linewidth=1.1, zorder=1)
         for index, line in enumerate(info.lines[:HIGHLIGHTED]):
             colour, marker, dashes = look_of(index)
-            look = {"color": colour, "marker": marker, "linestyle": dashes}
             places = beside_ties(info.lines[:HIGHLIGHTED], index)
-            axes.plot(info.steps, places, label=line.label, linewidth=1.9, markersize=5, zorder=2, **look)
+            axes.plot(
+                info.steps,
+                places,
+                label=line.label,
+                linewidth=1.9,
+                markersize=5,
+                zorder=2,
+                color=colour,
+                marker=marker,
+                linestyle=dashes,
+            )
         axes.set_ylim(len(info.lines) + 0.6, 0.4)
         axes.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
         axes.set(xlabel="training step", ylabel="rank (1 is best)")
@@ -103,23 +55,7 @@ def beside_ties(lines: Sequence[RankLine], index: int) -> tuple[float, ...]:
     return tuple(places)
 
 
-def _means(item: Configuration, points: Mapping[str, "pd.Series[float]"]) -> "pd.Series[float] | None":
-    """Return the mean over seeds at the steps that every seed was evaluated at; None where a seed has no points."""
-    own = [points.get(str(run_id)) for run_id in item.finished["run_id"]]
-    known = [series for series in own if series is not None]
-    if not known or len(known) < len(own):
-        return None
-    return pd.concat(known, axis="columns", join="inner").mean(axis="columns")
-
-
-def _agreement(ranks_C: npt.NDArray[np.float64], last_C: npt.NDArray[np.float64]) -> float:
-    """Return Spearman's correlation of two rankings, NaN where all ranks of one are tied."""
-    if np.ptp(ranks_C) == 0 or np.ptp(last_C) == 0:
-        return math.nan
-    return float(stats.pearsonr(ranks_C, last_C).statistic)
-
-
-def _caption(info: RankInfo) -> str:
+def _caption(info: RanksOverTime) -> str:
     text = f"Rank at {info.pattern} by the mean over seeds, at steps where all were evaluated; the final best in colour"
     best = info.lines[:HIGHLIGHTED]
     if any(beside_ties(best, index) != line.ranks for index, line in enumerate(best)):

@@ -6,9 +6,9 @@ page every colour is replaced by a CSS variable, so that one SVG serves the ligh
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -19,7 +19,8 @@ from nmlab.trials.contract.escaping import printable
 
 INK, MUTED, GRID, PAPER = "#1c2128", "#5d6672", "#d8dde3", "#fefefe"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (3, 1.5)), (0, (8, 2)))
+Dashes: TypeAlias = str | tuple[float, tuple[float, ...]]
+DASHES: tuple[Dashes, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (3, 1.5)), (0, (8, 2)))
 MARKERS = ("o", "s", "^", "D", "v", "P")
 LEVEL_COUNT = 9
 WIDTH_INCHES = 9.6
@@ -81,7 +82,7 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def look_of(index: int) -> tuple[str, str, Any]:
+def look_of(index: int) -> tuple[str, str, Dashes]:
     """Return colour, marker and dashes of a series by its number; 36 series differ in colour or marker."""
     turn = index // len(SERIES)
     return SERIES[index % len(SERIES)], MARKERS[(index + turn) % len(MARKERS)], DASHES[(index + turn) % len(DASHES)]
@@ -116,11 +117,6 @@ def saved(figure: Figure, *, key: str, title: str, caption: str) -> FigureFile:
         figure.savefig(svg, format="svg", metadata=nothing)
         figure.savefig(png, format="png", dpi=DOTS_PER_INCH, facecolor="white", metadata={"Software": None})
     return FigureFile(key=key, title=title, caption=caption, svg=svg.getvalue(), png=png.getvalue())
-
-
-def wants_log(values: Sequence[float], *, ratio: float) -> bool:
-    """Return whether positive values spread over at least this ratio, so that a log scale is clearer."""
-    return bool(values) and min(values) > 0 and max(values) / min(values) >= ratio
 
 
 def numbers_on_log_axis(axes: "matplotlib.axes.Axes", *, axis: str) -> None:

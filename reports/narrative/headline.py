@@ -1,6 +1,7 @@
 """What a study found, in two to five plain sentences."""
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 
 from nmlab.reports.analysis.configurations import (
     GROUPS_IN_WORDS,
@@ -14,20 +15,39 @@ from nmlab.reports.analysis.configurations import (
     searched,
 )
 from nmlab.reports.analysis.metrics import chosen_on, is_counted, plain_name
-from nmlab.reports.analysis.outcomes import pruned_runs
 from nmlab.reports.analysis.pairwise import Side, Winner, pairwise_comparisons, untested_reason, winners_of
 from nmlab.reports.analysis.starts import has_telling_start
-from nmlab.reports.analysis.statements import change_text, is_nothing, mean_text, metric_text, named, quality
+from nmlab.reports.analysis.statements import (
+    change_text,
+    is_nothing,
+    mean_text,
+    metric_text,
+    named,
+    p_value_text,
+    quality,
+)
 from nmlab.reports.narrative.winner_words import winner_sentence
 from nmlab.reports.read.collect import StudyRuns
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.statistics import MeanEstimate
-from nmlab.reports.values import Style, number_text
-from nmlab.reports.values.wording import counted
+from nmlab.reports.values import counted
 from nmlab.trials.contract import run_params
 from nmlab.trials.contract.run_status import UNFINISHED, WITH_ERROR, TrialStatus
 
-Evaluations = Mapping[str, Evaluation]
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What the findings of a launch rest on.
+
+    Attributes:
+        configurations: all of the launch, best first.
+        winners: the best of each group against all others of the search.
+        evaluations: losses by window by run id, as far as read.
+    """
+
+    configurations: Sequence[Configuration]
+    winners: Mapping[Hashable, Winner]
+    evaluations: Mapping[str, Evaluation]
 
 
 def headline_of(
@@ -36,7 +56,7 @@ def headline_of(
     configurations: Sequence[Configuration],
     verdicts: Sequence[str] = (),
     winners: Mapping[Hashable, Winner] | None = None,
-    evaluations: Evaluations | None = None,
+    evaluations: Mapping[str, Evaluation] | None = None,
 ) -> tuple[str, ...]:
     """Return the findings: whether there is a winner, its gain, its rank, the outcomes of the runs, and a caution.
 
@@ -52,13 +72,14 @@ def headline_of(
     """
     known = evaluations or {}
     found = winners if winners is not None else winners_of(configurations, evaluations=known, progress=runs.progress)
+    basis = Basis(configurations, found, known)
     groups = {group: members for group, members in groups_of(configurations).items() if _best(members) is not None}
     if len(groups) == 1:
-        sentences = _findings(next(iter(groups.values())), configurations, found, known)
+        sentences = _findings(next(iter(groups.values())), basis)
     else:
         names = {group: group_name(group, groups=groups) for group in groups}
         described = list(groups)[:GROUPS_IN_WORDS]
-        sentences = [_short_finding(names[group], groups[group], configurations, found, known) for group in described]
+        sentences = [_short_finding(names[group], groups[group], basis) for group in described]
         if left := list(names.values())[GROUPS_IN_WORDS:]:
             sentences.append(f"The tables also have {counted(len(left), noun='other group')}: {'; '.join(left)}.")
     sentences = sentences or [_only_dense(configurations)]
@@ -71,31 +92,21 @@ def _best(members: Sequence[Configuration]) -> Configuration | None:
     return best_of(searched(members)) or best_of(members)
 
 
-def _findings(
-    members: Sequence[Configuration],
-    configurations: Sequence[Configuration],
-    winners: Mapping[Hashable, Winner],
-    evaluations: Evaluations,
-) -> list[str]:
+def _findings(members: Sequence[Configuration], basis: Basis) -> list[str]:
     best = _best(members)
     assert best is not None
     found = [
-        _best_sentence(best, members, winners, evaluations),
-        _gain_sentence(best, configurations),
-        _place_sentence(best, members, configurations, evaluations),
+        _best_sentence(best, members, basis),
+        _gain_sentence(best, basis.configurations),
+        _place_sentence(best, members, basis),
     ]
     return [sentence for sentence in found if sentence]
 
 
-def _best_sentence(
-    best: Configuration,
-    members: Sequence[Configuration],
-    winners: Mapping[Hashable, Winner],
-    evaluations: Evaluations,
-) -> str:
-    winner = winners.get(comparable_group(best))
+def _best_sentence(best: Configuration, members: Sequence[Configuration], basis: Basis) -> str:
+    winner = basis.winners.get(comparable_group(best))
     if not best.is_baseline and winner is not None:
-        return winner_sentence(winner, members=members, evaluations=evaluations)
+        return winner_sentence(winner, members=members, evaluations=basis.evaluations)
     what = "No searched configuration finished; best baseline" if searched(members) else "Best mask by its mean"
     missing = "" if best.is_complete else f"; only {len(best.finished)} of its {best.planned} runs finished"
     name = named(best, among=members)
@@ -133,21 +144,16 @@ def _interval_words(best: Configuration, gain: MeanEstimate) -> str:
     return f". Paired over {gain.n} seeds, the difference is {mean} [{low}, {high}]; the 95% interval {verdict} zero"
 
 
-def _place_sentence(
-    best: Configuration,
-    members: Sequence[Configuration],
-    configurations: Sequence[Configuration],
-    evaluations: Evaluations,
-) -> str:
+def _place_sentence(best: Configuration, members: Sequence[Configuration], basis: Basis) -> str:
     """Return how the best configuration compares with the dense model and the best baseline mask."""
     setting = evaluation_setting(best)
-    dense = best_of([item for item in configurations if item.is_dense and evaluation_setting(item) == setting])
+    dense = best_of([item for item in basis.configurations if item.is_dense and evaluation_setting(item) == setting])
     rule = None if best.is_baseline else best_of(baselines(members))
     parts = []
     if dense is not None:
         parts.append(_against(best, dense, of=f"the dense model's {mean_text(dense)}"))
     if rule is not None:
-        note = _rule_note(best, rule, evaluations)
+        note = _rule_note(best, rule, basis.evaluations)
         parts.append(_against(best, rule, of=f"the {rule.method} mask's {mean_text(rule)}", note=note))
     return f"It is {' and '.join(parts)}." if parts else ""
 
@@ -159,7 +165,7 @@ def _against(best: Configuration, other: Configuration, *, of: str, note: str = 
     return change_text(own.mean - reference.mean, objective=best.objective, of=of, note=note)
 
 
-def _rule_note(best: Configuration, rule: Configuration, evaluations: Evaluations) -> str:
+def _rule_note(best: Configuration, rule: Configuration, evaluations: Mapping[str, Evaluation]) -> str:
     """Return the verdict of a test of the best configuration against a rule: better, worse or not separable."""
     metric = best.objective.metric
     (comparison,) = pairwise_comparisons(Side(rule), others=[Side(best)], metric=metric, evaluations=evaluations)
@@ -167,8 +173,7 @@ def _rule_note(best: Configuration, rule: Configuration, evaluations: Evaluation
         return quality(comparison.difference, objective=best.objective)
     if comparison.decisive is None or comparison.p_adjusted is None:
         return f"untested: {untested_reason(comparison, evaluations=evaluations)}"
-    shown = number_text(comparison.p_adjusted, style=Style.P_VALUE)
-    p_value = f"p {shown}" if shown.startswith("<") else f"p = {shown}"
+    p_value = p_value_text(comparison.p_adjusted)
     over = f"{comparison.decisive.n} {comparison.decisive.noise}"
     if not comparison.is_separated:
         return f"not separable: {p_value}, {over}"
@@ -179,7 +184,7 @@ def _outcomes(runs: StudyRuns) -> str:
     planned = runs.launch.planned
     counts = {"finished": runs.count(TrialStatus.FINISHED), "diverged": runs.count(TrialStatus.DIVERGED)}
     counts["failed"] = sum(runs.count(status) for status in WITH_ERROR)
-    counts["stopped early"] = pruned_runs(runs.trials)
+    counts["stopped early"] = runs.pruned
     counts["unfinished"] = sum(runs.count(status) for status in UNFINISHED) - counts["stopped early"]
     recorded = runs.recorded
     shown = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "finished")
@@ -204,17 +209,11 @@ def _caution(groups: Sequence[Sequence[Configuration]]) -> list[str]:
     ]
 
 
-def _short_finding(
-    name: str,
-    members: Sequence[Configuration],
-    configurations: Sequence[Configuration],
-    winners: Mapping[Hashable, Winner],
-    evaluations: Evaluations,
-) -> str:
+def _short_finding(name: str, members: Sequence[Configuration], basis: Basis) -> str:
     best = _best(members)
     assert best is not None
-    text, gain = f"{name}: {_best_sentence(best, members, winners, evaluations)}", best.gain
-    if gain is None or not has_telling_start(best, members=configurations):
+    text, gain = f"{name}: {_best_sentence(best, members, basis)}", best.gain
+    if gain is None or not has_telling_start(best, members=basis.configurations):
         return text
     if _is_unchanged(gain):
         return f"{text} Training gained nothing over its own initial mask."

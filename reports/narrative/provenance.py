@@ -1,15 +1,15 @@
 """Where the numbers come from, and warnings about the code, the weights and the runs."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from nmlab.reports.analysis.outcomes import pruned_runs
+from nmlab.reports.analysis.evaluation_check import EvaluationCheck
 from nmlab.reports.read.collect import LaunchRecord, StudyRuns
-from nmlab.reports.read.evaluations import EvaluationCheck
-from nmlab.reports.read.frame import tag_json
-from nmlab.reports.values.wording import counted
+from nmlab.reports.read.trials import tag_json
+from nmlab.reports.values import counted
 from nmlab.trials.contract import run_params, run_tags
 from nmlab.trials.contract.run_artifacts import EVALUATION_FILE
 from nmlab.trials.contract.run_status import UNFINISHED, LaunchStatus, TrialStatus
@@ -97,8 +97,9 @@ def _study_facts(runs: StudyRuns) -> tuple[tuple[str, str], ...]:
         seconds = (launch.ended - launch.started).total_seconds()
         facts.append(("ended", f"{moment_text(launch.ended)}, after {seconds:,.0f} s"))
     facts.append(("runs planned", UNKNOWN if launch.planned is None else str(launch.planned)))
-    facts += [(f"runs {status}", str(count)) for status, count in sorted(runs.trials["status"].value_counts().items())]
-    drawn = runs.curves["run_id"].nunique()
+    statuses = Counter(str(trial.status) for trial in runs.trials)
+    facts += [(f"runs {status}", str(count)) for status, count in sorted(statuses.items())]
+    drawn = len(runs.curves)
     if drawn and drawn < len(runs.trials) // 2:
         facts.append(("loss curves", f"of {drawn:,} of {len(runs.trials):,} runs"))
     if launch.reproduces:
@@ -138,15 +139,15 @@ def _check_facts(check: EvaluationCheck | None) -> tuple[tuple[str, str], ...]:
 
 def _code_warnings(runs: StudyRuns) -> list[str]:
     found = []
-    flags = {runs.launch.tags.get(run_tags.GIT_DIRTY, run_tags.UNKNOWN), *runs.trials["git_dirty"]}
+    flags = {runs.launch.tags.get(run_tags.GIT_DIRTY, run_tags.UNKNOWN), *(trial.git_dirty for trial in runs.trials)}
     if run_tags.TRUE in flags:
         found.append(
             "Run from a dirty tree: the code had uncommitted changes, so the commit alone does not reproduce it."
         )
     elif flags != {run_tags.FALSE}:
         found.append("It is not known whether the code had uncommitted changes.")
-    commits = sorted(set(runs.trials["git_commit"]) - {""})
-    unknown = int((runs.trials["git_commit"] == "").sum())
+    commits = sorted({trial.git_commit for trial in runs.trials} - {""})
+    unknown = sum(not trial.git_commit for trial in runs.trials)
     if unknown and run_tags.TRUE not in flags:
         found.append(f"The commit of {counted(unknown, noun='run')} is not recorded.")
     if len(commits) > 1:
@@ -172,7 +173,7 @@ def _launch_warnings(runs: StudyRuns) -> list[str]:
     recorded = runs.recorded
     if launch.planned is not None and recorded != launch.planned:
         found.append(f"Planned: {counted(launch.planned, noun='run')}; recorded: {recorded}.")
-    unfinished = sum(runs.count(status) for status in UNFINISHED) - pruned_runs(runs.trials)
+    unfinished = sum(runs.count(status) for status in UNFINISHED) - runs.pruned
     if unfinished:
         found.append(f"Left out of all means, because stopped or not ended: {counted(unfinished, noun='run')}.")
     duplicates = runs.count(TrialStatus.DUPLICATE)
@@ -186,9 +187,9 @@ def _launch_warnings(runs: StudyRuns) -> list[str]:
 def _notes(runs: StudyRuns) -> list[str]:
     """Return the notes that runs recorded, each once with the number of runs that recorded it."""
     noted: dict[str, list[str]] = {}
-    for run_id, text in zip(runs.trials["run_id"], runs.trials["notes"], strict=True):
-        for note in text.splitlines():
-            noted.setdefault(note, []).append(run_id)
+    for trial in runs.trials:
+        for note in trial.notes.splitlines():
+            noted.setdefault(note, []).append(trial.run_id)
     shown = [f"{note} ({_runs_text(run_ids)})." for note, run_ids in noted.items()]
     left = len(shown) - NOTES
     more = f"Runs recorded {counted(left, noun='further note')}; see {run_tags.NOTES}."

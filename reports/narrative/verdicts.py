@@ -11,8 +11,7 @@ from nmlab.reports.analysis.summary_rows import names_of
 from nmlab.reports.analysis.totals import total_of, total_text
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.tables.claims import summary_of
-from nmlab.reports.values import Style, number_text
-from nmlab.reports.values.wording import counted
+from nmlab.reports.values import Style, counted, number_text
 
 NAMES_IN_WORDS = 3
 

@@ -7,7 +7,7 @@ from nmlab.reports.analysis.metrics import is_counted, plain_name
 from nmlab.reports.analysis.pairwise import Completion, OtherConfiguration, Winner, reasons_text, untested_reason
 from nmlab.reports.analysis.statements import mean_text, named
 from nmlab.reports.read.evaluations import Evaluation
-from nmlab.reports.values.wording import counted
+from nmlab.reports.values import counted
 
 NAMED = 3  # configurations in a sentence
 

@@ -3,23 +3,28 @@
 Only MLflow is read, so a report can be built on a machine that has neither torch nor Ray.
 """
 
-from collections.abc import Mapping
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.frame import trial_frame
-from nmlab.reports.read.histories import read_histories, with_starts
+from nmlab.reports.read.histories import Curves, curves_of, read_histories, with_starts
 from nmlab.reports.read.store import RunStore, newest_or_named
-from nmlab.search_spaces.reading import dialect
+from nmlab.reports.read.trials import TrialRecord, TrialTable, Value, trial_records
+from nmlab.search_spaces.reading import study_yaml
 from nmlab.trials.contract import run_params, run_tags
 from nmlab.trials.contract.metrics import EVAL, INITIAL, initial_name
 from nmlab.trials.contract.near_names import hint
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.run_tags import Role
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 RESIDUAL = "train/residual"
 MOST_CURVES = 300
@@ -79,11 +84,11 @@ class StudyRuns:
     """The data of one launch of one study, from which its report is made.
 
     Attributes:
-        trials: one row per child run; see :func:`nmlab.reports.read.frame.trial_frame` for the columns.
-        settings: the columns of ``trials`` that are parameters of the runs, hyperparameters first.
-        metrics: the columns of ``trials`` that are final metrics, sorted.
-        curves: ``run_id, metric, step, value`` of MaskPro's loss residual, of up to 300 runs; see :func:`curve_runs`.
-        progress: the same of the searched metric at every evaluation of a run, its start included.
+        trials: one record for each child run, by configuration and seed.
+        settings: the names of the parameters that any of them has, hyperparameters first.
+        metrics: the names of the final metrics that any of them has, sorted.
+        curves: MaskPro's loss residual of up to 300 runs; see :func:`curve_runs`.
+        progress: the searched metric at every evaluation of a run, its start included.
         initial_masks: the masks that trials started from, each computed once; they are not trials.
     """
 
@@ -91,21 +96,20 @@ class StudyRuns:
     experiment_id: str
     launch: LaunchRecord
     objective: Objective
-    trials: pd.DataFrame
+    trials: tuple[TrialRecord, ...]
     settings: tuple[str, ...]
     metrics: tuple[str, ...]
-    curves: pd.DataFrame
-    progress: pd.DataFrame
+    curves: Curves
+    progress: Curves
     initial_masks: tuple[InitialMaskRecord, ...] = ()
 
     def count(self, status: str) -> int:
         """Return how many of the launch's own runs ended with this status."""
-        return int(((self.trials["status"] == status) & ~self.trials["is_external_model"].astype(bool)).sum())
+        return sum(trial.status == status and not trial.is_external_model for trial in self.trials)
 
     def started_from(self, mask: InitialMaskRecord) -> tuple[str, ...]:
         """Return the runs that started from a mask."""
-        rows = self.trials[[mask.digest in text.split(",") for text in self.trials["initial_mask_digest"]]]
-        return tuple(rows["run_id"])
+        return tuple(trial.run_id for trial in self.trials if mask.digest in trial.initial_mask_digest.split(","))
 
     @property
     def recorded(self) -> int:
@@ -115,16 +119,22 @@ class StudyRuns:
     @property
     def external_models(self) -> int:
         """How many external models (made elsewhere, evaluated like this study) joined the table."""
-        return int(self.trials["is_external_model"].sum())
+        return sum(trial.is_external_model for trial in self.trials)
+
+    @property
+    def pruned(self) -> int:
+        """How many runs the search stopped because others did better."""
+        return sum(trial.is_pruned for trial in self.trials)
 
 
-def collect(store: RunStore, *, study: str, launch: str | None = None) -> StudyRuns:
+def collect(store: RunStore, *, study: str, launch: str | None = None, needs_finished: bool = True) -> StudyRuns:
     """Read one launch of a study.
 
     Args:
         store: an opened store.
         study: the study's name, which is its MLflow experiment.
         launch: the launch's name or parent run id; the newest by default.
+        needs_finished: refuse a launch whose runs have ended, none of them finished.
 
     Raises:
         ReportError: unknown study or launch, no finished run, or no finished run with the searched metric.
@@ -132,47 +142,67 @@ def collect(store: RunStore, *, study: str, launch: str | None = None) -> StudyR
     experiment_id = store.experiment_id(study)
     launches = store.launches(experiment_id)
     parent = newest_or_named(launches, name=launch, study=study)
-    position = (len(launches) - launches.index(parent), len(launches))
-    children = store.children(experiment_id, parent=parent.info.run_id)
-    objective = objective_of(parent.data.params)
-    run_ids = [run.info.run_id for run in children]
-    evaluated = sorted({name for run in children for name in run.data.metrics if name.startswith((EVAL, INITIAL))})
-    histories = with_starts(read_histories(store, run_ids=run_ids, metrics=evaluated))
-    table = trial_frame(children, histories=histories, objective=objective.metric)
-    _refuse_without_results(table.rows, table.metrics, objective, parent, study)
+    record = launch_of(parent, position=(len(launches) - launches.index(parent), len(launches)))
+    objective = objective_of(record.params)
+    children = store.children(experiment_id, parent=record.run_id)
+    histories = _evaluations(store, children)
+    table = trial_records(children, histories=histories, objective=objective.metric)
+    if needs_finished or not table.trials:
+        _refuse_without_results(table, objective=objective, where=f"launch {record.name!r} of study {study!r}")
+    drawn = curve_runs(table.trials, objective=objective)
     return StudyRuns(
         study=study,
         experiment_id=experiment_id,
-        launch=launch_of(parent, position=position),
+        launch=record,
         objective=objective,
-        trials=table.rows,
+        trials=table.trials,
         settings=table.settings,
         metrics=table.metrics,
-        curves=read_histories(store, run_ids=curve_runs(table.rows, objective=objective), metrics=[RESIDUAL]),
-        progress=histories[histories["metric"] == objective.metric].reset_index(drop=True),
-        initial_masks=tuple(map(_initial_mask, store.initial_masks(experiment_id, parent=parent.info.run_id))),
+        curves=curves_of(read_histories(store, run_ids=drawn, metrics=[RESIDUAL])),
+        progress=curves_of(histories[histories["metric"] == objective.metric]),
+        initial_masks=tuple(map(_initial_mask, store.initial_masks(experiment_id, parent=record.run_id))),
     )
 
 
-def curve_runs(rows: pd.DataFrame, *, objective: Objective, most: int = MOST_CURVES) -> list[str]:
+def _evaluations(store: RunStore, children: Sequence["Run"]) -> pd.DataFrame:
+    """Read the history of every evaluation metric, each with its start."""
+    evaluated = sorted({name for run in children for name in run.data.metrics if name.startswith((EVAL, INITIAL))})
+    return with_starts(read_histories(store, run_ids=[run.info.run_id for run in children], metrics=evaluated))
+
+
+def curve_runs(trials: Sequence[TrialRecord], *, objective: Objective, most: int = MOST_CURVES) -> list[str]:
     """Return the runs whose residuals are read: all of a small study, else some configurations with all their seeds.
 
     These are the best of each method, pattern and estimator (of MaskPro), and configurations at even distances in the
     order of the searched metric, so that the figures show good and bad ones.
     """
-    kept = rows[(rows["status"] != TrialStatus.DUPLICATE) & (rows["role"] == Role.SEARCH)]
-    if len(kept) <= most or objective.metric not in kept:
-        return list(rows["run_id"])
-    means = kept.groupby("configuration")[objective.metric].mean()
-    order = list(means.sort_values(ascending=objective.mode == "min", na_position="last").index)
-    apart = [name for name in (run_params.METHOD, run_params.PATTERN, "estimator") if name in kept]
-    first = kept.drop_duplicates("configuration").set_index("configuration").loc[order].groupby(apart, dropna=False)
-    leaders = [str(key) for key in first.apply(lambda part: part.index[0])]
+    kept = [trial for trial in trials if trial.status != TrialStatus.DUPLICATE and trial.role == Role.SEARCH]
+    if len(kept) <= most or not any(objective.metric in trial.metrics for trial in trials):
+        return [trial.run_id for trial in trials]
+    order = _best_first(kept, objective)
+    first = {trial.configuration: trial for trial in reversed(kept)}
+    leaders = {_kind(first[key]): key for key in reversed(order)}
     per_configuration = max(1, round(len(kept) / len(order)))
     spread = order[:: max(1, len(order) * per_configuration // most)]
     best = order[: max(1, most // (8 * per_configuration))]
-    chosen = list(dict.fromkeys([*leaders, *best, *spread]))
-    return list(kept[kept["configuration"].isin(chosen)]["run_id"])
+    chosen = {*leaders.values(), *best, *spread}
+    return [trial.run_id for trial in kept if trial.configuration in chosen]
+
+
+def _best_first(trials: Sequence[TrialRecord], objective: Objective) -> list[str]:
+    """Return the configurations by the mean of the searched metric, those without a value last."""
+    values: dict[str, list[float]] = {}
+    for trial in trials:
+        own = values.setdefault(trial.configuration, [])
+        if objective.metric in trial.metrics:
+            own.append(trial.metrics[objective.metric])
+    sign = 1.0 if objective.mode == "min" else -1.0
+    means = {key: sign * math.fsum(own) / len(own) if own else math.inf for key, own in values.items()}
+    return sorted(means, key=lambda key: (not values[key], means[key]))
+
+
+def _kind(trial: TrialRecord) -> tuple[str, str, Value | None]:
+    return trial.method, trial.pattern, trial.settings.get("estimator")
 
 
 def objective_of(params: Mapping[str, str]) -> Objective:
@@ -188,7 +218,7 @@ def objective_of(params: Mapping[str, str]) -> Objective:
     return Objective(metric=metric, mode=mode)
 
 
-def launch_of(parent: Any, *, position: tuple[int, int]) -> LaunchRecord:
+def launch_of(parent: "Run", *, position: tuple[int, int]) -> LaunchRecord:
     """Return the launch of a parent run; ``position`` is its number and the number of launches of the study."""
     tags, info = parent.data.tags, parent.info
     planned = tags.get(run_tags.PLANNED)
@@ -205,7 +235,7 @@ def launch_of(parent: Any, *, position: tuple[int, int]) -> LaunchRecord:
     )
 
 
-def _initial_mask(run: Any) -> InitialMaskRecord:
+def _initial_mask(run: "Run") -> InitialMaskRecord:
     tags, params = run.data.tags, run.data.params
     return InitialMaskRecord(
         run_id=run.info.run_id,
@@ -217,25 +247,23 @@ def _initial_mask(run: Any) -> InitialMaskRecord:
     )
 
 
-def _refuse_without_results(
-    trials: pd.DataFrame, metrics: tuple[str, ...], objective: Objective, parent: Any, study: str
-) -> None:
-    name = parent.data.tags.get(run_tags.LAUNCH, parent.info.run_id)
-    if trials.empty:
-        raise ReportError(f"launch {name!r} of study {study!r} has no child run yet")
-    if (trials["status"] == TrialStatus.FINISHED).any():
+def _refuse_without_results(table: TrialTable, *, objective: Objective, where: str) -> None:
+    if not table.trials:
+        raise ReportError(f"{where} has no child run yet")
+    if any(trial.is_finished for trial in table.trials):
         return
-    counts = trials["status"].value_counts().sort_index()
-    ended = ", ".join(f"{count} {status}" for status, count in counts.items())
-    line = f"launch {name!r} of study {study!r} has no finished run with {objective.metric!r}: {ended}"
-    if (trials["recorded_status"] == TrialStatus.FINISHED).any() and objective.metric not in metrics:
-        line += hint(objective.metric, sorted(metrics))
+    counts = Counter(str(trial.status) for trial in table.trials)
+    ended = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+    line = f"{where} has no finished run with {objective.metric!r}: {ended}"
+    was_finished = any(trial.recorded_status == TrialStatus.FINISHED for trial in table.trials)
+    if was_finished and objective.metric not in table.metrics:
+        line += hint(objective.metric, sorted(table.metrics))
     raise ReportError(line)
 
 
 def _first(text: str) -> str:
     """Return the first name of ``a``, ``a,b`` or ``['a', 'b']``."""
-    value = dialect.parse(text, source="parameter") if text.startswith("[") else text.split(",")
+    value = study_yaml.parse(text, source="parameter") if text.startswith("[") else text.split(",")
     return str(value[0]).strip()
 
 

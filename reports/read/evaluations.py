@@ -1,32 +1,45 @@
-"""Evaluations of runs by window and by question, and the check that recorded metrics agree with them."""
+"""Evaluations of runs, from their artifacts: losses by window, outcomes by question, and losses of drawn masks.
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+``tasks.npz`` holds, for each task, ``<task>/question`` (a hash of every question) and ``<task>/<measure>`` (its outcome
+on each), in one order. Axes: W windows, Q questions, K masks, B minibatches.
+"""
+
+import io
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from nmlab.reports.read.archives import read_archive
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.frame import records_of
-from nmlab.reports.read.question_outcomes import QuestionOutcomes, is_mean, read_question_outcomes
 from nmlab.reports.read.store import RunStore
 from nmlab.trials.contract.run_artifacts import (
     EVALUATION_FILE,
     INITIAL_WINDOW_LOSS_SUM,
+    MASK_LOSS_ARRAYS,
+    MASK_LOSSES_FILE,
+    NOT_MEASURES,
+    QUESTION,
+    TASKS_FILE,
     WINDOW_ARRAYS,
     WINDOW_LOSS_SUM,
     WINDOW_TOKENS,
     WINDOW_WORDS,
+    task_array,
 )
 
-TOLERANCE = 1e-4  # relative; the losses are sums of float32 terms
+Floats: TypeAlias = npt.NDArray[np.float64]
+Counts: TypeAlias = npt.NDArray[np.int64]
+Names: TypeAlias = npt.NDArray[np.str_]
 
-Floats_W: TypeAlias = npt.NDArray[np.float64]
-Counts_W: TypeAlias = npt.NDArray[np.int64]
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QuestionOutcomes:
+    """One measure of one task: the questions, and the outcome of each."""
+
+    question_Q: Names
+    outcome_Q: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +50,10 @@ class Evaluation:
     ``question_outcomes`` holds the outcomes of questions by metric (``eval/quiz/acc``), where tasks were run.
     """
 
-    window_loss_sum_W: Floats_W
-    window_tokens_W: Counts_W
-    window_words_W: Counts_W
-    initial_window_loss_sum_W: Floats_W | None
+    window_loss_sum_W: Floats
+    window_tokens_W: Counts
+    window_words_W: Counts
+    initial_window_loss_sum_W: Floats | None
     question_outcomes: Mapping[str, QuestionOutcomes] = field(default_factory=dict)
 
     @property
@@ -54,26 +67,14 @@ class Evaluation:
         return float(np.exp(self.window_loss_sum_W.sum() / self.window_words_W.sum()))
 
 
-@dataclass(frozen=True, slots=True)
-class EvaluationCheck:
-    """The result of recomputing perplexities from windows and accuracies from questions, over some finished runs.
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskLosses:
+    """Losses in nats per token on each minibatch: of the same masks, of the initial mask and of the dense model."""
 
-    ``missing`` runs kept nothing to recompute from; ``uncheckable`` runs recorded no metric that can be recomputed.
-    """
-
-    agreeing: tuple[str, ...]
-    disagreeing: tuple[str, ...]
-    missing: tuple[str, ...]
-    windows: int
-    tokens: int
-    words: int
-    is_same_text: bool
-    uncheckable: tuple[str, ...] = ()
-
-    @property
-    def runs(self) -> int:
-        """The number of runs considered."""
-        return len(self.agreeing) + len(self.disagreeing) + len(self.missing) + len(self.uncheckable)
+    run_id: str
+    loss_KB: Floats
+    initial_B: Floats
+    dense_B: Floats
 
 
 def read_evaluation(store: RunStore, *, run_id: str) -> Evaluation | None:
@@ -82,7 +83,7 @@ def read_evaluation(store: RunStore, *, run_id: str) -> Evaluation | None:
     Raises:
         ReportError: the artifact is corrupted or lacks an array, naming the run and the array.
     """
-    arrays: Any = read_archive(store, run_id=run_id, name=EVALUATION_FILE)
+    arrays = read_archive(store, run_id=run_id, name=EVALUATION_FILE)
     if arrays is None:
         return None
     absent = [name for name in WINDOW_ARRAYS if name not in arrays]
@@ -91,11 +92,12 @@ def read_evaluation(store: RunStore, *, run_id: str) -> Evaluation | None:
     sizes = {name: array.shape for name, array in arrays.items() if name in (*WINDOW_ARRAYS, INITIAL_WINDOW_LOSS_SUM)}
     if len(set(sizes.values())) > 1:
         raise ReportError(f"{EVALUATION_FILE} of run {run_id} has arrays of different length: {sizes}")
+    initial_W = arrays.get(INITIAL_WINDOW_LOSS_SUM)
     return Evaluation(
-        window_loss_sum_W=arrays[WINDOW_LOSS_SUM],
-        window_tokens_W=arrays[WINDOW_TOKENS],
-        window_words_W=arrays[WINDOW_WORDS],
-        initial_window_loss_sum_W=arrays.get(INITIAL_WINDOW_LOSS_SUM),
+        window_loss_sum_W=arrays[WINDOW_LOSS_SUM].astype(np.float64),
+        window_tokens_W=arrays[WINDOW_TOKENS].astype(np.int64),
+        window_words_W=arrays[WINDOW_WORDS].astype(np.int64),
+        initial_window_loss_sum_W=None if initial_W is None else initial_W.astype(np.float64),
         question_outcomes=read_question_outcomes(store, run_id=run_id),
     )
 
@@ -109,64 +111,66 @@ def read_evaluations(store: RunStore, *, run_ids: Iterable[str]) -> dict[str, Ev
     return {run_id: read_evaluation(store, run_id=run_id) for run_id in dict.fromkeys(run_ids)}
 
 
-def check_evaluations(
-    found: Mapping[str, Evaluation | None], *, rows: Sequence[pd.DataFrame]
-) -> EvaluationCheck | None:
-    """Recompute the perplexities of some finished runs from their windows, and accuracies from their questions.
+def read_question_outcomes(store: RunStore, *, run_id: str) -> dict[str, QuestionOutcomes]:
+    """Read the outcomes of a run's questions by metric, such as ``eval/quiz/acc``; none where it kept none.
 
-    Args:
-        found: what :func:`read_evaluations` read of these runs.
-        rows: parts of the trial table.
-
-    Returns:
-        The check, or None where no run kept its per-window losses.
+    Raises:
+        ReportError: the artifact is corrupted, lacks the questions of a task, or has outcomes of another number.
     """
-    records = {str(record["run_id"]): record for part in rows for record in records_of(part)}
-    kept = {run_id: value for run_id in records if (value := found[run_id]) is not None}
-    if not kept:
-        return None
-    agrees = {run_id: _agrees(value, records[run_id]) for run_id, value in kept.items()}
-    values = list(kept.values())
-    first = values[0]
-    return EvaluationCheck(
-        agreeing=tuple(run_id for run_id, follows in agrees.items() if follows is True),
-        disagreeing=tuple(run_id for run_id, follows in agrees.items() if follows is False),
-        uncheckable=tuple(run_id for run_id, follows in agrees.items() if follows is None),
-        missing=tuple(run_id for run_id in records if run_id not in kept),
-        windows=len(first.window_tokens_W),
-        tokens=int(first.window_tokens_W.sum()),
-        words=int(first.window_words_W.sum()),
-        is_same_text=_same_text(values),
-    )
+    arrays = read_archive(store, run_id=run_id, name=TASKS_FILE)
+    if arrays is None:
+        return {}
+    found = {}
+    for name, outcome_Q in arrays.items():
+        task, _, measure = name.rpartition("/")
+        if measure not in NOT_MEASURES:
+            found[f"eval/{name}"] = _outcomes_of_task(arrays, task, outcome_Q, where=f"{TASKS_FILE} of run {run_id}")
+    return found
 
 
-def _agrees(evaluation: Evaluation, row: dict[Any, Any]) -> bool | None:
-    """Return whether the recorded metrics agree with the recomputed ones; None where none can be recomputed.
+def read_mask_losses(store: RunStore, *, run_id: str) -> MaskLosses | None:
+    """Read the losses of the masks that a run drew; None where it drew none.
 
-    ``eval/perplexity`` is the token or the word perplexity.
+    Raises:
+        ReportError: the artifact is corrupted, or its arrays do not fit together.
     """
-    both = (evaluation.token_perplexity, evaluation.word_perplexity)
-    pairs = [
-        ((evaluation.token_perplexity,), row.get("eval/token_perplexity")),
-        ((evaluation.word_perplexity,), row.get("eval/word_perplexity")),
-        (both, row.get("eval/perplexity")),
-        *(
-            ((float(question_outcomes.outcome_Q.mean()),), row.get(name))
-            for name, question_outcomes in evaluation.question_outcomes.items()
-            if is_mean(name)
-        ),
-    ]
-    known = [(recomputed, recorded) for recomputed, recorded in pairs if recorded is not None]
-    checked = [(recomputed, float(recorded)) for recomputed, recorded in known if not math.isnan(recorded)]
-    if not checked:
+    arrays = read_archive(store, run_id=run_id, name=MASK_LOSSES_FILE)
+    if arrays is None:
         return None
-    return all(any(math.isclose(own, recorded, rel_tol=TOLERANCE) for own in found) for found, recorded in checked)
+    absent = [name for name in MASK_LOSS_ARRAYS if name not in arrays]
+    if absent:
+        raise ReportError(f"{MASK_LOSSES_FILE} of run {run_id} has no array {absent[0]!r}; it holds {sorted(arrays)}")
+    loss_KB, initial_B, dense_B = (arrays[name].astype(np.float64) for name in MASK_LOSS_ARRAYS)
+    if loss_KB.ndim != 2 or not loss_KB.shape[1:] == initial_B.shape == dense_B.shape:
+        shapes = {name: arrays[name].shape for name in MASK_LOSS_ARRAYS}
+        raise ReportError(f"{MASK_LOSSES_FILE} of run {run_id} has arrays that do not fit together: {shapes}")
+    return MaskLosses(run_id, loss_KB, initial_B, dense_B)
 
 
-def _same_text(values: Sequence[Evaluation]) -> bool:
-    first = values[0]
-    return all(
-        np.array_equal(first.window_tokens_W, other.window_tokens_W)
-        and np.array_equal(first.window_words_W, other.window_words_W)
-        for other in values[1:]
-    )
+def read_archive(store: RunStore, *, run_id: str, name: str) -> dict[str, npt.NDArray[np.generic]] | None:
+    """Read every array of one npz artifact of a run; None where the run has none of that name.
+
+    Raises:
+        ReportError: the artifact is corrupted, naming the run.
+    """
+    content = store.artifact(run_id, name=name)
+    if content is None:
+        return None
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            return {str(key): archive[key] for key in archive.files}
+    except Exception as error:  # a damaged archive fails in as many ways as it has layers: zip, deflate, numpy's header
+        raise ReportError(f"{name} of run {run_id} is corrupted: {error}") from error
+
+
+def _outcomes_of_task(
+    arrays: Mapping[str, npt.NDArray[np.generic]], task: str, outcome_Q: npt.NDArray[np.generic], *, where: str
+) -> QuestionOutcomes:
+    name = task_array(task, QUESTION)
+    question_Q = arrays.get(name)
+    if question_Q is None:
+        raise ReportError(f"{where} has no array {name!r}; it holds {sorted(arrays)}")
+    if question_Q.shape != outcome_Q.shape:
+        sizes = f"{question_Q.shape} questions, {outcome_Q.shape} outcomes"
+        raise ReportError(f"{where} has arrays of different length for task {task!r}: {sizes}")
+    return QuestionOutcomes(question_Q.astype(np.str_), outcome_Q.astype(np.float64))

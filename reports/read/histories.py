@@ -4,14 +4,18 @@ A sqlite store is read with one query per few hundred runs (measured about 50 ti
 run by run); any other store is read through MLflow's client.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import sqlalchemy
 
 from nmlab.reports.read.store import RunStore, reading
-from nmlab.trials.contract.metrics import evaluation_name
+from nmlab.trials.contract.metrics import INITIAL, VALIDATION, curve_name
 
 COLUMNS = ["run_id", "metric", "step", "timestamp", "value"]
 RUNS_PER_QUERY = 400
@@ -24,6 +28,39 @@ QUERY = sqlalchemy.text(
     sqlalchemy.bindparam("metrics", expanding=True),
     sqlalchemy.bindparam("run_ids", expanding=True),
 )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """One metric of one run at T recorded steps, ascending; infinities and NaN as they were logged."""
+
+    step_T: npt.NDArray[np.int64]
+    value_T: npt.NDArray[np.float64]
+
+    @property
+    def by_step(self) -> dict[int, float]:
+        """The values that are not NaN, by step."""
+        pairs = zip(self.step_T.tolist(), self.value_T.tolist(), strict=True)
+        return {step: value for step, value in pairs if not math.isnan(value)}
+
+
+Curves: TypeAlias = Mapping[str, Curve]
+"""The curves of one metric, by run id."""
+
+
+def curves_of(points: pd.DataFrame) -> dict[str, Curve]:
+    """Return the points of one metric as a curve for each run.
+
+    Args:
+        points: ``run_id, step, value``, sorted by run and step.
+    """
+    if points.empty:
+        return {}
+    ids, step_P = points["run_id"].to_numpy(), points["step"].to_numpy(dtype=np.int64)
+    value_P = points["value"].to_numpy(dtype=np.float64)
+    first = np.flatnonzero(ids[1:] != ids[:-1]) + 1
+    parts = zip([0, *first.tolist()], [*first.tolist(), len(ids)], strict=True)
+    return {str(ids[start]): Curve(step_P[start:end], value_P[start:end]) for start, end in parts}
 
 
 def read_histories(store: RunStore, *, run_ids: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
@@ -55,6 +92,7 @@ def read_histories(store: RunStore, *, run_ids: Sequence[str], metrics: Sequence
 def with_starts(histories: pd.DataFrame) -> pd.DataFrame:
     """Return curves that include the start of each run: ``initial/x`` becomes the first point of ``eval/x``.
 
+    In a run that was chosen on validation text it becomes the first point of ``validation/x``, on which it was measured.
     Earlier versions recorded the start as the first point of ``eval/x`` itself; where a run has both, one is kept.
 
     Args:
@@ -63,11 +101,15 @@ def with_starts(histories: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The same columns, sorted, without a metric ``initial/*``.
     """
-    names = {name: evaluation_name(name) for name in histories["metric"].unique()}
+    validated = set(histories.loc[histories["metric"].str.startswith(VALIDATION), "run_id"])
     place = ["run_id", "metric", "step"]
-    # Names in reverse: of two points at one place the one that was recorded as a start comes first.
-    joined = histories.sort_values("metric", ascending=False, kind="stable")
-    joined = joined.assign(metric=joined["metric"].map(names)).drop_duplicates(place, keep="first")
+    # A start comes first of two points at one place, and is kept.
+    is_start = histories["metric"].str.startswith(INITIAL)
+    joined = histories.assign(is_start=is_start).sort_values("is_start", ascending=False, kind="stable")
+    starts = joined[joined["is_start"]]
+    pairs = zip(starts["metric"], starts["run_id"], strict=True)
+    joined.loc[joined["is_start"], "metric"] = [curve_name(name, on_validation=run in validated) for name, run in pairs]
+    joined = joined.drop(columns="is_start").drop_duplicates(place, keep="first")
     return joined.sort_values(place, ignore_index=True)
 
 

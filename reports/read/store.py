@@ -9,19 +9,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import requests
 import sqlalchemy
 
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.mlflow_access import library, settings
+from nmlab.reports.read.mlflow_access import library
 from nmlab.reports.read.mlflow_access.addresses import canonical, shown
 from nmlab.reports.read.mlflow_access.connection import connect
 from nmlab.reports.read.mlflow_access.failures import reason
 from nmlab.trials.contract import run_tags
 from nmlab.trials.contract.near_names import hint
 from nmlab.trials.contract.run_tags import RunKind, condition
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 PAGE = 1000
 _LAUNCHES = condition(run_tags.KIND, RunKind.LAUNCH)
@@ -33,7 +37,7 @@ class RunStore:
     """One open tracking store; :func:`open_store` opens it."""
 
     uri: str
-    client: Any
+    client: "MlflowClient"
 
     def experiment_id(self, study: str) -> str:
         """Return the MLflow experiment id of a study.
@@ -64,17 +68,17 @@ class RunStore:
     def _has_launch(self, experiment_id: str) -> bool:
         return bool(self.client.search_runs([experiment_id], _LAUNCHES, max_results=1))
 
-    def launches(self, experiment_id: str) -> list[Any]:
+    def launches(self, experiment_id: str) -> list["Run"]:
         """Return the parent runs of an experiment, newest first."""
         runs = self._search(experiment_id, _LAUNCHES)
         return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id), reverse=True)
 
-    def children(self, experiment_id: str, *, parent: str) -> list[Any]:
+    def children(self, experiment_id: str, *, parent: str) -> list["Run"]:
         """Return the child runs of one launch, in order of start."""
         runs = self._search(experiment_id, _below(parent, RunKind.TRIAL))
         return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
 
-    def initial_masks(self, experiment_id: str, *, parent: str) -> list[Any]:
+    def initial_masks(self, experiment_id: str, *, parent: str) -> list["Run"]:
         """Return the runs of the initial masks of one launch, in order of start."""
         runs = self._search(experiment_id, _below(parent, RunKind.INITIAL_MASK))
         return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
@@ -84,7 +88,7 @@ class RunStore:
         with reading(self.uri):
             if name not in {entry.path for entry in self.client.list_artifacts(run_id)}:
                 return None
-            with tempfile.TemporaryDirectory() as folder, settings.environment(_NO_PROGRESS_BAR):
+            with tempfile.TemporaryDirectory() as folder, library.environment(_NO_PROGRESS_BAR):
                 return Path(self.client.download_artifacts(run_id, name, folder)).read_bytes()
 
     def artifact_size(self, run_id: str, *, name: str) -> int | None:
@@ -93,8 +97,8 @@ class RunStore:
             sizes = {entry.path: int(entry.file_size or 0) for entry in self.client.list_artifacts(run_id)}
         return sizes.get(name)
 
-    def _search(self, experiment_id: str, where: str) -> list[Any]:
-        runs: list[Any] = []
+    def _search(self, experiment_id: str, where: str) -> list["Run"]:
+        runs: list[Run] = []
         token: str | None = None
         with reading(self.uri):
             while True:
@@ -120,7 +124,7 @@ def open_store(tracking_uri: str) -> RunStore:
     return RunStore(uri=uri, client=connect(uri))
 
 
-def newest_or_named(launches: Sequence[Any], *, name: str | None, study: str) -> Any:
+def newest_or_named(launches: Sequence["Run"], *, name: str | None, study: str) -> "Run":
     """Choose one launch of a study: the newest, or the one with that launch name or run id.
 
     Raises:

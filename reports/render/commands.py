@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 
 from nmlab.reports.analysis.analysis import Analysis
 from nmlab.reports.analysis.configurations import Configuration, best_of, groups_of, searched
-from nmlab.reports.read.frame import records_of
 from nmlab.reports.render.document import Command
 from nmlab.trials.contract.run_status import LaunchStatus
 
@@ -33,8 +32,8 @@ def commands_of(analysis: Analysis, *, tracking_uri: str) -> tuple[Command, ...]
 
 def trial_of(item: Configuration) -> tuple[str, str]:
     """Return trial key and seed of the first finished run of a configuration."""
-    record = records_of(item.finished, columns=["trial_key", "seed"])[0]
-    return str(record["trial_key"]), str(record["seed"])
+    first = item.finished[0]
+    return first.trial_key, str(first.seed)
 
 
 def _of_group(members: Sequence[Configuration], store: str) -> list[Command]:
@@ -57,7 +56,7 @@ def _of_group(members: Sequence[Configuration], store: str) -> list[Command]:
 
 
 def _has_key(item: Configuration) -> bool:
-    return "trial_key" in item.finished and len(item.finished) > 0
+    return any(trial.trial_key for trial in item.finished)
 
 
 def _store_option(uri: str) -> str:

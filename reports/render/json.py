@@ -2,7 +2,6 @@
 
 import json
 import math
-from typing import Any
 
 from nmlab.reports.render.document import Document
 from nmlab.reports.values import Cell, Column, ReportTable, cell_text, title_text
@@ -38,7 +37,7 @@ def table_json(table: ReportTable) -> str:
     return _encoded(table_value(table))
 
 
-def table_value(table: ReportTable) -> dict[str, Any]:
+def table_value(table: ReportTable) -> dict[str, object]:
     """Return one table as plain values: columns, rows of cells by column, notes."""
     return {
         "key": table.key,
@@ -61,11 +60,11 @@ def table_value(table: ReportTable) -> dict[str, Any]:
     }
 
 
-def _encoded(value: Any) -> str:
+def _encoded(value: object) -> str:
     return json_escaped(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
-def _cell_value(cell: Cell, column: Column) -> dict[str, Any]:
+def _cell_value(cell: Cell, column: Column) -> dict[str, object]:
     known = {
         "value": _finite(cell.value),
         "shown": cell_text(cell, column=column),

@@ -1,11 +1,9 @@
 """Tables as LaTeX with booktabs, ready for ``\\input``; best in bold, second best underlined."""
 
-import math
 import re
 import textwrap
-from collections.abc import Sequence
 
-from nmlab.reports.values import Cell, Column, Direction, Mark, ReportTable, Row, Style, cell_text
+from nmlab.reports.values import Cell, Column, Direction, Mark, ReportTable, Style, cell_text
 from nmlab.trials.contract.escaping import one_line
 
 MARKS = {Mark.NONE: "{}", Mark.BEST: "\\textbf{{{}}}", Mark.TIED: "\\textbf{{{}}}", Mark.SECOND: "\\underline{{{}}}"}
@@ -34,26 +32,19 @@ SPECIAL = {
 }
 PATTERN = re.compile("|".join(re.escape(character) for character in SPECIAL))
 SHORT_ID = 8
-LONG_TEXT, LONG_TEXT_ON_PAGES = 30, 22  # characters; longer text breaks into lines
-LONG_TITLE = 13
-CHARACTERS_THAT_FIT = 88
-CHARACTERS_OF_A_NOTE = 110
-LINES_ON_A_PAGE = 40  # of A4 in landscape, the lower orientation
+LONG_TITLE = 13  # characters; longer titles of numbers break into lines
+ROWS_OF_A_FLOAT = 30
 
 
 def latex_text(table: ReportTable) -> str:
-    """Return one table: a float that fits the text width, or a ``longtable`` where it is longer than a page.
+    """Return one table: a float that LaTeX shrinks to the text width, or one that runs over pages.
 
-    The preamble needs ``array``, ``booktabs`` and ``graphicx``, and ``longtable`` for long ones.
+    A table runs over pages where it has many rows or columns of prose, which break into lines to fill the text width.
+    The preamble needs ``adjustbox``, ``booktabs`` and ``xltabular`` (which loads ``longtable`` and ``tabularx``).
     """
-    if _is_long(table):
-        return _long(table)
-    body = "\n".join([_begin("tabular", table), *_lines(table), "\\end{tabular}"])
-    if _is_wide(table):
-        shrunk = "\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi"  # never enlarged
-        body = f"\\resizebox{{{shrunk}}}{{!}}{{%\n{body}}}"
-    opening = ["\\begin{table}", "\\centering", "\\small", _caption(table), "\\medskip"]
-    return "\n".join([*opening, body, *_notes(table), "\\end{table}", ""])
+    if len(table.rows) > ROWS_OF_A_FLOAT or any(column.is_prose for column in table.columns):
+        return _over_pages(table)
+    return _float(table)
 
 
 def escaped(text: str) -> str:
@@ -66,18 +57,38 @@ def _breakable(text: str) -> str:
     return re.sub(r"(=|(?:\\_|\.)(?=[A-Za-z]))", r"\1\\allowbreak{}", escaped(text))
 
 
-def _long(table: ReportTable) -> str:
-    top, head, rule, *rows, bottom = _lines(table)
-    size = "tiny" if _is_wide(table) else "scriptsize"
+def _float(table: ReportTable) -> str:
     lines = [
-        f"\\begingroup\\{size}\\setlength{{\\tabcolsep}}{{2pt}}",
-        _begin("longtable", table),
+        "\\begin{table}",
+        "\\centering",
+        "\\small",
+        _caption(table),
+        "\\medskip",
+        "\\begin{adjustbox}{max width=\\linewidth}",  # shrunk where it is wider, never enlarged
+        f"\\begin{{tabular}}{{{_places(table)}}}",
+        *_lines(table),
+        "\\end{tabular}",
+        "\\end{adjustbox}",
+        *_notes(table),
+        "\\end{table}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _over_pages(table: ReportTable) -> str:
+    has_prose = any(column.is_prose for column in table.columns)
+    name, width = ("xltabular", "{\\linewidth}") if has_prose else ("longtable", "")
+    top, head, rule, *rows, bottom = _lines(table)
+    lines = [
+        "\\begingroup\\scriptsize\\setlength{\\tabcolsep}{2pt}\\setlength{\\LTcapwidth}{\\linewidth}",
+        f"\\begin{{{name}}}{width}{{{_places(table)}}}",
         _caption(table) + "\\\\",
         *(top, head, rule, "\\endfirsthead"),
         *(top, head, rule, "\\endhead"),
         *rows,
         bottom,
-        "\\end{longtable}",
+        f"\\end{{{name}}}",
         *_notes(table),
         "\\endgroup",
         "",
@@ -85,56 +96,15 @@ def _long(table: ReportTable) -> str:
     return "\n".join(lines)
 
 
-def _begin(name: str, table: ReportTable) -> str:
-    widths = zip(table.columns, _widths(table), strict=True)
-    places = "".join(_place(column, width, _limit(table)) for column, width in widths)
-    return f"\\begin{{{name}}}{{{places}}}"
+def _places(table: ReportTable) -> str:
+    """Return the places of the columns: numbers flush right, prose as wide as there is room, other text flush left."""
+    return "".join(_place(column) for column in table.columns)
 
 
-def _place(column: Column, width: int, limit: int) -> str:
+def _place(column: Column) -> str:
     if column.is_numeric:
         return "r"
-    return "l" if width < limit else f">{{\\raggedright\\arraybackslash}}p{{{width / 2:g}em}}"
-
-
-def _is_long(table: ReportTable) -> bool:
-    """Return whether a table is higher than a page and so does not fit a float; notes and multi-line rows count."""
-    notes = sum(_height(len(note), CHARACTERS_OF_A_NOTE) for note in table.notes)
-    return notes + sum(_height(_longest(row, table.columns), LONG_TEXT) for row in table.rows) > LINES_ON_A_PAGE
-
-
-def _longest(row: Row, columns: Sequence[Column]) -> int:
-    """Return the characters of the longest text of a row that breaks into lines."""
-    texts = [
-        cell_text(cell, column=column)
-        for cell, column in zip(row.cells, columns, strict=True)
-        if not column.is_numeric and column.style is not Style.RUN
-    ]
-    return max(map(len, texts), default=0)
-
-
-def _height(characters: int, width: int) -> int:
-    return max(1, math.ceil(characters / width))
-
-
-def _limit(table: ReportTable) -> int:
-    return LONG_TEXT_ON_PAGES if _is_long(table) else LONG_TEXT
-
-
-def _is_wide(table: ReportTable) -> bool:
-    widths = _widths(table)
-    return sum(widths) + 2 * len(widths) > CHARACTERS_THAT_FIT
-
-
-def _widths(table: ReportTable) -> list[int]:
-    """Return the characters that each column takes, text that breaks into lines counted as one of them."""
-    widths = []
-    for column in table.columns:
-        texts = [cell_text(cell, column=column) for cell in table.column(column.key)]
-        widest = max([len(line) for line in _title_lines(column)] + [len(text) for text in texts])
-        short = SHORT_ID if column.style is Style.RUN else widest
-        widths.append(short if column.is_numeric else min(short, _limit(table)))
-    return widths
+    return ">{\\raggedright\\arraybackslash}X" if column.is_prose else "l"
 
 
 def _lines(table: ReportTable) -> list[str]:
@@ -156,13 +126,14 @@ def _title(column: Column) -> str:
     """Return a column's title, in several lines where it is long, with the arrow of its direction."""
     lines = [_after_break(escaped(line)) for line in _title_lines(column)]
     lines[-1] += ARROWS[column.direction]
-    side, stacked = "r" if column.is_numeric else "l", "\\\\".join(lines)
-    return lines[0] if len(lines) == 1 else f"\\shortstack[{side}]{{{stacked}}}"
+    stacked = "\\\\".join(lines)
+    return stacked if len(lines) == 1 else f"\\shortstack[r]{{{stacked}}}"
 
 
 def _title_lines(column: Column) -> list[str]:
-    width = LONG_TITLE if column.is_numeric else LONG_TEXT_ON_PAGES
-    return textwrap.wrap(column.title, width, break_long_words=False, break_on_hyphens=False) or [""]
+    if not column.is_numeric:
+        return [column.title]
+    return textwrap.wrap(column.title, LONG_TITLE, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def _cell(cell: Cell, column: Column) -> str:
@@ -171,7 +142,7 @@ def _cell(cell: Cell, column: Column) -> str:
         text = text[:SHORT_ID]
     if column.style in (Style.RUN, Style.CODE) and text:
         return f"\\texttt{{{escaped(text)}}}"
-    return MARKS[cell.mark].format(_breakable(text) if len(text) > LONG_TEXT_ON_PAGES else escaped(text))
+    return MARKS[cell.mark].format(_breakable(text) if column.is_prose else escaped(text))
 
 
 def _caption(table: ReportTable) -> str:

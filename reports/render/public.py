@@ -9,10 +9,8 @@ import re
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
-from typing import Any
+from typing import TypeVar, cast
 from urllib.parse import urlsplit
-
-import pandas as pd
 
 from nmlab.reports.read.collect import StudyRuns
 from nmlab.trials.contract import run_tags
@@ -28,6 +26,7 @@ _LOGIN = re.compile(r"\b[\w.-]+@(?:\(host\)|[\w-]+(?:\.[\w-]+)+)")
 _URL = re.compile(r"\b(?P<scheme>https?)://(?P<place>[^\s/'\"<>]+)")
 _COMMON_USERS = ("root", "ray", "user", "ubuntu", "admin", "nobody", "jovyan")
 """Common user names that do not identify anyone and are ordinary words."""
+T = TypeVar("T")
 
 
 class Anonymiser:
@@ -54,9 +53,9 @@ class Anonymiser:
             text = pattern.sub(shown, text)
         return _LOGIN.sub("(user)@(host)", text)  # logins whose host was replaced just now
 
-    def everywhere(self, value: Any) -> Any:
+    def everywhere(self, value: T) -> T:
         """Return a value with every text in it changed: of dataclasses, tuples, lists and mappings."""
-        return _changed(value, self.text)
+        return cast("T", _changed(value, self.text))
 
     def _name(self, path: str) -> str:
         whole = path.strip("/\\ ").removeprefix("~/")
@@ -76,12 +75,8 @@ class Anonymiser:
 
 def public_runs(runs: StudyRuns, hide: Anonymiser) -> StudyRuns:
     """Return the runs with anonymised settings, notes and reasons; numbers are unchanged, and so are their types."""
-    trials = runs.trials.copy()
-    for name in trials.columns:
-        values = [hide.text(value) if isinstance(value, str) else value for value in trials[name]]
-        trials[name] = pd.Series(values, index=trials.index, dtype=trials[name].dtype)
     launch = replace(runs.launch, tags=_texts(runs.launch.tags, hide), params=_texts(runs.launch.params, hide))
-    return replace(runs, launch=launch, trials=trials)
+    return replace(runs, launch=launch, trials=hide.everywhere(runs.trials))
 
 
 def anonymiser_of(runs: StudyRuns) -> Anonymiser:
@@ -93,7 +88,7 @@ def _texts(texts: Mapping[str, str], hide: Anonymiser) -> dict[str, str]:
     return {name: hide.text(text) for name, text in texts.items()}
 
 
-def _changed(value: Any, change: Callable[[str], str]) -> Any:
+def _changed(value: object, change: Callable[[str], str]) -> object:
     if type(value) is str:
         return change(value)
     if isinstance(value, tuple) and not hasattr(value, "_fields"):

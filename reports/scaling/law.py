@@ -69,18 +69,19 @@ def fit_law(
     """
     if not groups or not len(groups) == len(means) == len(variances):
         raise ValueError(f"a law needs some sizes with a mean and a variance each but got {len(groups)}")
-    law = _fitted(groups, means, variances, prior, scatter)
+    law = _fitted(groups, means=means, variances=variances, prior=prior, scatter=scatter)
     if len(groups) < 3:
         return law
     left = [
         mean - law.level - law.exponent * (math.log(own) - law.centre) for own, mean in zip(groups, means, strict=True)
     ]
     excess = (math.fsum(value**2 for value in left) - math.fsum(variances)) / (len(groups) - 2)
-    return _fitted(groups, means, variances, prior, math.sqrt(max(scatter**2, excess)))
+    wider = math.sqrt(max(scatter**2, excess))
+    return _fitted(groups, means=means, variances=variances, prior=prior, scatter=wider)
 
 
 def _fitted(
-    groups: Sequence[int], means: Sequence[float], variances: Sequence[float], prior: Prior, scatter: float
+    groups: Sequence[int], *, means: Sequence[float], variances: Sequence[float], prior: Prior, scatter: float
 ) -> Law:
     logs_S = np.log(np.asarray(groups, dtype=np.float64))
     weight_S = 1.0 / (np.asarray(variances) + scatter**2)

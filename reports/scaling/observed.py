@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from nmlab.reports.analysis.compared_studies import read_studies
 from nmlab.reports.analysis.configurations import Configuration
@@ -57,17 +56,18 @@ def _tried(item: Configuration) -> Tried | None:
     """Return a configuration with the change of each seed from its own initial mask; None where there is none."""
     values = [item.settings.get(name) for name in SETTINGS.values()]
     metric = item.objective.metric
-    rows = item.finished
-    if not all(isinstance(value, int | float) for value in values) or WEIGHTS not in rows or not item.is_learned:
+    if not all(isinstance(value, int | float) for value in values) or not item.is_learned:
         return None
-    pairs = zip(rows[metric], rows[item.objective.initial], rows[WEIGHTS], strict=True)
-    kept = [(after, before) for after, before, weights in pairs if math.isfinite(before) and weights > 0]
+    found = [
+        (trial.metric(metric), trial.metric(item.objective.initial), trial.metric(WEIGHTS)) for trial in item.finished
+    ]
+    kept = [(after, before) for after, before, weights in found if math.isfinite(before) and weights > 0]
     if not kept:
         return None
     sign = 1.0 if item.objective.mode == "min" else -1.0
     changes = tuple(sign * _change(after, before, metric) for after, before in kept)
     magnitude, rate, steps = (float(str(value)) for value in values)
-    return Tried(magnitude, rate, int(steps), changes, tuple(rows["run_id"]))
+    return Tried(magnitude, rate, int(steps), changes, tuple(trial.run_id for trial in item.finished))
 
 
 def _change(after: float, before: float, metric: str) -> float:
@@ -76,8 +76,8 @@ def _change(after: float, before: float, metric: str) -> float:
 
 def _key(item: Configuration) -> Key:
     pattern = Pattern.parse(item.pattern)
-    weights: Any = item.finished[WEIGHTS].iloc[0]
-    return (str(item.settings.get(run_params.MODEL_SOURCE, "unknown")), int(weights) // pattern.m, pattern.n, pattern.m)
+    weights = int(item.finished[0].metric(WEIGHTS))
+    return (str(item.settings.get(run_params.MODEL_SOURCE, "unknown")), weights // pattern.m, pattern.n, pattern.m)
 
 
 def _refuse_few(size: ModelSize) -> None:

@@ -15,13 +15,28 @@ from nmlab.reports.scaling.law import Law, Prior, fit_law
 INTERVAL, SEARCHED = (0.025, 0.5, 0.975), (0.1, 0.5, 0.9)  # quantiles: of intervals, of the space
 SAMPLES = 24
 POINTS = (0.5, 0.2, 0.8)  # quantiles of the flips at which a search starts
-PUBLISHED_GROUPS = 1_619_001_344  # LLaMA-2-7B: 32 blocks of width 4096 and 11008, groups of four
 Shares = tuple[float, float, float]
 PRIORS: Mapping[str, Prior] = {
     "flips": Prior(0.5, 0.3, "between the same flips per step at any size (0) and the same share of all groups (1)"),
     "movement": Prior(0.0, 0.1, "logits must move equally far at any size (0)"),
     "steps": Prior(0.15, 0.1, "between the same steps at any size (0) and many more: a group's sign emerges slowly"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class LargerModel:
+    """The model that is proposed for: its number of groups of N:M."""
+
+    groups: int
+    n: int
+    m: int
+
+    def magnitude_of(self, flips: float) -> float:
+        """Return the logit magnitude at which this number of groups is expected to change in a step."""
+        return magnitude_of(flips, groups=self.groups, n=self.n, m=self.m)
+
+
+PUBLISHED = LargerModel(1_619_001_344, 2, 4)  # LLaMA-2-7B: 32 blocks of width 4096 and 11008
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +97,7 @@ def propose(places: Sequence[BestPlace], *, groups: int, n: int, m: int) -> Spac
     Raises:
         ValueError: no evidence.
     """
-    sizes = [place.size.groups for place in places]
+    target, sizes = LargerModel(groups, n, m), [place.size.groups for place in places]
     laws = {
         name: fit_law(
             sizes,
@@ -92,7 +107,7 @@ def propose(places: Sequence[BestPlace], *, groups: int, n: int, m: int) -> Spac
         )
         for name in COORDINATES
     }
-    magnitude, rate, steps, flips = _ranges(laws, groups, n, m, shares=INTERVAL)
+    magnitude, rate, steps, flips = _ranges(laws, target, shares=INTERVAL)
     largest = max(places, key=lambda place: place.size.groups)
     kept = math.exp(laws["flips"].predicted(largest.size.groups)[0])
     ends = (kept, kept * groups / largest.size.groups)
@@ -107,11 +122,11 @@ def propose(places: Sequence[BestPlace], *, groups: int, n: int, m: int) -> Spac
         steps=steps,
         flips=flips,
         limits=(
-            magnitude_of(ends[0], groups=groups, n=n, m=m),
-            magnitude_of(ends[1], groups=groups, n=n, m=m),
+            target.magnitude_of(ends[0]),
+            target.magnitude_of(ends[1]),
         ),
-        searched=_ranges(laws, groups, n, m, shares=SEARCHED)[:2],
-        points=_points(laws, groups, n, m),
+        searched=_ranges(laws, target, shares=SEARCHED)[:2],
+        points=_points(laws, target),
         published=_published(laws) if (n, m) == (2, 4) else None,
     )
 
@@ -134,44 +149,41 @@ def space_yaml(proposal: SpaceProposal) -> str:
     return yaml.safe_dump(body, sort_keys=False, default_flow_style=None, width=100)
 
 
-def _ranges(
-    laws: Mapping[str, Law], groups: int, n: int, m: int, *, shares: Shares
-) -> tuple[Range, Range, Range, Range]:
+def _ranges(laws: Mapping[str, Law], target: LargerModel, *, shares: Shares) -> tuple[Range, Range, Range, Range]:
     """Return magnitude, learning rate, steps and flips: normal on the log scale, C falling as the flips rise.
 
     The rate follows from log rate = movement - log p - steps, where log p = flips - log G; the three errors add up.
     """
-    flips, movement, steps = (laws[name].predicted(groups) for name in COORDINATES)
+    flips, movement, steps = (laws[name].predicted(target.groups) for name in COORDINATES)
     rate = (
-        movement[0] - (flips[0] - math.log(groups)) - steps[0],
+        movement[0] - (flips[0] - math.log(target.groups)) - steps[0],
         math.hypot(flips[1], movement[1], steps[1]),
     )
     drawn = _range(flips, shares)
-    low, middle, high = (
-        magnitude_of(value, groups=groups, n=n, m=m) for value in (drawn.high, drawn.middle, drawn.low)
-    )
+    low, middle, high = (target.magnitude_of(value) for value in (drawn.high, drawn.middle, drawn.low))
     return Range(low, middle, high), _range(rate, shares), _range(steps, shares), drawn
 
 
-def _points(laws: Mapping[str, Law], groups: int, n: int, m: int) -> tuple[Mapping[str, float], ...]:
+def _points(laws: Mapping[str, Law], target: LargerModel) -> tuple[Mapping[str, float], ...]:
     """Return settings along the ridge: each logit magnitude with its matching learning rate."""
-    mean, error = laws["flips"].predicted(groups)
-    steps = math.log(_rounded_steps(math.exp(laws["steps"].predicted(groups)[0])))
-    movement = laws["movement"].predicted(groups)[0]
+    mean, error = laws["flips"].predicted(target.groups)
+    steps = math.log(_rounded_steps(math.exp(laws["steps"].predicted(target.groups)[0])))
+    movement = laws["movement"].predicted(target.groups)[0]
     found = []
     for quantile in POINTS:
         flips = math.exp(mean + error * float(stats.norm.ppf(quantile)))
-        magnitude = round(magnitude_of(flips, groups=groups, n=n, m=m), 2)
-        rate = math.exp(movement - math.log(deviation_probability(magnitude, n=n, m=m)) - steps)
+        magnitude = round(target.magnitude_of(flips), 2)
+        rate = math.exp(movement - math.log(deviation_probability(magnitude, n=target.n, m=target.m)) - steps)
         found.append({"logit_magnitude": magnitude, "learning_rate": _short(rate)})
     return tuple(found)
 
 
 def _published(laws: Mapping[str, Law]) -> Published:
-    magnitude, rate, _, _ = _ranges(laws, PUBLISHED_GROUPS, 2, 4, shares=INTERVAL)
-    rows = numbers_of("maskpro/table-2")
+    magnitude, rate, _, _ = _ranges(laws, PUBLISHED, shares=INTERVAL)
+    numbers = numbers_of("maskpro/table-2")
     own = {
-        name: tuple(sorted(set(rows[rows["metric"] == name]["value"]))) for name in ("logit_magnitude", "learning_rate")
+        name: tuple(sorted({number.value for number in numbers if number.metric == name}))
+        for name in ("logit_magnitude", "learning_rate")
     }
     return Published(magnitude, rate, own["logit_magnitude"], own["learning_rate"])
 

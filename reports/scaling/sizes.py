@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from nmlab.reports.read.errors import ReportError
 
@@ -36,18 +35,19 @@ def groups_of_model(folder: Path, *, m: int) -> int:
         raise ReportError(f"the configuration {path} can't be read: {reason}; give the number with --groups") from error
     if not isinstance(config, dict):
         raise ReportError(f"the configuration {path} is not a JSON object; give the number with --groups")
-    config = config.get("text_config", config)
-    kind = config.get("model_type", "unknown")
+    text = config.get("text_config", config)
+    config = text if isinstance(text, dict) else config
+    kind = str(config.get("model_type", "unknown"))
     if kind not in (*GATED, *PLAIN):
         raise ReportError(f"{path}: the layers of {kind!r} are not known here; give the number with --groups")
     sizes = {name: _size(config, name, path) for name in NAMES}
     return _groups(config, sizes, m=m, is_gated=kind in GATED and kind != "starcoder2", path=path)
 
 
-def _groups(config: Mapping[str, Any], sizes: Mapping[str, int], *, m: int, is_gated: bool, path: Path) -> int:
+def _groups(config: Mapping[str, object], sizes: Mapping[str, int], *, m: int, is_gated: bool, path: Path) -> int:
     hidden, inner, heads = sizes["hidden"], sizes["inner"], sizes["heads"]
-    wide = heads * int(config.get("head_dim") or hidden // heads)
-    narrow = wide * int(config.get("num_key_value_heads") or heads) // heads
+    wide = heads * (_number(config, "head_dim", path) or hidden // heads)
+    narrow = wide * (_number(config, "num_key_value_heads", path) or heads) // heads
     odd = [size for size in (hidden, wide, inner) if size % m]
     if odd:
         raise ReportError(f"{path}: groups of {m} do not divide a layer of {odd[0]} inputs")
@@ -56,10 +56,18 @@ def _groups(config: Mapping[str, Any], sizes: Mapping[str, int], *, m: int, is_g
     return sizes["blocks"] * (attention + mlp) // m
 
 
-def _size(config: Mapping[str, Any], name: str, path: Path) -> int:
+def _size(config: Mapping[str, object], name: str, path: Path) -> int:
     for key in NAMES[name]:
-        if config.get(key):
-            return int(config[key])
+        if size := _number(config, key, path):
+            return size
     if name == "inner":
         return 4 * _size(config, "hidden", path)
     raise ReportError(f"{path} has no {NAMES[name][0]!r}; give the number with --groups")
+
+
+def _number(config: Mapping[str, object], key: str, path: Path) -> int:
+    """Return a whole number of the configuration; 0 where it has none."""
+    value = config.get(key) or 0
+    if not isinstance(value, int):
+        raise ReportError(f"{path}: {key} is {value!r}; expected a whole number, or give the number with --groups")
+    return value

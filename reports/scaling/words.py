@@ -6,7 +6,7 @@ from nmlab.reports.scaling.evidence import BestPlace
 from nmlab.reports.scaling.flips import expected_flips
 from nmlab.reports.scaling.law import Law
 from nmlab.reports.scaling.proposal import PRIORS, Range, SpaceProposal
-from nmlab.reports.values.wording import counted
+from nmlab.reports.values import counted
 
 FAR = 10.0
 NAMES = {"magnitude": "logit_magnitude", "learning_rate": "learning_rate", "steps": "steps"}

@@ -10,12 +10,13 @@ from nmlab.reports.statistics.comparison import Noise, SideComparison, compare_c
 from nmlab.reports.statistics.equivalence import beyond, equivalent
 from nmlab.reports.statistics.intervals import CONFIDENCE, MeanEstimate, mean_interval, paired_difference
 from nmlab.reports.statistics.multiplicity import adjusted, holm
-from nmlab.reports.statistics.power import detectable_by_normal, detectable_by_t
+from nmlab.reports.statistics.power import LEVEL, detectable_by_normal, detectable_by_t
 from nmlab.reports.statistics.questions import compare_questions, detectable_by_questions, divided, mcnemar
 from nmlab.reports.statistics.winning import winner_margin, winner_power
 
 __all__ = [
     "CONFIDENCE",
+    "LEVEL",
     "Bootstrapped",
     "MeanEstimate",
     "Noise",

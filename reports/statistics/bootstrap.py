@@ -58,20 +58,21 @@ def paired_bootstrap(
     """
     _check(values_WC, weights_W)
     rng = np.random.default_rng(seed)
-    ratios_BC = _drawn_ratios(values_WC, weights_W, draws, rng)
+    ratios_BC = _drawn_ratios(values_WC, weights_W, draws=draws, rng=rng)
     extreme_C = _permuted_extremes(values_WC, draws, rng)
     observed_C = values_WC.sum(axis=0) / weights_W.sum()
     knife_WC = (values_WC.sum(axis=0) - values_WC) / (weights_W.sum() - weights_W)[:, None]
     found = []
     for column, observed in enumerate(observed_C):
-        low, high = _bca(ratios_BC[:, column], float(observed), knife_WC[:, column], confidence)
-        error = float(ratios_BC[:, column].std(ddof=1))
+        ratios_B, knife_W = ratios_BC[:, column], knife_WC[:, column]
+        low, high = _bca(ratios_B, observed=float(observed), knife_W=knife_W, confidence=confidence)
+        error = float(ratios_B.std(ddof=1))
         p_value = (1 + int(extreme_C[column])) / (1 + draws)
         found.append(Bootstrapped(float(observed), low, high, error, p_value, len(weights_W)))
     return tuple(found)
 
 
-def _drawn_ratios(values_WC: Floats, weights_W: Floats, draws: int, rng: np.random.Generator) -> Floats:
+def _drawn_ratios(values_WC: Floats, weights_W: Floats, *, draws: int, rng: np.random.Generator) -> Floats:
     windows = len(weights_W)
     parts = []
     for size in _sizes(draws):
@@ -91,7 +92,7 @@ def _permuted_extremes(values_WC: Floats, draws: int, rng: np.random.Generator) 
     return counts_C
 
 
-def _bca(draws_B: Floats, observed: float, knife_W: Floats, confidence: float) -> tuple[float, float]:
+def _bca(draws_B: Floats, *, observed: float, knife_W: Floats, confidence: float) -> tuple[float, float]:
     """Return the BCa interval; where every draw is the same, the interval is that value."""
     if np.ptp(draws_B) <= 1e-12 * max(1.0, abs(observed)):
         return observed, observed

@@ -9,7 +9,7 @@ from scipy import stats
 
 from nmlab.reports.statistics.bootstrap import Bootstrapped
 from nmlab.reports.statistics.intervals import mean_interval, t_quantile
-from nmlab.reports.statistics.power import detectable_by_normal, detectable_by_t
+from nmlab.reports.statistics.power import LEVEL, detectable_by_normal, detectable_by_t
 
 
 class Noise(StrEnum):
@@ -36,7 +36,7 @@ class SideComparison:
     n: int
     noise: Noise
 
-    def separated(self, *, level: float = 0.05, p_value: float | None = None) -> bool | None:
+    def separated(self, *, level: float = LEVEL, p_value: float | None = None) -> bool | None:
         """Return whether the sides differ, by ``p_value`` (an adjusted one) or else its own; None where untested."""
         decisive = self.p_value if p_value is None else p_value
         return None if decisive is None else decisive < level

@@ -82,14 +82,14 @@ def detectable_by_questions(dividing: int, *, questions: int, level: float = LEV
     share = dividing / questions
 
     def shortfall(difference: float) -> float:
-        return _power(difference, max(share, difference), questions, level) - power
+        return _power(difference, share=max(share, difference), questions=questions, level=level) - power
 
     if shortfall(1.0) < 0:
         return 1.0
     return float(optimize.brentq(shortfall, 0.0, 1.0, xtol=1e-6))
 
 
-def _power(difference: float, share: float, questions: int, level: float) -> float:
+def _power(difference: float, *, share: float, questions: int, level: float) -> float:
     """Return the power of the test, summed over the number of dividing questions and the split between the sides."""
     if share == 0:
         return 0.0

@@ -5,6 +5,7 @@ after Holm, and is named when all of them find it better. The power is simulated
 arguments give the same result. Axes: D draws, C configurations (the better one first), R replicates.
 """
 
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -16,6 +17,26 @@ from nmlab.reports.statistics.power import LEVEL
 DRAWS = 4000
 SEED = 20260102
 BISECTIONS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """The size of a search: replicates, configurations, and how many of these were stopped early."""
+
+    seeds: int
+    configurations: int
+    stopped: int
+
+    def __post_init__(self) -> None:
+        """Refuse a search in which nothing can be compared."""
+        if self.seeds < 2:
+            raise ValueError(f"a test needs at least two seeds but got {self.seeds}")
+        if self.configurations < 2:
+            raise ValueError(f"a winner needs at least two configurations but got {self.configurations}")
+        most = self.configurations - 2
+        if not 0 <= self.stopped <= most:
+            limit = f"at most {most} can be stopped, but got {self.stopped}"
+            raise ValueError(f"of {self.configurations} configurations {limit}")
 
 
 def winner_power(
@@ -35,10 +56,9 @@ def winner_power(
     Raises:
         ValueError: too few seeds or configurations, too many stopped ones to leave a comparison, or a negative number.
     """
-    _check(margin, deviation, seeds, configurations, stopped)
-    if deviation == 0:
-        return float(margin > 0)
-    return _power(margin / deviation, seeds, configurations, stopped, level)
+    _check(margin, deviation=deviation)
+    search = _Search(seeds, configurations, stopped)
+    return _power(margin / deviation, search, level) if deviation else float(margin > 0)
 
 
 def winner_margin(
@@ -49,25 +69,26 @@ def winner_margin(
     Raises:
         ValueError: see :func:`winner_power`, or a power outside (0, 1).
     """
-    _check(0.0, deviation, seeds, configurations, stopped)
+    _check(0.0, deviation=deviation)
+    search = _Search(seeds, configurations, stopped)
     if not 0 < power < 1:
         raise ValueError(f"power lies between 0 and 1 but got {power}")
     low, high = 0.0, 1.0
-    while _power(high, seeds, configurations, stopped, level) < power:
+    while _power(high, search, level) < power:
         low, high = high, 2 * high
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        reached = _power(middle, seeds, configurations, stopped, level) >= power
+        reached = _power(middle, search, level) >= power
         low, high = (low, middle) if reached else (middle, high)
     return high * deviation
 
 
-def _power(margin: float, seeds: int, configurations: int, stopped: int, level: float) -> float:
+def _power(margin: float, search: _Search, level: float) -> float:
     """Return the power at unit deviation; Holm's limits count the stopped ones as tests that found nothing."""
-    mean_DC, error_DC = _differences(seeds, configurations - stopped)
+    mean_DC, error_DC = _differences(search.seeds, search.configurations - search.stopped)
     t_DC = (mean_DC + margin) / error_DC
-    p_DC = np.sort(2 * stats.t.sf(np.abs(t_DC), df=seeds - 1), axis=1)
-    limit_C = level / (configurations - 1 - np.arange(p_DC.shape[1]))
+    p_DC = np.sort(2 * stats.t.sf(np.abs(t_DC), df=search.seeds - 1), axis=1)
+    limit_C = level / (search.configurations - 1 - np.arange(p_DC.shape[1]))
     return float(((t_DC > 0).all(axis=1) & (p_DC < limit_C).all(axis=1)).mean())
 
 
@@ -84,13 +105,6 @@ def _differences(seeds: int, configurations: int) -> tuple[npt.NDArray[np.float6
     return np.concatenate(means), np.concatenate(errors)
 
 
-def _check(margin: float, deviation: float, seeds: int, configurations: int, stopped: int) -> None:
-    if seeds < 2:
-        raise ValueError(f"a test needs at least two seeds but got {seeds}")
-    if configurations < 2:
-        raise ValueError(f"a winner needs at least two configurations but got {configurations}")
-    if not 0 <= stopped <= configurations - 2:
-        most = configurations - 2
-        raise ValueError(f"of {configurations} configurations at most {most} can be stopped, but got {stopped}")
+def _check(margin: float, *, deviation: float) -> None:
     if margin < 0 or not deviation >= 0:
         raise ValueError(f"margin and deviation cannot be negative but got {margin} and {deviation}")

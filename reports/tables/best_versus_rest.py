@@ -15,8 +15,7 @@ from nmlab.reports.analysis.pairwise import PairwiseComparison, reasons_text, un
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.statistics import Noise, SideComparison
 from nmlab.reports.tables.cells import PATTERN, has_several
-from nmlab.reports.values import Cell, Column, Interval, ReportTable, Row, Style, without_empty_columns
-from nmlab.reports.values.wording import counted
+from nmlab.reports.values import Cell, Column, Interval, ReportTable, Row, Style, counted, without_empty_columns
 
 KEY, TITLE = "rivals", "Is the best really better?"
 OTHER = Column("mask", "mask", is_prose=True)

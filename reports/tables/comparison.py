@@ -7,11 +7,10 @@ from nmlab.reports.tables.best_versus_rest import best_versus_rest_table
 from nmlab.reports.tables.budget import equal_budget_table, pareto_table
 from nmlab.reports.tables.claims import claims_table
 from nmlab.reports.tables.cost import cost_table
-from nmlab.reports.tables.initial_masks import initial_masks_table
 from nmlab.reports.tables.learned import learned_table
 from nmlab.reports.tables.memory import memory_table
 from nmlab.reports.tables.published import published_table
-from nmlab.reports.tables.runs import runs_table
+from nmlab.reports.tables.runs import initial_masks_table, runs_table
 from nmlab.reports.tables.settings import configurations_table
 from nmlab.reports.tables.summary import summary_table
 from nmlab.reports.tables.tasks import tasks_table

@@ -6,6 +6,7 @@ from nmlab.reports.analysis.configurations import Configuration, baselines, rank
 from nmlab.reports.analysis.marks import ONLY_SEEDS, MarkEvidence, configuration_marks
 from nmlab.reports.analysis.metrics import difference_style, metric_column, plain_name
 from nmlab.reports.analysis.starts import has_telling_start
+from nmlab.reports.statistics import LEVEL
 from nmlab.reports.tables.cells import (
     CONFIGURATION,
     METHOD,
@@ -24,10 +25,10 @@ from nmlab.reports.values import (
     Interval,
     ReportTable,
     Row,
+    counted,
     estimate_cell,
     without_empty_columns,
 )
-from nmlab.reports.values.wording import counted
 
 KEY, TITLE = "learned_vs_initial", "Learned mask against its own initial mask"
 CAPTION = (
@@ -114,7 +115,7 @@ def _notes(learned: Sequence[Configuration], telling: Collection[str]) -> tuple[
     if len(telling) > 1:
         notes.append(
             f"{counted(len(telling), noun='interval')} at 95% each, not corrected for their number: if no mask had "
-            f"learned, about {0.05 * len(telling):.1f} of them would exclude zero by chance."
+            f"learned, about {LEVEL * len(telling):.1f} of them would exclude zero by chance."
         )
     if has_several(learned, attribute="pattern"):
         notes.append("Masks of different patterns are not compared with each other.")

@@ -8,10 +8,9 @@ from nmlab.reports.analysis.compared_studies import ComparedConfiguration
 from nmlab.reports.analysis.configurations import value_text
 from nmlab.reports.analysis.cross_tabulation import CrossTabulation, Key, Layout
 from nmlab.reports.analysis.metrics import metric_column, plain_name
-from nmlab.reports.read.frame import Value
+from nmlab.reports.read.trials import Value
 from nmlab.reports.tables.cells import metric_cell
-from nmlab.reports.values import Cell, Column, ReportTable, Row
-from nmlab.reports.values.wording import counted
+from nmlab.reports.values import Cell, Column, ReportTable, Row, counted
 
 
 def pivot_table(found: CrossTabulation, *, members: Sequence[ComparedConfiguration]) -> ReportTable:

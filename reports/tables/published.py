@@ -7,6 +7,8 @@ from dataclasses import replace
 from nmlab.reports.analysis.metrics import plain_name, style_of
 from nmlab.reports.analysis.published import published_tables, remarks
 from nmlab.reports.analysis.published.versus_published import Pair, agreement, order_p_values
+from nmlab.reports.analysis.statements import p_value_text
+from nmlab.reports.statistics import LEVEL
 from nmlab.reports.values import (
     Cell,
     Column,
@@ -14,11 +16,8 @@ from nmlab.reports.values import (
     Row,
     Style,
     estimate_cell,
-    number_text,
     without_empty_columns,
 )
-
-LEVEL = 0.05
 
 COLUMNS = (
     Column("model", "published model"),
@@ -59,24 +58,24 @@ def published_table(pairs: Sequence[Pair], *, reproduces: str) -> ReportTable:
 
 
 def _row(pair: Pair) -> Row:
-    item = pair.item
+    item, number = pair.item, pair.number
     run_ids = item.run_ids if item is not None and pair.has_ours else ()
-    unit = f" ({pair.unit})" if pair.unit else ""
+    unit = f" ({number.unit})" if number.unit else ""
     cells = (
-        Cell(pair.model),
-        Cell(pair.pattern),
-        Cell(pair.method),
-        Cell(pair.setting),
-        Cell(pair.metric + unit),
-        Cell(None if math.isnan(pair.value) else pair.value, shown=pair.printed),
+        Cell(number.model),
+        Cell(number.pattern),
+        Cell(number.method),
+        Cell(number.setting),
+        Cell(number.metric + unit),
+        Cell(None if math.isnan(number.value) else number.value, shown=number.printed),
         estimate_cell(pair.ours, run_ids=run_ids),
         Cell(pair.difference, run_ids=run_ids),
         _searched(pair, run_ids),
         Cell(pair.rank),
         Cell(pair.our_rank),
-        Cell(", ".join(pair.flags)),
+        Cell(", ".join(number.flags)),
     )
-    return Row(cells, run_ids=run_ids, kind="dense" if pair.method == "dense" else "searched")
+    return Row(cells, run_ids=run_ids, kind="dense" if number.method == "dense" else "searched")
 
 
 def _searched(pair: Pair, run_ids: tuple[str, ...]) -> Cell:
@@ -104,7 +103,7 @@ def _notes(pairs: Sequence[Pair]) -> tuple[str, ...]:
         for (model, metric), (tau, count) in orders.items()
         if not math.isnan(tau)
     ]
-    flags = dict.fromkeys(flag for pair in pairs for flag in pair.flags)
+    flags = dict.fromkeys(flag for pair in pairs for flag in pair.number.flags)
     notes += [f"{flag}: {remarks()[flag].says}" for flag in flags]
     return tuple(notes)
 
@@ -113,6 +112,5 @@ def _sureness(p_value: float | None) -> str:
     """Return the p-value in brackets, with a warning where chance explains it; corrected over the table."""
     if p_value is None:
         return ""
-    shown = number_text(p_value, style=Style.P_VALUE)
-    text = f"p {shown}" if shown.startswith("<") else f"p = {shown}"
+    text = p_value_text(p_value)
     return f" ({text})" if p_value < LEVEL else f" ({text}: with so few rows, chance explains such an agreement)"

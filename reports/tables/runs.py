@@ -1,16 +1,14 @@
-"""The table of every run, on which the other tables rest."""
+"""The tables of every run, on which the other tables rest, and of the initial masks that runs share."""
 
 from collections.abc import Sequence
-from typing import Any
-
-import pandas as pd
 
 from nmlab.reports.analysis.configurations import Configuration, baselines, searched
 from nmlab.reports.analysis.metrics import evaluation_metrics, metric_column, plain_name
-from nmlab.reports.read.collect import StudyRuns
-from nmlab.reports.read.frame import records_of
-from nmlab.reports.tables.cells import CONFIGURATION, METHOD, Settings, pattern_cells, pattern_columns
+from nmlab.reports.read.collect import InitialMaskRecord, StudyRuns
+from nmlab.reports.read.trials import TrialRecord
+from nmlab.reports.tables.cells import CONFIGURATION, METHOD, PATTERN, Settings, pattern_cells, pattern_columns
 from nmlab.reports.values import Cell, Column, ReportTable, Row, Style, without_empty_columns
+from nmlab.trials.contract import run_tags
 from nmlab.trials.contract.run_status import TrialStatus
 
 RUN = Column("run", "run", Style.RUN, help="MLflow run id")
@@ -18,6 +16,14 @@ SEED = Column("seed", "seed", Style.GENERAL)
 STATUS = Column("status", "status", help="how the run ended")
 REASON = Column("reason", "reason", help="why a run did not finish", is_prose=True)
 SECONDS = Column("cost/seconds", "seconds", Style.SECONDS, help="cost/seconds")
+COSTS_ALONE = (
+    Column("cost/seconds", "seconds", Style.SECONDS, help="cost/seconds of computing it alone"),
+    Column("cost/forwards", "forwards", Style.INTEGER, help="cost/forwards of computing it alone"),
+    Column("cost/backwards", "backwards", Style.INTEGER, help="cost/backwards of computing it alone"),
+    Column("cost/tokens", "tokens", Style.INTEGER, help="cost/tokens of computing it alone"),
+)
+STARTED = Column("started", "runs from here", Style.INTEGER, help="runs that started from this mask")
+DIGEST = Column("digest", "digest", help=f"{run_tags.INITIAL_MASK_DIGEST} of the mask and of the runs")
 
 
 def runs_table(runs: StudyRuns, *, configurations: Sequence[Configuration]) -> ReportTable:
@@ -29,7 +35,7 @@ def runs_table(runs: StudyRuns, *, configurations: Sequence[Configuration]) -> R
     rows = []
     for item in ordered:
         lead = (Cell(item.method), *pattern_cells(item, columns=patterns), settings.cell(item))
-        rows += [_row(record, lead, numbers) for record in records_of(item.trials)]
+        rows += [_row(trial, lead, numbers) for trial in item.trials]
     rows += _duplicate_rows(runs, patterns, numbers)
     columns = (RUN, METHOD, *patterns, settings.column, SEED, STATUS, *numbers, CONFIGURATION, REASON)
     caption = "One row for each configuration and seed, whatever its outcome."
@@ -46,25 +52,48 @@ def _number_columns(runs: StudyRuns, configurations: Sequence[Configuration]) ->
 def _duplicate_rows(runs: StudyRuns, patterns: Sequence[Column], numbers: Sequence[Column]) -> list[Row]:
     """Return the rows of duplicate runs of a trial, which belong to no configuration."""
     blank = (Cell(""),) * len(patterns)
-    repeated = records_of(runs.trials[runs.trials["status"] == TrialStatus.DUPLICATE])
-    return [_row(record, (Cell(str(record["method"])), *blank, Cell("")), numbers) for record in repeated]
+    repeated = [trial for trial in runs.trials if trial.status == TrialStatus.DUPLICATE]
+    return [_row(trial, (Cell(trial.method), *blank, Cell("")), numbers) for trial in repeated]
 
 
-def _row(record: dict[Any, Any], lead: Sequence[Cell], numbers: Sequence[Column]) -> Row:
-    run_ids = (str(record["run_id"]),)
+def _row(trial: TrialRecord, lead: Sequence[Cell], numbers: Sequence[Column]) -> Row:
+    run_ids = (trial.run_id,)
     cells = (
-        Cell(record["run_id"], run_ids=run_ids),
+        Cell(trial.run_id, run_ids=run_ids),
         *lead,
-        Cell(_plain(record["seed"]), run_ids=run_ids),
-        Cell(str(record["status"]), run_ids=run_ids),
-        *(Cell(_plain(record.get(column.key)), run_ids=run_ids) for column in numbers),
-        Cell(record["configuration"], run_ids=run_ids),
-        Cell(str(record["reason"])),
+        Cell(trial.seed, run_ids=run_ids),
+        Cell(str(trial.status), run_ids=run_ids),
+        *(Cell(trial.metrics.get(column.key), run_ids=run_ids) for column in numbers),
+        Cell(trial.configuration, run_ids=run_ids),
+        Cell(trial.reason),
     )
-    return Row(cells, run_ids=run_ids, kind="run", is_flawed=record["status"] != TrialStatus.FINISHED)
+    return Row(cells, run_ids=run_ids, kind="run", is_flawed=not trial.is_finished)
 
 
-def _plain(value: Any) -> float | int | str | None:
-    if value is None or pd.isna(value):
-        return None
-    return value.item() if hasattr(value, "item") else value  # type: ignore[no-any-return]
+def initial_masks_table(runs: StudyRuns) -> ReportTable:
+    """Return one row for each mask that runs started from; the table is empty where no run started from a mask."""
+    rows = tuple(_mask_row(mask, runs) for mask in runs.initial_masks)
+    table = ReportTable(
+        key="initial_masks",
+        title="Initial masks",
+        caption="Masks that training started from. Each was computed once and shared; every run that started from one "
+        "is charged its full cost.",
+        columns=(RUN, METHOD, PATTERN, SEED, STARTED, *COSTS_ALONE, DIGEST),
+        rows=rows,
+    )
+    return without_empty_columns(table)
+
+
+def _mask_row(mask: InitialMaskRecord, runs: StudyRuns) -> Row:
+    from_here = runs.started_from(mask)
+    own = (mask.run_id,)
+    cells = (
+        Cell(mask.run_id, run_ids=own),
+        Cell(mask.method),
+        Cell(mask.pattern),
+        Cell(mask.seed),
+        Cell(len(from_here), run_ids=from_here),
+        *(Cell(mask.metrics.get(column.key), run_ids=own) for column in COSTS_ALONE),
+        Cell(mask.digest, run_ids=own),
+    )
+    return Row(cells, run_ids=own, kind="run")

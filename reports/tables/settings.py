@@ -14,7 +14,7 @@ from nmlab.reports.analysis.configurations import (
 )
 from nmlab.reports.analysis.marks import ONLY_SEEDS, MarkEvidence, configuration_marks
 from nmlab.reports.analysis.metrics import evaluation_metrics
-from nmlab.reports.read.frame import Value
+from nmlab.reports.read.trials import Value
 from nmlab.reports.tables.cells import (
     CONFIGURATION,
     METHOD,

@@ -15,8 +15,7 @@ from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.statistics import Noise
 from nmlab.reports.tables.best_versus_rest import BEST, NOISE, OTHER, VERDICT, interval_cell, noise_text, verdict_text
 from nmlab.reports.tables.cells import PATTERN, has_several
-from nmlab.reports.values import Cell, Column, Interval, ReportTable, Row, Style, without_empty_columns
-from nmlab.reports.values.wording import counted
+from nmlab.reports.values import Cell, Column, Interval, ReportTable, Row, Style, counted, without_empty_columns
 
 PairwiseComparisons = Mapping[str, Mapping[Hashable, Sequence[PairwiseComparison]]]
 

@@ -3,8 +3,8 @@
 from collections.abc import Hashable, Mapping, Sequence
 
 from nmlab.reports.analysis.configurations import Configuration, searched
-from nmlab.reports.analysis.metrics import difference_style, is_counted, metric_column, plain_name
-from nmlab.reports.analysis.pairwise import Completion, OtherConfiguration, Winner, is_on_log_scale, untested_reason
+from nmlab.reports.analysis.metrics import difference_style, is_compared_by_ratio, is_counted, metric_column, plain_name
+from nmlab.reports.analysis.pairwise import Completion, OtherConfiguration, Winner, untested_reason
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.tables.best_versus_rest import NOISE, interval_cell, noise_text
 from nmlab.reports.tables.cells import CONFIGURATION, METHOD, PATTERN, Settings, has_several, metric_cell
@@ -39,7 +39,7 @@ def winner_table(
     """
     objective, tried = configurations[0].objective, searched(configurations)
     settings, several = Settings.of(tried), has_several(tried, attribute="pattern")
-    is_ratio = any(is_on_log_scale(item, metric=objective.metric) for item in tried[:1])
+    is_ratio = is_compared_by_ratio(objective.metric)
     columns = (
         METHOD,
         PATTERN,
@@ -54,7 +54,7 @@ def winner_table(
         CONFIGURATION,
     )
     rows = tuple(
-        _row(other, winner, settings, evaluations, has_pattern=several)
+        _row(other, winner, settings=settings, evaluations=evaluations, has_pattern=several)
         for winner in winners.values()
         for other in winner.against_all
     )
@@ -91,9 +91,9 @@ def _difference_column(metric: str, is_ratio: bool) -> Column:
 def _row(
     other: OtherConfiguration,
     winner: Winner,
+    *,
     settings: Settings,
     evaluations: Mapping[str, Evaluation],
-    *,
     has_pattern: bool,
 ) -> Row:
     item, best = other.item, winner.best
@@ -123,3 +123,44 @@ def _note(winner: Winner, *, has_pattern: bool) -> str:
         f"{where}no winner: {len(winner.undecided)} of {len(winner.complete)} others that ran to the end are not "
         "found worse than the best."
     )
+
+
+def winner_values(
+    winners: Mapping[Hashable, Winner], *, evaluations: Mapping[str, Evaluation]
+) -> tuple[dict[str, object], ...]:
+    """Return one mapping for each group of comparable masks: the best, whether it is a winner, and all others.
+
+    Args:
+        winners: the best of each group against all others of the search.
+        evaluations: losses by window by run id, which say why something could not be tested.
+    """
+    return tuple(_plain_value(winner, evaluations) for winner in winners.values())
+
+
+def _plain_value(winner: Winner, evaluations: Mapping[str, Evaluation]) -> dict[str, object]:
+    runner_up = winner.runner_up
+    return {
+        "pattern": winner.best.pattern,
+        "best": winner.best.key,
+        "method": winner.best.method,
+        "mean": _mean(winner.best),
+        "is_claimed": winner.is_claimed,
+        "runner_up": None if runner_up is None else runner_up.item.key,
+        "undecided": [other.item.key for other in winner.undecided],
+        "better_but_incomplete": [other.item.key for other in winner.better_but_incomplete],
+        "against_all": [_other(other, evaluations) for other in winner.against_all],
+    }
+
+
+def _other(other: OtherConfiguration, evaluations: Mapping[str, Evaluation]) -> dict[str, object]:
+    return {
+        "configuration": other.item.key,
+        "mean": _mean(other.item),
+        "standing": standing_text(other),
+        "p_adjusted": other.p_adjusted if other.is_tested else None,
+        "verdict": verdict_text(other, evaluations=evaluations),
+    }
+
+
+def _mean(item: Configuration) -> float | None:
+    return None if item.value is None else item.value.mean

@@ -1,6 +1,6 @@
 """Tables as values, and how their numbers become text."""
 
-from nmlab.reports.values.format import cell_text, half_width_text, number_text, title_text
+from nmlab.reports.values.format import cell_text, counted, half_width_text, number_text, title_text, wants_log
 from nmlab.reports.values.table import (
     Cell,
     Column,
@@ -26,11 +26,13 @@ __all__ = [
     "Row",
     "Style",
     "cell_text",
+    "counted",
     "estimate_cell",
     "for_pages",
     "half_width_text",
     "number_text",
     "title_text",
+    "wants_log",
     "with_notes",
     "without_empty_columns",
 ]

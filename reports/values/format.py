@@ -1,6 +1,7 @@
 """Numbers as text, in one place, so that every renderer prints the same."""
 
 import math
+from collections.abc import Sequence
 
 from nmlab.reports.values.table import Cell, Column, Interval, Style
 from nmlab.trials.contract.measures import Direction
@@ -84,3 +85,13 @@ def _general(number: float, magnitude: int) -> str:
     text = f"{number / 10.0**power:,.{decimals}f}"
     text = text.rstrip("0").rstrip(".") if decimals else text
     return f"{text}e{power}" if power else text
+
+
+def wants_log(values: Sequence[float], *, ratio: float) -> bool:
+    """Return whether positive values spread over at least this ratio, so that a log scale is clearer."""
+    return bool(values) and min(values) > 0 and max(values) / min(values) >= ratio
+
+
+def counted(number: int, *, noun: str) -> str:
+    """Return ``1 run`` or ``3 runs``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from nmlab.search_spaces.reading.problems import StudyError
+from nmlab.trials.contract.values import JsonMapping, JsonObject
 
 EARLIER = {
     "answers": "question",
@@ -17,7 +17,7 @@ EARLIER = {
 """Path of a key in studies of earlier versions -> its path now, in the same section."""
 
 
-def replaced(data: Mapping[str, Any], *, source: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+def with_present_names(data: JsonMapping, *, source: str) -> tuple[JsonObject, tuple[str, ...]]:
     """Return a raw study, its presets included, with the present names, and the paths of earlier names that it has.
 
     Raises StudyError if a section gives a key under both names.
@@ -35,7 +35,9 @@ def replaced(data: Mapping[str, Any], *, source: str) -> tuple[dict[str, Any], t
     return now, tuple(found)
 
 
-def replaced_override(keys: list[str], value: Any, *, source: str) -> tuple[list[str], Any, tuple[str, ...]]:
+def override_with_present_names(
+    keys: list[str], value: object, *, source: str
+) -> tuple[list[str], object, tuple[str, ...]]:
     """Return the key path and the value of one override with the present names, and the earlier names in it."""
     found = [path for path in _prefixes(keys) if path in EARLIER]
     now = list(keys)
@@ -47,13 +49,13 @@ def replaced_override(keys: list[str], value: Any, *, source: str) -> tuple[list
     return now, value, (*found, *inside)
 
 
-def notes(found: tuple[str, ...], *, source: str) -> Iterator[str]:
+def earlier_name_notes(found: tuple[str, ...], *, source: str) -> Iterator[str]:
     """Yield one line for each earlier name."""
     for place in dict.fromkeys(found):
-        yield f"{source}: {place} is called {now_called(place)} now; the earlier name is still read"
+        yield f"{source}: {place} is called {present_name(place)} now; the earlier name is still read"
 
 
-def recorded(path: str) -> str:
+def recorded_name(path: str) -> str:
     """Return the name under which MLflow records the setting at a path: the earlier one, as all runs have it."""
     for earlier, now in EARLIER.items():
         if path == now or path.startswith(f"{now}."):
@@ -61,15 +63,15 @@ def recorded(path: str) -> str:
     return path
 
 
-def now_called(place: str) -> str:
+def present_name(place: str) -> str:
     """Return the present name of a key at a place such as ``presets.small.cadence``."""
     earlier = next(path for path in EARLIER if f".{place}".endswith(f".{path}"))
     return EARLIER[earlier]
 
 
-def _section(given: Mapping[str, Any], *, path: str, place: str, found: list[str], source: str) -> dict[str, Any]:
+def _section(given: JsonMapping, *, path: str, place: str, found: list[str], source: str) -> JsonObject:
     """Return a section with the present names; ``path`` is its path in a study, ``place`` that of its preset."""
-    now: dict[str, Any] = {}
+    now: JsonObject = {}
     for key, value in given.items():
         own = _join(path, key)
         if own in EARLIER:

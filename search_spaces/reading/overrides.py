@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from nmlab.search_spaces.reading import dialect, earlier_names
+from nmlab.search_spaces.reading import earlier_names, study_yaml
 from nmlab.search_spaces.reading.problems import StudyError
+from nmlab.trials.contract.values import JsonMapping, JsonObject
 from nmlab.trials.contract.wording import shown
 
 _OPTION = "--set"
@@ -15,7 +15,7 @@ TWINS = {"fixed": "space", "space": "fixed"}
 """The two sections for hyperparameters; each hyperparameter is in one of them only."""
 
 
-def split(override: str) -> tuple[list[str], Any]:
+def split_override(override: str) -> tuple[list[str], object]:
     """Return the key path and the value of one override; the value is YAML, scalar or flow style.
 
     Raises StudyError if `override` does not have the form a.b=c, or the value is not YAML.
@@ -26,14 +26,14 @@ def split(override: str) -> tuple[list[str], Any]:
         raise StudyError(
             [f"{shown(override)}: expected key=value, for example {_OPTION} search.samples=4"], source=_OPTION
         )
-    if len(keys) > dialect.DEEPEST:
-        raise StudyError([f"{len(keys)} keys below each other; expected at most {dialect.DEEPEST}"], source=_OPTION)
-    return keys, dialect.parse(text, source=f"{_OPTION} {path.strip()}")
+    if len(keys) > study_yaml.DEEPEST:
+        raise StudyError([f"{len(keys)} keys below each other; expected at most {study_yaml.DEEPEST}"], source=_OPTION)
+    return keys, study_yaml.parse(text, source=f"{_OPTION} {path.strip()}")
 
 
-def apply(
-    data: Mapping[str, Any], overrides: Sequence[str], *, note: Callable[[str], None] = lambda line: None
-) -> dict[str, Any]:
+def apply_overrides(
+    data: JsonMapping, overrides: Sequence[str], *, note: Callable[[str], None] = lambda line: None
+) -> JsonObject:
     """Return a copy of the raw study `data` with each override set, in order; the last one wins.
 
     Setting a name under `fixed` removes it from `space`, and the other way round, because a name is in one section
@@ -43,31 +43,32 @@ def apply(
     """
     changed = copy.deepcopy(dict(data))
     for override in overrides:
-        given, raw = split(override)
-        keys, value, found = earlier_names.replaced_override(given, raw, source=_OPTION)
-        for line in earlier_names.notes(found, source=_OPTION):
+        given, raw = split_override(override)
+        keys, value, found = earlier_names.override_with_present_names(given, raw, source=_OPTION)
+        for line in earlier_names.earlier_name_notes(found, source=_OPTION):
             note(line)
         _set(changed, keys=keys, value=value)
         _take_from_twin(changed, keys=keys)
     return changed
 
 
-def _set(data: dict[str, Any], *, keys: Sequence[str], value: Any) -> None:
-    section: Any = data
+def _set(data: JsonObject, *, keys: Sequence[str], value: object) -> None:
+    section = data
     for depth, key in enumerate(keys[:-1], start=1):
         if section.get(key) is None:
             section[key] = {}
-        section = section[key]
-        if not isinstance(section, dict):
+        below = section[key]
+        if not isinstance(below, dict):
             path, whole = ".".join(keys), ".".join(keys[:depth])
             raise StudyError(
-                [f"{whole} is {shown(section)}, without keys below it; expected {whole}=..."],
+                [f"{whole} is {shown(below)}, without keys below it; expected {whole}=..."],
                 source=f"{_OPTION} {path}",
             )
+        section = below
     section[keys[-1]] = value
 
 
-def _take_from_twin(data: dict[str, Any], *, keys: Sequence[str]) -> None:
+def _take_from_twin(data: JsonObject, *, keys: Sequence[str]) -> None:
     twin = data.get(TWINS.get(keys[0], ""))
     if len(keys) > 1 and isinstance(twin, dict):
         twin.pop(keys[1], None)

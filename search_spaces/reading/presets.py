@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-from nmlab.search_spaces.reading import dialect
+from nmlab.search_spaces.reading import study_yaml
 from nmlab.search_spaces.reading.overrides import TWINS
 from nmlab.search_spaces.reading.problems import StudyError, sections
 from nmlab.search_spaces.schema.study import SLUG, Study
 from nmlab.trials.contract.near_names import hint
+from nmlab.trials.contract.values import JsonMapping, JsonObject
 from nmlab.trials.contract.wording import shown
 
 SCALE_KEYS = ("model", "data", "replica", "budget", "intervals")
@@ -25,7 +25,7 @@ SCALES = Path(__file__).parents[1] / "scales"
 _SECTIONS = {path for path, _ in sections(Study) if path} | {"fixed", "space", "replica.resources.custom"}
 
 
-def names(data: Mapping[str, Any]) -> tuple[str, ...]:
+def preset_names(data: JsonMapping) -> tuple[str, ...]:
     """Return the names of the presets of the raw study `data`, the default first; none if it has no `presets`."""
     return tuple(data.get("presets") or ())
 
@@ -35,16 +35,17 @@ def scales() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in SCALES.glob("*.yaml")))
 
 
-def scale(name: str) -> dict[str, Any]:
+def scale(name: str) -> JsonObject:
     """Return the settings of the packaged scale of this name, merged with those of the scale below it, if any."""
     path = SCALES / f"{name}.yaml"
-    data = dialect.parse(path.read_text(encoding="utf-8"), source=path.name)
+    data = study_yaml.parse(path.read_text(encoding="utf-8"), source=path.name)
+    assert isinstance(data, dict), f"{path.name} is no mapping"
     assert set(data) <= {*SCALE_KEYS, "scale"}, f"{path.name} sets {sorted({*data} - {*SCALE_KEYS})}"
     below = data.pop("scale", None)
     return merged(scale(below), data) if below else dict(data)
 
 
-def settled(data: Mapping[str, Any], *, preset: str | None, source: str) -> dict[str, Any]:
+def at_preset(data: JsonMapping, *, preset: str | None, source: str) -> JsonObject:
     """Return the raw study `data` at one of its presets, the first one by default, without `presets`.
 
     The name of any preset but the first is appended to the study's name, unless the preset sets one. Raises StudyError
@@ -57,18 +58,18 @@ def settled(data: Mapping[str, Any], *, preset: str | None, source: str) -> dict
     problems = list(_problems(data))
     if problems:
         raise StudyError(problems, source=source)
-    chosen = names(data)[0] if preset is None else preset
-    if chosen not in names(data):
-        raise StudyError([f"preset {shown(chosen)}: unknown preset{hint(chosen, names(data))}"], source=source)
+    chosen = preset_names(data)[0] if preset is None else preset
+    if chosen not in preset_names(data):
+        raise StudyError([f"preset {shown(chosen)}: unknown preset{hint(chosen, preset_names(data))}"], source=source)
     shared = {key: value for key, value in data.items() if key != "presets"}
     own = {key: value for key, value in (data["presets"][chosen] or {}).items() if key != "scale"}
-    if chosen != names(data)[0] and isinstance(shared.get("name"), str):
+    if chosen != preset_names(data)[0] and isinstance(shared.get("name"), str):
         shared["name"] = f"{shared['name']}-{chosen}"
     size = (data["presets"][chosen] or {}).get("scale")
     return {**merged(merged(scale(size) if size else {}, shared), own), "preset": chosen}
 
 
-def merged(general: Mapping[str, Any], particular: Mapping[str, Any]) -> dict[str, Any]:
+def merged(general: JsonMapping, particular: JsonMapping) -> JsonObject:
     """Return `general` with everything that `particular` sets, section by section.
 
     Only sections are merged. A list, a space entry, and a searched method or pattern is one value and is replaced as a
@@ -82,7 +83,7 @@ def merged(general: Mapping[str, Any], particular: Mapping[str, Any]) -> dict[st
     return _merged(kept, particular, path="")
 
 
-def _merged(general: Mapping[str, Any], particular: Mapping[str, Any], *, path: str) -> dict[str, Any]:
+def _merged(general: JsonMapping, particular: JsonMapping, *, path: str) -> JsonObject:
     result = dict(general)
     for key, value in particular.items():
         below = f"{path}.{key}" if path else key
@@ -93,7 +94,7 @@ def _merged(general: Mapping[str, Any], particular: Mapping[str, Any], *, path: 
     return result
 
 
-def _problems(data: Mapping[str, Any]) -> Iterator[str]:
+def _problems(data: JsonMapping) -> Iterator[str]:
     """Yield what is wrong with the form of `presets`; the values that a preset sets are checked after merging."""
     given = data["presets"]
     if not isinstance(given, Mapping) or not given:
@@ -111,7 +112,7 @@ def _problems(data: Mapping[str, Any]) -> Iterator[str]:
         yield from _problems_of_one(own or {}, path=path)
 
 
-def _problems_of_one(own: Mapping[str, Any], *, path: str) -> Iterator[str]:
+def _problems_of_one(own: JsonMapping, *, path: str) -> Iterator[str]:
     for key in ("preset", "presets"):
         if key in own:
             yield f"{path}.{key}: expected no presets within a preset"

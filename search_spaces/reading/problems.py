@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from nmlab.search_spaces.schema.study import INCONSISTENT, Study
 from nmlab.trials.contract.near_names import hint, nearest
+from nmlab.trials.contract.values import JsonMapping
 from nmlab.trials.contract.wording import either, expectation, shown
 
 _NEVER = {"model.trust_remote_code": "no setting; code from a model repository is never run"}
@@ -25,12 +25,12 @@ class StudyError(ValueError):
         super().__init__("\n".join(self.problems))
 
 
-def lines(error: ValidationError, *, data: Mapping[str, Any]) -> list[str]:
+def problem_lines(error: ValidationError, *, data: JsonMapping) -> list[str]:
     """Return one line for each problem of the study `data`: path, what was given, what was expected."""
     return [line for detail in error.errors() for line in _line(detail, data=data).splitlines()]
 
 
-def _line(detail: ErrorDetails, *, data: Mapping[str, Any]) -> str:
+def _line(detail: ErrorDetails, *, data: JsonMapping) -> str:
     path, kind, context = _path(detail["loc"]), detail["type"], detail.get("ctx", {})
     if kind == INCONSISTENT:
         return str(context["text"])
@@ -70,7 +70,7 @@ def _wanted(path: str) -> str:
     return text[0].lower() + text[1:] if text[1:2].islower() else text
 
 
-def _key_hint(path: str, *, data: Mapping[str, Any]) -> str:
+def _key_hint(path: str, *, data: JsonMapping) -> str:
     """Return the end of a message about an unknown key: the nearest valid key, here or in another section, or all."""
     section, _, name = path.rpartition(".")
     known = {part: list(model.model_fields) for part, model in sections(Study)}

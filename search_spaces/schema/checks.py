@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
-from nmlab.search_spaces.schema.entries import Entry, Listed
+from nmlab.search_spaces.schema.entries import Entry, ListedEntry
 from nmlab.search_spaces.schema.sections import Data, Search
 from nmlab.trials.contract.pattern import Pattern, expected_pattern
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
@@ -28,7 +27,7 @@ def samples_problem(value: object) -> str:
     return "" if type(value) is int and value >= 1 else "expected a whole number, at least 1"
 
 
-def patterns(pattern: str | Listed) -> Iterator[str]:
+def patterns(pattern: str | ListedEntry) -> Iterator[str]:
     """Check every pattern of the study."""
     for path, value in _listed("pattern", pattern):
         text = pattern_problem(value)
@@ -36,20 +35,20 @@ def patterns(pattern: str | Listed) -> Iterator[str]:
             yield f"{path} {shown(value)}: {text}"
 
 
-def methods(method: str | Listed) -> Iterator[str]:
+def methods(method: str | ListedEntry) -> Iterator[str]:
     """Check that every method is a text; the platform checks that such a method exists."""
     for path, value in _listed("method", method):
         if not isinstance(value, str) or not value:
             yield f"{path} {shown(value)}: expected the name of a method, for example maskpro"
 
 
-def _listed(name: str, value: str | Listed) -> Iterable[tuple[str, object]]:
+def _listed(name: str, value: str | ListedEntry) -> Iterable[tuple[str, object]]:
     if isinstance(value, str):
         return [(name, value)]
     return [(f"{name}.{value.kind}[{index}]", item) for index, item in enumerate(value.values)]
 
 
-def names(fixed: Mapping[str, Any], *, space: Mapping[str, Any]) -> Iterator[str]:
+def names(fixed: Mapping[str, object], *, space: Mapping[str, object]) -> Iterator[str]:
     """Check that no hyperparameter is set twice, or has a reserved name."""
     for section, given in (("fixed", fixed), ("space", space)):
         for name in given:
@@ -77,14 +76,14 @@ def algorithm(search: Search, *, entries: Mapping[str, Entry]) -> Iterator[str]:
     if search.samples is not None:
         yield f"search.samples {search.samples}: expected null, because a grid visits every point"
     for name, entry in entries.items():
-        if not isinstance(entry, Listed):
+        if not isinstance(entry, ListedEntry):
             yield f"space.{name}.{entry.kind}: expected grid or choice; a grid search needs listed values"
 
 
 def calibration(data: Data) -> Iterator[str]:
     """Check that numbers of samples are whole numbers, and that a batch is not larger than the largest of them."""
     samples = data.calibration.samples
-    if isinstance(samples, Listed):
+    if isinstance(samples, ListedEntry):
         wrong = [
             f"{SAMPLES}.{samples.kind}[{index}] {shown(value)}: {text}"
             for index, value in enumerate(samples.values)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
 
-from nmlab.search_spaces.schema.entries import Entry, Int, Listed
+from nmlab.search_spaces.schema.entries import Entry, IntEntry, ListedEntry
 from nmlab.search_spaces.schema.scalars import has
 from nmlab.trials.contract.near_names import hint, nearest
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
@@ -44,7 +43,7 @@ def settling_order(entries: Mapping[str, Entry]) -> list[str]:
     return list(ordered)
 
 
-def problems(entries: Mapping[str, Entry], *, fixed: Mapping[str, Any]) -> Iterator[str]:
+def problems(entries: Mapping[str, Entry], *, fixed: Mapping[str, object]) -> Iterator[str]:
     """Yield one line for each condition of `entries` that is not allowed or can never hold."""
     for name, entry in entries.items():
         path = f"{name}.when" if name in BESIDE_SPACE else f"space.{name}.when"
@@ -59,7 +58,9 @@ def problems(entries: Mapping[str, Entry], *, fixed: Mapping[str, Any]) -> Itera
     yield from _circle(entries)
 
 
-def _problem(parent: str, values: Sequence[object], *, entries: Mapping[str, Entry], fixed: Mapping[str, Any]) -> str:
+def _problem(
+    parent: str, values: Sequence[object], *, entries: Mapping[str, Entry], fixed: Mapping[str, object]
+) -> str:
     if parent in entries:
         return _unreachable(parent, values, entry=entries[parent])
     if parent in TOP_LEVEL:
@@ -70,9 +71,9 @@ def _problem(parent: str, values: Sequence[object], *, entries: Mapping[str, Ent
 
 
 def _unreachable(parent: str, values: Sequence[object], *, entry: Entry) -> str:
-    if isinstance(entry, Listed):
+    if isinstance(entry, ListedEntry):
         return _unlisted(parent, values, listed=entry.values)
-    if isinstance(entry, Int):
+    if isinstance(entry, IntEntry):
         return _outside(parent, values, bounds=entry.bounds)
     return f"{parent} is {entry.kind}; a condition needs a name with listed values or whole numbers"
 

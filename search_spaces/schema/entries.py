@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, ClassVar, Protocol
 
 from pydantic import (
     BaseModel,
@@ -23,7 +23,8 @@ from pydantic import (
 
 from nmlab.search_spaces.schema.scalars import Integers, OneOrMore, PositiveReals, Reals, Values
 from nmlab.trials.contract.near_names import hint
-from nmlab.trials.contract.wording import either, refuse
+from nmlab.trials.contract.values import Scalar
+from nmlab.trials.contract.wording import either, invalid_value
 
 KINDS = ("grid", "choice", "uniform", "loguniform", "int")
 """The kinds of entries; an entry has exactly one of these keys."""
@@ -32,7 +33,7 @@ KINDS = ("grid", "choice", "uniform", "loguniform", "int")
 class TrialLike(Protocol):
     """The part of `optuna.trial.Trial` that a space needs; Ray's wrapper around it has it too."""
 
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+    def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
         """Return one of `choices`."""
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
@@ -52,78 +53,78 @@ class Entry(BaseModel, ABC):
     """Searched only if every name here has the given value, or one of the given values."""
 
     @abstractmethod
-    def suggest(self, trial: TrialLike, *, name: str) -> Any:
+    def suggest(self, trial: TrialLike, *, name: str) -> Scalar:
         """Return the value that `trial` proposes for `name` within this entry."""
 
     @model_serializer(mode="wrap")
-    def _without_empty_condition(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_empty_condition(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
         return {key: value for key, value in handler(self).items() if key != "when" or value}
 
 
-class Listed(Entry, ABC):
+class ListedEntry(Entry, ABC):
     """An entry whose values are written out."""
 
     values: Values
 
-    def suggest(self, trial: TrialLike, *, name: str) -> Any:
+    def suggest(self, trial: TrialLike, *, name: str) -> Scalar:
         """Return one of the listed values."""
         return trial.suggest_categorical(name, list(self.values))
 
 
-class Grid(Listed):
+class GridEntry(ListedEntry):
     """Values that a grid search visits all; a sampling search treats them as categories."""
 
     kind: ClassVar[str] = "grid"
     values: Values = Field(alias="grid")
 
 
-class Choice(Listed):
+class ChoiceEntry(ListedEntry):
     """Categories without an order; a grid search visits all of them."""
 
     kind: ClassVar[str] = "choice"
     values: Values = Field(alias="choice")
 
 
-class Uniform(Entry):
+class UniformEntry(Entry):
     """A number, uniform between two bounds, both included."""
 
     kind: ClassVar[str] = "uniform"
     bounds: Reals = Field(alias="uniform")
 
-    def suggest(self, trial: TrialLike, *, name: str) -> Any:
+    def suggest(self, trial: TrialLike, *, name: str) -> Scalar:
         """Return a number within the bounds."""
         return trial.suggest_float(name, *self.bounds)
 
 
-class LogUniform(Entry):
+class LogUniformEntry(Entry):
     """A positive number, uniform in its logarithm between two bounds, both included."""
 
     kind: ClassVar[str] = "loguniform"
     bounds: PositiveReals = Field(alias="loguniform")
 
-    def suggest(self, trial: TrialLike, *, name: str) -> Any:
+    def suggest(self, trial: TrialLike, *, name: str) -> Scalar:
         """Return a number within the bounds, drawn on a logarithmic scale."""
         return trial.suggest_float(name, *self.bounds, log=True)
 
 
-class Int(Entry):
+class IntEntry(Entry):
     """A whole number, uniform between two bounds, both included."""
 
     kind: ClassVar[str] = "int"
     bounds: Integers = Field(alias="int")
 
-    def suggest(self, trial: TrialLike, *, name: str) -> Any:
+    def suggest(self, trial: TrialLike, *, name: str) -> Scalar:
         """Return a whole number within the bounds."""
         return trial.suggest_int(name, *self.bounds)
 
 
-def _check_keys(value: Mapping[Any, object], *, kinds: Sequence[str]) -> None:
+def _check_keys(value: Mapping[object, object], *, kinds: Sequence[str]) -> None:
     for key in value:
         if key not in (*kinds, "when"):
-            raise refuse(f"unknown key {key!r}{hint(key, (*kinds, 'when'))}")
+            raise invalid_value(f"unknown key {key!r}{hint(key, (*kinds, 'when'))}")
     given = [key for key in value if key != "when"]
     if len(given) != 1:
-        raise refuse(f"expected exactly one of {either(kinds)}; given {' and '.join(given) or 'none'}")
+        raise invalid_value(f"expected exactly one of {either(kinds)}; given {' and '.join(map(str, given)) or 'none'}")
 
 
 def _one_entry(value: object) -> object:
@@ -131,27 +132,27 @@ def _one_entry(value: object) -> object:
     if isinstance(value, Mapping):
         _check_keys(value, kinds=KINDS)
     elif not isinstance(value, Entry):
-        raise refuse(f"expected a mapping with one of {either(KINDS)}; a single value goes under fixed")
+        raise invalid_value(f"expected a mapping with one of {either(KINDS)}; a single value goes under fixed")
     return value
 
 
 def _text_or_listed(value: object) -> object:
     if isinstance(value, Mapping):
         _check_keys(value, kinds=("grid", "choice"))
-    elif not isinstance(value, str | Listed):
-        raise refuse("expected text in quotes, or a mapping with grid or choice")
+    elif not isinstance(value, str | ListedEntry):
+        raise invalid_value("expected text in quotes, or a mapping with grid or choice")
     return value
 
 
 def _count_or_listed(value: object) -> object:
     if isinstance(value, Mapping):
         _check_keys(value, kinds=("grid", "choice"))
-    elif not isinstance(value, int | Listed) or isinstance(value, bool):
-        raise refuse("expected a whole number, or a mapping with grid or choice")
+    elif not isinstance(value, int | ListedEntry) or isinstance(value, bool):
+        raise invalid_value("expected a whole number, or a mapping with grid or choice")
     return value
 
 
-def _branch(value: Any) -> str | None:
+def _branch(value: object) -> str | None:
     """Return the mark of a union's branch; its brackets distinguish it from a key of the file (see `problems`)."""
     if isinstance(value, str):
         return "<text>"
@@ -159,22 +160,22 @@ def _branch(value: Any) -> str | None:
         return "<count>"
     if isinstance(value, Entry):
         return f"<{value.kind}>"
-    return next((f"<{key}>" for key in KINDS if key in value), None)
+    return next((f"<{key}>" for key in KINDS if isinstance(value, Mapping) and key in value), None)
 
 
 SpaceEntry = Annotated[
-    Annotated[Grid, Tag("<grid>")]
-    | Annotated[Choice, Tag("<choice>")]
-    | Annotated[Uniform, Tag("<uniform>")]
-    | Annotated[LogUniform, Tag("<loguniform>")]
-    | Annotated[Int, Tag("<int>")],
+    Annotated[GridEntry, Tag("<grid>")]
+    | Annotated[ChoiceEntry, Tag("<choice>")]
+    | Annotated[UniformEntry, Tag("<uniform>")]
+    | Annotated[LogUniformEntry, Tag("<loguniform>")]
+    | Annotated[IntEntry, Tag("<int>")],
     Discriminator(_branch),
     BeforeValidator(_one_entry),
 ]
 """One entry of a study's `space`."""
 
 TextOrListed = Annotated[
-    Annotated[str, Tag("<text>")] | Annotated[Grid, Tag("<grid>")] | Annotated[Choice, Tag("<choice>")],
+    Annotated[str, Tag("<text>")] | Annotated[GridEntry, Tag("<grid>")] | Annotated[ChoiceEntry, Tag("<choice>")],
     Discriminator(_branch),
     BeforeValidator(_text_or_listed),
 ]
@@ -182,8 +183,8 @@ TextOrListed = Annotated[
 
 CountOrListed = Annotated[
     Annotated[int, Strict(), Field(ge=1), Tag("<count>")]
-    | Annotated[Grid, Tag("<grid>")]
-    | Annotated[Choice, Tag("<choice>")],
+    | Annotated[GridEntry, Tag("<grid>")]
+    | Annotated[ChoiceEntry, Tag("<choice>")],
     Discriminator(_branch),
     BeforeValidator(_count_or_listed),
 ]

@@ -9,7 +9,7 @@ from nmlab.trials.contract.measures import Direction
 from nmlab.trials.contract.metrics import Metric
 
 MODES = {Direction.LOWER: "min", Direction.HIGHER: "max"}
-OTHERWISE = "min"
+DEFAULT_MODE = "min"
 """The mode of a metric without a direction if a study gives none."""
 
 
@@ -34,4 +34,4 @@ def with_modes(search: object) -> object:
 
 def _mode_of(name: str) -> str:
     metric = declared_metric(name)
-    return OTHERWISE if metric is None else MODES.get(metric.direction, OTHERWISE)
+    return DEFAULT_MODE if metric is None else MODES.get(metric.direction, DEFAULT_MODE)

@@ -10,7 +10,7 @@ from nmlab.search_spaces.schema.sections import Data, Search
 from nmlab.trials.contract.declarations import METHOD_FAMILIES, declared_metric, own_metrics, recorded_by
 from nmlab.trials.contract.metrics import COMMON, EVAL, VALIDATION, Phase, task_metric
 from nmlab.trials.contract.near_names import nearest
-from nmlab.trials.contract.sections import Cadence
+from nmlab.trials.contract.sections import Intervals
 from nmlab.trials.contract.wording import shown
 
 ON_VALIDATION = "validation/perplexity"
@@ -42,7 +42,7 @@ def objectives(search: Search, *, methods: tuple[str, ...], data: Data) -> Itera
             yield from mode_problems(metric, mode=search.modes[place])
 
 
-def scheduler(search: Search, *, intervals: Cadence) -> Iterator[str]:
+def scheduler(search: Search, *, intervals: Intervals) -> Iterator[str]:
     """Check that early stopping has one objective, and values of it while a trial runs."""
     if search.scheduler is None:
         if search.grace_period is not None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from nmlab.trials.contract.values import SCALAR_SCHEMA, Scalar, distinct
-from nmlab.trials.contract.wording import refuse
+from nmlab.trials.contract.wording import invalid_value
 
 _LIST_SCHEMA = {"type": "array", "items": SCALAR_SCHEMA, "minItems": 1}
 
@@ -31,34 +31,34 @@ def has(values: Sequence[object], value: object) -> bool:
 def _is_list(value: object) -> object:
     if isinstance(value, list | tuple) and value:
         return value
-    raise refuse("expected a list of at least one value, for example [0.9, 0.99]")
+    raise invalid_value("expected a list of at least one value, for example [0.9, 0.99]")
 
 
 def _as_list(value: object) -> object:
     return _is_list(value) if isinstance(value, list | tuple) else (value,)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     # Comparing, unlike math.isfinite, also takes whole numbers beyond the range of floats.
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
-def _reals(value: Any) -> Any:
-    usable = isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_number, value))
-    if not usable or not value[0] < value[1]:
-        raise refuse("expected [low, high], two finite numbers with low < high")
-    return value
+def _reals(value: object) -> Sequence[float]:
+    if isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_number, value)) and value[0] < value[1]:
+        return value
+    raise invalid_value("expected [low, high], two finite numbers with low < high")
 
 
-def _integers(value: Any) -> Any:
-    if not all(isinstance(end, int) for end in _reals(value)):
-        raise refuse("expected [low, high], two whole numbers with low < high")
-    return value
+def _integers(value: object) -> Sequence[float]:
+    bounds = _reals(value)
+    if not all(isinstance(end, int) for end in bounds):
+        raise invalid_value("expected [low, high], two whole numbers with low < high")
+    return bounds
 
 
 def _above_zero(bounds: tuple[float, float]) -> tuple[float, float]:
     if bounds[0] <= 0:
-        raise refuse("expected a low end above 0, because the scale is logarithmic")
+        raise invalid_value("expected a low end above 0, because the scale is logarithmic")
     return bounds
 
 

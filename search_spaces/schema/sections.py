@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal, cast
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from nmlab.search_spaces.schema.entries import CountOrListed, Listed
+from nmlab.search_spaces.schema.entries import CountOrListed, ListedEntry
 from nmlab.search_spaces.schema.modes import with_modes
 from nmlab.trials.contract.sections import (
     CalibrationSpec,
@@ -22,7 +22,7 @@ from nmlab.trials.contract.sections import (
     ValidationSpec,
 )
 from nmlab.trials.contract.values import Amount, Count, Positive, Scalar, Seed, Text, distinct, not_empty
-from nmlab.trials.contract.wording import refuse
+from nmlab.trials.contract.wording import invalid_value
 
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
@@ -38,14 +38,14 @@ def seconds_of(duration: str) -> int:
 def _duration(value: object) -> object:
     if isinstance(value, str) and seconds_of(value) > 0:
         return value
-    raise refuse("expected a duration such as 45s, 30m or 1h30m")
+    raise invalid_value("expected a duration such as 45s, 30m or 1h30m")
 
 
-def _one_or_list(value: Any) -> str:
+def _one_or_list(value: object) -> str:
     return "<list>" if isinstance(value, list | tuple) else "<one>"
 
 
-def _name_or_mapping(value: Any) -> str:
+def _name_or_mapping(value: object) -> str:
     return "<name>" if isinstance(value, str) else "<mapping>"
 
 
@@ -74,7 +74,9 @@ class Calibration(CalibrationText[CountOrListed]):
     @property
     def sizes(self) -> tuple[int, ...]:
         """The numbers of sequences that are searched, in file order."""
-        return cast("tuple[int, ...]", self.samples.values) if isinstance(self.samples, Listed) else (self.samples,)
+        return (
+            cast("tuple[int, ...]", self.samples.values) if isinstance(self.samples, ListedEntry) else (self.samples,)
+        )
 
     def with_samples(self, samples: int) -> CalibrationSpec:
         """Return the text of a trial that reads so many of the sequences."""
@@ -118,7 +120,7 @@ class Search(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _with_modes(cls, given: Any) -> Any:
+    def _with_modes(cls, given: object) -> object:
         return with_modes(given)
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import (
     AfterValidator,
@@ -23,12 +23,12 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from nmlab.search_spaces.schema import checks, conditions, objectives
-from nmlab.search_spaces.schema.entries import Entry, Listed, SpaceEntry, TextOrListed
+from nmlab.search_spaces.schema.entries import Entry, ListedEntry, SpaceEntry, TextOrListed
 from nmlab.search_spaces.schema.sections import Budget, Data, Replica, Search
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
-from nmlab.trials.contract.sections import Cadence, ModelSource, Section
+from nmlab.trials.contract.sections import Intervals, ModelSource, Section
 from nmlab.trials.contract.values import Scalar, Seed, Text, distinct, not_empty
-from nmlab.trials.contract.wording import refuse
+from nmlab.trials.contract.wording import invalid_value
 
 INCONSISTENT = "inconsistent"
 """Pydantic error type of a study whose sections do not fit together; its text holds one problem a line."""
@@ -40,20 +40,20 @@ _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*")
 
 def _slug(value: str) -> str:
     if not SLUG.fullmatch(value):
-        raise refuse("expected lower-case letters and digits, joined by hyphens, for example maskpro-alpha")
+        raise invalid_value("expected lower-case letters and digits, joined by hyphens, for example maskpro-alpha")
     return value
 
 
 def _item(value: str) -> str:
     if not _ITEM.fullmatch(value):
-        raise refuse("expected paper/item, for example maskpro/table-10")
+        raise invalid_value("expected paper/item, for example maskpro/table-10")
     return value
 
 
 def _identifier(value: object) -> object:
     if isinstance(value, str) and _IDENTIFIER.fullmatch(value):
         return value
-    raise refuse("expected a name of lower-case letters, digits and underscores, such as alpha")
+    raise invalid_value("expected a name of lower-case letters, digits and underscores, such as alpha")
 
 
 def _baseline_key(value: object) -> object:
@@ -62,7 +62,7 @@ def _baseline_key(value: object) -> object:
 
 def _one_line(value: str) -> str:
     if "\n" in value.strip():
-        raise refuse("expected one line")
+        raise invalid_value("expected one line")
     return value
 
 
@@ -72,15 +72,15 @@ def _baseline(value: object) -> object:
         return value
     if isinstance(value, Mapping) and isinstance(value.get("method"), str):
         if "seed" in value:
-            raise refuse("expected no seed; every configuration runs with the study's seeds")
+            raise invalid_value("expected no seed; every configuration runs with the study's seeds")
         for name, problem in (("pattern", checks.pattern_problem), (SAMPLES, checks.samples_problem)):
             if name in value and (text := problem(value[name])):
-                raise refuse(f"{name}: {text}")
+                raise invalid_value(f"{name}: {text}")
         return value
-    raise refuse("expected a method, or a mapping with method and hyperparameters, as in {method: wanda}")
+    raise invalid_value("expected a method, or a mapping with method and hyperparameters, as in {method: wanda}")
 
 
-def _branch(value: Any) -> str:
+def _branch(value: object) -> str:
     return "<name>" if isinstance(value, str) else "<mapping>"
 
 
@@ -153,12 +153,12 @@ class Study(Section):
     """Copies of the model, and the slots on which trials run."""
     budget: Budget = Budget()
     """Limits of the launch and of a trial."""
-    intervals: Cadence = Cadence()
+    intervals: Intervals = Intervals()
     """How often a trial logs, evaluates and saves."""
 
     @model_validator(mode="before")
     @classmethod
-    def _with_objective(cls, given: Any) -> Any:
+    def _with_objective(cls, given: object) -> object:
         return objectives.with_objective(given)
 
     @model_validator(mode="after")
@@ -205,5 +205,5 @@ class Study(Section):
         return self.budget.max_concurrent or max(1, slots // self.replica.mask_parallel)
 
 
-def _texts(value: str | Listed) -> tuple[str, ...]:
+def _texts(value: str | ListedEntry) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(str(item) for item in value.values)

@@ -1,5 +1,6 @@
 """Plans of small studies, and MLflow stores that are copies of one migrated database."""
 
+import json
 import shutil
 from collections.abc import Callable
 from functools import cache
@@ -50,11 +51,13 @@ def plan_of() -> Callable[..., Plan]:
 
 
 @pytest.fixture(scope="session")
-def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def migrated_database(made_once: Callable[..., Path]) -> Path:
     """An empty MLflow database; its migrations take seconds, so they run once."""
-    path = tmp_path_factory.mktemp("mlflow") / "nmlab.db"
-    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
-    return path
+
+    def migrate(folder: Path) -> None:
+        MlflowClient(tracking_uri=f"sqlite:///{folder / 'nmlab.db'}").search_experiments()
+
+    return made_once("mlflow", migrate) / "nmlab.db"
 
 
 @pytest.fixture
@@ -98,8 +101,8 @@ def client(tracking_uri: str) -> MlflowClient:
 def new_nmlab(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> Callable[..., Nmlab]:
     """Return a function that makes a folder with the grid study and an empty store."""
 
-    def make(study: str = GRID["name"]) -> Nmlab:
-        folder = tmp_path_factory.mktemp("sweep")
+    def make(study: str = GRID["name"], *, at: Path | None = None) -> Nmlab:
+        folder = tmp_path_factory.mktemp("sweep") if at is None else at
         shutil.copyfile(migrated_database, folder / "nmlab.db")
         (folder / "grid.yaml").write_text(yaml.safe_dump(GRID))
         return Nmlab(folder, study)
@@ -108,7 +111,13 @@ def new_nmlab(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path)
 
 
 @pytest.fixture(scope="session")
-def undisturbed(new_nmlab: Callable[..., Nmlab]) -> tuple[Nmlab, dict[str, Any]]:
-    """A finished sweep, and what it printed."""
-    nmlab = new_nmlab()
-    return nmlab, nmlab.finish(nmlab.start("sweep", "grid.yaml", "--json"))
+def undisturbed(new_nmlab: Callable[..., Nmlab], made_once: Callable[..., Path]) -> tuple[Nmlab, dict[str, Any]]:
+    """A finished sweep, and what it printed; one for all processes of this test run."""
+
+    def sweep(folder: Path) -> None:
+        nmlab = new_nmlab(at=folder)
+        printed = nmlab.finish(nmlab.start("sweep", "grid.yaml", "--json"))
+        (folder / "printed.json").write_text(json.dumps(printed))
+
+    folder = made_once("undisturbed", sweep)
+    return Nmlab(folder, GRID["name"]), json.loads((folder / "printed.json").read_text())

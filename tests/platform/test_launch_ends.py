@@ -10,7 +10,7 @@ from nmlab.platform import cli
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.journal import Journal
 from nmlab.platform.planning.listing import list_trials
-from nmlab.platform.records.events import ReplicaStarted, TrialEnded, TrialMetrics, TrialSubmitted, WeightsVerified
+from nmlab.platform.records.events import ReplicaStarted, TrialEnded, TrialMetrics, TrialSubmitted, WeightsChecked
 from nmlab.platform.sweep import Sweep, SweepResult
 
 GRID = (
@@ -20,7 +20,7 @@ GRID = (
     "fixed={steps: 4, learning_rate: 2.0, logit_magnitude: 4.0}",
     "seeds=[0]",
 )
-REPLICA = ReplicaStarted(host="replica-0", incarnation=1, loads=1, rest={"pid": 7, "slots": 1, "device": "cpu"})
+REPLICA = ReplicaStarted(host="replica-0", incarnation=1, loads=1, pid=7, slots=1, device="cpu")
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def ended_launch(plan_of, tracking_uri, tmp_path):
         settings = {"tracking_uri": tracking_uri, "address": None, "max_failures": 3}
         launch = launches.create(plan.study, results=tmp_path / "results", settings=settings)
         journal = Journal(launch)
-        journal.write([replace(REPLICA, rest={**REPLICA.rest, "model_digest": "d" * 16, "shards": [{}]})] * loads)
-        journal.write([WeightsVerified(host="replica-0", unchanged=True)])
+        journal.write([replace(REPLICA, model_digest="d" * 16, shards=[{}])] * loads)
+        journal.write([WeightsChecked(host="replica-0", unchanged=True)])
         for spec, status in zip(list_trials(plan).specs, statuses, strict=True):
             result = {"key": spec.key, "status": status, "step": 4, "metrics": {}, "reason": "", "artifacts": ()}
             begun = TrialSubmitted(key=spec.key, spec=spec.model_dump(mode="json"))

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import sqlalchemy
 from mlflow import MlflowClient
@@ -17,9 +16,11 @@ from mlflow.entities import Metric, Param
 
 from nmlab.reports.analysis.analysis import Analysis, analyse
 from nmlab.reports.analysis.configurations import Configuration, configurations_of
+from nmlab.reports.analysis.evaluation_check import EvaluationCheck, check_evaluations
 from nmlab.reports.read.collect import Objective, StudyRuns, collect
-from nmlab.reports.read.evaluations import EvaluationCheck, check_evaluations, read_evaluations
+from nmlab.reports.read.evaluations import read_evaluations
 from nmlab.reports.read.store import RunStore, open_store
+from nmlab.reports.read.trials import TrialRecord
 
 START = 1_790_000_000_000  # milliseconds: 2026-09-21
 WINDOWS, TOKENS, WORDS = 12, 100, 60
@@ -272,11 +273,12 @@ def analysis(store: RunStore, runs: StudyRuns) -> Analysis:
 
 
 @pytest.fixture
-def checked(store: RunStore) -> Callable[[pd.DataFrame], EvaluationCheck | None]:
-    """Check the runs of some rows against their per-window losses."""
+def checked(store: RunStore) -> Callable[[Sequence[TrialRecord]], EvaluationCheck | None]:
+    """Check some runs against their per-window losses."""
 
-    def check(rows: pd.DataFrame) -> EvaluationCheck | None:
-        return check_evaluations(read_evaluations(store, run_ids=rows["run_id"]), rows=[rows])
+    def check(trials: Sequence[TrialRecord]) -> EvaluationCheck | None:
+        found = read_evaluations(store, run_ids=[trial.run_id for trial in trials])
+        return check_evaluations(found, trials=trials)
 
     return check
 
@@ -295,15 +297,22 @@ def configuration() -> Callable[..., Configuration]:
         **settings: object,
     ) -> Configuration:
         key = digest(method, role, sorted(settings.items()))
-        rows = pd.DataFrame(
-            {
-                "run_id": [f"{key}-{seed}" for seed in range(len(values))],
-                "seed": range(len(values)),
-                "status": ["finished" if np.isfinite(value) else "diverged" for value in values],
-                "depends_on_seed": depends_on_seed,
-                "eval/perplexity": values,
-            }
+        trials = tuple(
+            TrialRecord(
+                run_id=f"{key}-{seed}",
+                trial_key="",
+                configuration=key,
+                role=role,
+                method=method,
+                pattern="2:4",
+                seed=seed,
+                status="finished" if np.isfinite(value) else "diverged",
+                depends_on_seed=depends_on_seed,
+                settings=dict(settings),
+                metrics={} if np.isnan(value) else {"eval/perplexity": float(value)},
+            )
+            for seed, value in enumerate(values)
         )
-        return Configuration(key, method, "2:4", role, dict(settings), rows, Objective("eval/perplexity", mode))
+        return Configuration(key, method, "2:4", role, dict(settings), trials, Objective("eval/perplexity", mode))
 
     return make

@@ -16,7 +16,7 @@ from nmlab.reports.render import html_text, markdown_text
 from nmlab.reports.report import document_of, write_report
 
 TABLES = ("claims", "configurations", "cost", "learned_vs_initial", "pareto", "rivals", "runs", "summary", "winner")
-FIGURES = ("loss_residual", "parallel_coordinates", "pareto", "ranking", "sensitivity", "step_time")
+FIGURES = ("loss_residual", "parallel_coordinates", "pareto", "ranking", "sensitivity", "step_cost")
 
 
 @pytest.fixture(scope="module")

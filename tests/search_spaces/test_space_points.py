@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmlab.search_spaces.schema.conditions import settling_order
-from nmlab.search_spaces.schema.entries import Grid
+from nmlab.search_spaces.schema.entries import GridEntry
 from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import baseline_points, configuration_count, grid_points
 
@@ -92,7 +92,7 @@ def test_points_are_the_distinct_projections_of_the_full_product(parents, sizes)
     entries = {}
     for index, parent in enumerate(parents):
         when = {names[parent % index]: 0} if parent is not None and index else {}
-        entries[names[index]] = Grid(grid=tuple(range(sizes[index])), when=when)
+        entries[names[index]] = GridEntry(grid=tuple(range(sizes[index])), when=when)
     expected = set()
     for values in itertools.product(*(entry.values for entry in entries.values())):
         kept: dict[str, object] = {}
@@ -108,7 +108,7 @@ def test_points_are_the_distinct_projections_of_the_full_product(parents, sizes)
 
 
 def test_settling_order_keeps_the_file_order_but_for_conditions():
-    plain, after_z = Grid(grid=(1,)), Grid(grid=(1,), when={"z": 1})
+    plain, after_z = GridEntry(grid=(1,)), GridEntry(grid=(1,), when={"z": 1})
     assert settling_order({"c": plain, "a": after_z, "b": plain, "z": plain}) == ["c", "z", "a", "b"]
 
 

@@ -26,9 +26,9 @@ class SharedCoordinator:
         with self._changed:
             return self.coordinator.offer(now=time.monotonic())
 
-    def present(self, member):
+    def heartbeat(self, member):
         with self._changed:
-            self.coordinator.present(member, now=time.monotonic())
+            self.coordinator.heartbeat(member, now=time.monotonic())
 
     def notices(self, key):
         with self._changed:
@@ -46,20 +46,22 @@ class SharedCoordinator:
             assert time.monotonic() < deadline, f"not all {count} members have started within {within:g} s"
             time.sleep(0.01)
 
-    def attend(self, member, step, *, given, digest, saved, within):
-        def attend(given):
-            return self.coordinator.attend(member, step, given=given, digest=digest, saved=saved, now=time.monotonic())
+    def report(self, member, step, *, given, digest, checkpoint, within):
+        def report(given):
+            return self.coordinator.report(
+                member, step, given=given, digest=digest, checkpoint=checkpoint, now=time.monotonic()
+            )
 
         with self._changed:
             deadline = time.monotonic() + within
-            answer = attend(given)
+            answer = report(given)
             self._changed.notify_all()
             while answer is None and time.monotonic() < deadline:
                 self._changed.wait(0.05)
-                answer = attend({})
+                answer = report({})
             if answer is None and member.leads:
                 self.coordinator.take_over(member.key)
-                answer = attend({})
+                answer = report({})
             return answer or Wait()
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 
-from nmlab.platform.dispatch.messages import Message, Progress, ReplicaProcess
+from nmlab.platform.dispatch.messages import Message, Receipt, ReplicaProcess
 from nmlab.platform.dispatch.state import DispatchState
 from nmlab.platform.records.events import TrialEnded, TrialMetrics, event_of
 
@@ -19,9 +19,9 @@ class Replica:
         self.number, self.slots = 0, itertools.count()
         dispatcher.introduce(self.process, FACTS, list(claims), now=now)
 
-    def take(self, *, now=0.0, slot=None, done=0):
+    def take(self, *, now=0.0, slot=None, last_epoch=0):
         slot = next(self.slots) if slot is None else slot
-        return self.dispatcher.take(self.process, slot=slot, done=done, now=now)
+        return self.dispatcher.take(self.process, slot=slot, last_epoch=last_epoch, now=now)
 
     def send(self, *messages, running=(), now=0.0):
         generation = self.dispatcher.generation
@@ -36,7 +36,7 @@ class Replica:
         """Send points; return whether the trial should go on."""
         messages = [self.message(job, TrialMetrics, **point) for point in points]
         answer = self.send(*messages, running=[(job.key, job.epoch)], now=now)
-        return isinstance(answer, Progress) and not answer.stop
+        return isinstance(answer, Receipt) and not answer.stop
 
     def finish(self, job, status="finished"):
         return self.send(self.message(job, TrialEnded, result={**DONE, "key": job.key, "status": status}))

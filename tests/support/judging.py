@@ -1,9 +1,11 @@
 """Verdicts on claims, from configurations that need no store."""
 
+from measured import with_metrics
+
 from nmlab.reports.analysis.claims import Evidence, Judgement, checks_of
 from nmlab.reports.analysis.claims.claim import PaperClaim
 from nmlab.reports.analysis.claims.judge import corrected
-from nmlab.reports.read.frame import initial_name
+from nmlab.trials.contract.metrics import initial_name
 
 METRIC = "eval/perplexity"
 
@@ -16,12 +18,8 @@ def judge(test, configurations, *, overlaps=None):
 
 
 def trained(configuration, values, **settings):
-    item = configuration(values, **settings)
-    object.__setattr__(item, "trials", item.trials.assign(**{initial_name(METRIC): [100.0] * len(values)}))
-    return item
+    return with_metrics(configuration(values, **settings), {initial_name(METRIC): 100.0})
 
 
 def with_metric(item, name, values):
-    object.__setattr__(item, "trials", item.trials.assign(**{name: values}))
-    item.__dict__.pop("finished", None)
-    return item
+    return with_metrics(item, {name: values})

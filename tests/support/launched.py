@@ -15,26 +15,21 @@ from pathlib import Path
 
 from mlflow.tracking import MlflowClient
 from safetensors.numpy import load_file
+from studies import small
 
 NMLAB = Path(sys.executable).with_name("nmlab")
 STEPS = 300
-GRID = {
-    "name": "tiny-grid",
-    "model": {"source": "builtin:tiny"},
-    "data": {
-        "calibration": {"source": "builtin:python-docs", "samples": 32, "sequence_length": 128, "batch_size": 16},
-        "evaluation": {"source": "builtin:python-docs", "sequence_length": 64, "windows": 16},
-    },
-    "pattern": "2:4",
-    "method": "maskpro",
-    "fixed": {"steps": STEPS, "learning_rate": 2.0, "logit_magnitude": 4.0},
-    "space": {"alpha": {"grid": [0.9, 0.99]}},
-    "baselines": ["dense", "magnitude"],
-    "search": {"algorithm": "grid"},
-    "seeds": [0, 1],
-    "replica": {"count": 2, "slots": 1},
-    "intervals": {"log_every": 10, "checkpoint_every": 20},
-}
+GRID = small(
+    name="tiny-grid",
+    calibration={"samples": 32, "sequence_length": 128, "batch_size": 16},
+    evaluation={"sequence_length": 64, "windows": 16},
+    fixed={"steps": STEPS, "learning_rate": 2.0, "logit_magnitude": 4.0, "initial_mask": "wanda"},
+    baselines=["dense", "magnitude"],
+    search={"algorithm": "grid"},
+    seeds=[0, 1],
+    replica={"count": 2, "slots": 1},
+    intervals={"log_every": 10, "checkpoint_every": 20},
+)
 PLANNED = 2 + 2 * 2
 
 

@@ -2,11 +2,12 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
-from launched import kill_session
+from launched import kill_session, session
 
 RAYLETS = Path(__file__).with_name("raylets.py")
 LOCAL = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -39,6 +40,14 @@ class Raylets:
     def add_blind(self, folder, out):
         """Add a node of one CPU that does not see the contents of a folder."""
         self.blind = start_blind_node(self.address, folder, out=out, **LOCAL)
+
+    def kill_head(self):
+        """Kill the cluster's own server (GCS), without which nothing new can be asked of it."""
+        for pid, command in session(self.process.pid).items():
+            if "gcs_server" in command.split(" ", 1)[0]:
+                os.kill(pid, signal.SIGKILL)
+                return
+        raise AssertionError("the cluster has no server")
 
     def close(self):
         if self.blind is not None:

@@ -1,1 +1,1 @@
-"""What a run of a method is given: the model, the text, shared results, and the account of its cost."""
+"""What a run of a method is given: model, text, results shared with other trials, and the account of its cost."""

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import numpy as np
 from torch import Tensor
@@ -22,7 +22,7 @@ _LEAST = 256  # bytes counted for an empty entry
 class _Entry:
     lock: threading.Lock = field(default_factory=threading.Lock)
     is_ready: bool = False
-    value: Any = None
+    value: object = None
     nbytes: int = 0
     users: int = 0
 
@@ -95,7 +95,7 @@ class ResultCache:
                     mine.add(key)
                 self._evict()
 
-    def _keep(self, entry: _Entry, value: Any) -> None:
+    def _keep(self, entry: _Entry, value: object) -> None:
         size = _LEAST + bytes_of(value)
         with self._guard:
             entry.value, entry.nbytes, entry.is_ready = value, size, True
@@ -112,7 +112,7 @@ class ResultCache:
         return sum(entry.nbytes for entry in self._entries.values())
 
 
-def bytes_of(value: Any) -> int:
+def bytes_of(value: object) -> int:
     """Return the bytes of the tensors, arrays and texts in a value; other objects count as ``sys.getsizeof`` says."""
     if isinstance(value, Tensor | np.ndarray):
         return int(value.nbytes)

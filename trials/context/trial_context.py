@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from torch import Tensor
 
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.sections import CalibrationSpec
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.measure.cost import Bill, Cost, Priced
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.parallel.mask_parallel import MaskEvaluators, SingleEvaluator
@@ -30,7 +31,7 @@ class TrialContext:
     """What the diagnostics of the finished run cost (``Run.diagnostics``); not part of the cost of the method."""
     notes: list[str] = field(default_factory=list)
     """What a reader of the result must know beside its numbers, a line each; part of the trial's record."""
-    started_from: dict[str, dict[str, Any]] = field(default_factory=dict)
+    started_from: dict[str, JsonObject] = field(default_factory=dict)
     """The masks that the trial started from, by digest: as plain JSON what each is, was made from and cost."""
     evaluators: MaskEvaluators = field(default_factory=SingleEvaluator)
     """Evaluates the masks of a step: in this slot alone, or with other slots."""

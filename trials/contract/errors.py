@@ -42,7 +42,7 @@ class Account:
     metrics: Mapping[str, float]
 
 
-def note_account(error: BaseException, *, step: int, metrics: Mapping[str, float]) -> None:
+def attach_account(error: BaseException, *, step: int, metrics: Mapping[str, float]) -> None:
     """Attach to an exception the step that the trial reached and its cost."""
     vars(error)[_ACCOUNT] = Account(step, dict(metrics))
 

@@ -49,5 +49,5 @@ MEASURES: dict[str, Measure] = {
 
 
 def measure_of(name: str) -> Measure:
-    """Return what is known of a measure; behind a point stands a filter, as in ``exact_match.strict``."""
+    """Return the measure of a name; a filter may follow behind a point, as in ``exact_match.strict``."""
     return MEASURES.get(name.partition(".")[0], Measure())

@@ -1,6 +1,6 @@
-"""What is said of a name that is not known: what was given, what is known, and which known name is nearest.
+"""Messages about unknown names: what was given, which known name is nearest, and which names are known.
 
-Every such message of nmlab is written here. A whole sentence is `unknown_name`; `hint` is the end of a line that has
+All such messages of nmlab are made here. `unknown_name` is a whole sentence; `hint` is the end of a line that has
 already said what is wrong, as the lines about a study do; `nearest` is for messages of another form.
 """
 

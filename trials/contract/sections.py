@@ -1,4 +1,4 @@
-"""The sections that a study and a trial share: model, calibration and evaluation text, budget and cadence.
+"""The sections that a study and a trial share: model, calibration and evaluation text, budget and intervals.
 
 Each setting is declared here and nowhere else: its name, type, range, default and what it means. A study takes these
 classes as they are, or with what a study alone has (`nmlab.search_spaces.schema.sections`).
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
-from nmlab.trials.contract.values import KEPT, Column, Count, Length, Positive, Seed, Text, distinct
+from nmlab.trials.contract.values import FROM_RECORD, Column, Count, Length, Positive, Seed, Text, distinct
 
 Samples = TypeVar("Samples")
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -30,9 +30,9 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Self:
+    def from_record(cls, record: Mapping[str, object]) -> Self:
         """Return what nmlab wrote down earlier, maybe an older version with fewer checks, exactly as it was."""
-        return cls.model_validate(dict(record), context=KEPT)
+        return cls.model_validate(dict(record), context=FROM_RECORD)
 
 
 class ModelSource(Section):
@@ -143,8 +143,8 @@ class TrialBudget(Section):
     """Seconds of one trial."""
 
 
-class Cadence(Section):
-    """How often a trial speaks, in training steps."""
+class Intervals(Section):
+    """How often a trial logs, evaluates and saves, in training steps."""
 
     log_every: Count | None = None
     """Steps between the points of a curve; null gives about 200 points."""

@@ -1,4 +1,7 @@
-"""One trial as a serialisable value: what is run, on which model and text, for how long, and what identifies it."""
+"""One trial as a serialisable value: what is run, on which model and text, for how long, and the key that it gets.
+
+The key digests what `TrialSpec._identity` returns. It names a trial's folder, its MLflow run and its checkpoints.
+"""
 
 import hashlib
 import json
@@ -8,9 +11,9 @@ from typing import Any
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from nmlab.trials.contract.sections import (
-    Cadence,
     CalibrationSpec,
     EvaluationSpec,
+    Intervals,
     ModelSource,
     Section,
     TrialBudget,
@@ -22,7 +25,7 @@ from nmlab.trials.contract.values import Scalar
 # therefore stands here with its default, and is left out of the digest while it has that value; the default must be
 # what a trial did before the field existed. Add a line for each: "SECTION.FIELD" with the section model, calibration,
 # evaluation or budget, "FIELD" for one of the trial itself, "hyperparameters.METHOD.NAME" for a method's.
-ADDED_LATER: dict[str, Any] = {
+ADDED_LATER: dict[str, object] = {
     "model.leave_dense": (),
     "calibration.part": None,
     "validation": None,
@@ -30,15 +33,16 @@ ADDED_LATER: dict[str, Any] = {
 _UNWRITTEN = (("calibration", "part"), ("validation",))  # left out of records too where they are null
 
 
-def flat_settings(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Scalar]:
+def flat_settings(tree: Mapping[str, object], prefix: str = "") -> dict[str, Scalar]:
     """Return settings under dotted names, as MLflow has them: no nulls, names joined by commas, no empty list."""
     flat: dict[str, Scalar] = {}
     for name, value in tree.items():
         if isinstance(value, Mapping):
             flat |= flat_settings(value, f"{prefix}{name}.")
         elif isinstance(value, tuple | list):
-            flat |= {f"{prefix}{name}": ", ".join(value)} if value else {}
+            flat |= {f"{prefix}{name}": ", ".join(map(str, value))} if value else {}
         elif value is not None:
+            assert isinstance(value, bool | int | float | str), f"{prefix}{name} is no setting"
             flat[f"{prefix}{name}"] = value
     return flat
 
@@ -56,21 +60,22 @@ class TrialSpec(Section):
     validation: ValidationSpec | None = None
     """The text on which configurations are chosen; null chooses them on the evaluation text."""
     budget: TrialBudget = TrialBudget()
-    cadence: Cadence = Cadence()
+    cadence: Intervals = Intervals()
+    """The study's `intervals`, under the name that records have always had."""
 
     @property
     def key(self) -> str:
-        """16 hexadecimal digits that identify everything a result depends on."""
+        """16 hexadecimal digits over all that a result depends on, the seed included; ``_identity`` says what."""
         return _digest(self._identity(), size=8)
 
     @property
     def configuration(self) -> str:
-        """8 hexadecimal digits shared by all seeds of one configuration."""
+        """8 hexadecimal digits over the same without the seed, shared by all seeds of one configuration."""
         return _digest({name: value for name, value in self._identity().items() if name != "seed"}, size=4)
 
     @property
-    def batches_can_be_halved(self) -> bool:
-        """Whether fewer sequences could go through the model at once."""
+    def can_halve_batches(self) -> bool:
+        """Whether half as many sequences could go through the model at once, as a retry after out of memory does."""
         return max(self.calibration.at_once, self.evaluation.batch_size) > 1
 
     def flat(self) -> dict[str, Scalar]:
@@ -80,7 +85,7 @@ class TrialSpec(Section):
         return {**flat_settings({**body, "data": data}), **self.hyperparameters}
 
     @model_serializer(mode="wrap")
-    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, object]:
         """Leave out sections that are null, so that a trial without them is recorded as before they existed."""
         record: dict[str, Any] = serialize(self)
         for *section, name in _UNWRITTEN:
@@ -89,7 +94,7 @@ class TrialSpec(Section):
                 del held[name]
         return record
 
-    def _identity(self) -> dict[str, Any]:
+    def _identity(self) -> dict[str, object]:
         """Return everything that a result depends on, rounding apart, without later fields at their defaults."""
         identity = self.model_dump(exclude={"cadence": True, "calibration": {"micro_batch"}})
         for path, default in ADDED_LATER.items():
@@ -97,7 +102,7 @@ class TrialSpec(Section):
         return identity
 
 
-def _leave_out(identity: dict[str, Any], path: str, default: Any, *, method: str) -> None:
+def _leave_out(identity: dict[str, object], path: str, default: object, *, method: str) -> None:
     """Take a field of ``ADDED_LATER`` out of an identity where it has its default."""
     *section, name = path.split(".")
     if section[:1] == ["hyperparameters"]:
@@ -105,10 +110,11 @@ def _leave_out(identity: dict[str, Any], path: str, default: Any, *, method: str
             return
         section = ["hyperparameters"]
     held = identity[section[0]] if section else identity
+    assert isinstance(held, dict), f"{path} names no section of a trial"
     if name in held and held[name] == default and type(held[name]) is type(default):
         del held[name]
 
 
-def _digest(value: dict[str, Any], *, size: int) -> str:
+def _digest(value: Mapping[str, object], *, size: int) -> str:
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()

@@ -1,11 +1,12 @@
 """The types of single settings, with their ranges; studies and trials share them.
 
-They are strict: text is no number, and true is none either. A value that an older version has kept is read as it was
-written (``KEPT``): text may then be empty or have spaces around it, since `nmlab run` once took such.
+They are strict: text is no number, and true is none either. A value in a record of an older version is read as it
+was written (``FROM_RECORD``): text may then be empty or have spaces around it, since `nmlab run` once took such.
 """
 
 import math
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import (
     BeforeValidator,
@@ -18,46 +19,54 @@ from pydantic import (
     WrapValidator,
 )
 
-from nmlab.trials.contract.wording import refuse, shown
+from nmlab.trials.contract.wording import invalid_value, shown
 
-KEPT = {"is_kept": True}
+T = TypeVar("T")
+
+FROM_RECORD = {"from_record": True}
 """The context in which pydantic reads what nmlab itself wrote down; see `Section.from_record`."""
 SCALAR_SCHEMA = {"type": ["boolean", "number", "string", "null"]}
 
 
-def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+def distinct(values: tuple[T, ...]) -> tuple[T, ...]:
     """Return ``values``; refuse them when two are equal, as are 1, 1.0 and true to Optuna."""
     for index, value in enumerate(values):
         if value in values[:index]:
             first = shown(values[values.index(value)])
             given = shown(value)
-            raise refuse(f"{given} is given twice" if given == first else f"{given} and {first} are equal")
+            raise invalid_value(f"{given} is given twice" if given == first else f"{given} and {first} are equal")
     return values
 
 
-def not_empty(values: tuple[Any, ...]) -> tuple[Any, ...]:
+def not_empty(values: tuple[T, ...]) -> tuple[T, ...]:
     """Return ``values``; refuse them when there is none."""
     if not values:
-        raise refuse("expected a list of at least one")
+        raise invalid_value("expected a list of at least one")
     return values
 
 
 def _is_scalar(value: object) -> object:
     if isinstance(value, float) and not math.isfinite(value):
-        raise refuse("expected a finite number")
+        raise invalid_value("expected a finite number")
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise refuse("expected a number, text, true, false or null; write compound values as text, such as '2:4'")
+    raise invalid_value("expected a number, text, true, false or null; write compound values as text, such as '2:4'")
 
 
 def _text(value: object, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> object:
-    if info.context == KEPT and isinstance(value, str):
+    if info.context == FROM_RECORD and isinstance(value, str):
         return value
     return check(value)
 
 
 Scalar = Annotated[bool | int | float | str | None, BeforeValidator(_is_scalar), WithJsonSchema(SCALAR_SCHEMA)]
 """One value: a finite number, text, true, false or null."""
+Hyperparameters: TypeAlias = Mapping[str, Scalar]
+"""The hyperparameters of a method, by name."""
+JsonObject: TypeAlias = dict[str, Any]
+"""A JSON object as it is read or written; whoever reads one checks its members."""
+JsonMapping: TypeAlias = Mapping[str, Any]
+"""A JSON object that is only read."""
 Text = Annotated[str, StringConstraints(strict=True, min_length=1, strip_whitespace=True), WrapValidator(_text)]
 """Text that is not empty, without spaces around it."""
 Column = Annotated[str, StringConstraints(strict=True, min_length=1), WrapValidator(_text)]

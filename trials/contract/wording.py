@@ -1,4 +1,4 @@
-"""The words of messages about wrong values: values as a YAML reader knows them, choices, and what was expected."""
+"""Text of messages about wrong values: the value as one writes it in YAML, the choices, and what was expected."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -8,8 +8,8 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from nmlab.trials.contract.near_names import nearest, unknown_name
 
-REFUSED = "refused"
-"""Pydantic's type of an error that `refuse` made; its text is ready to show."""
+INVALID_VALUE = "invalid_value"
+"""Pydantic's type of an error that `invalid_value` made; its text is ready to show."""
 
 _WORDS = {"None": "null", "True": "true", "False": "false", "nan": ".nan", "inf": ".inf", "-inf": "-.inf"}
 _EXPECTED = {
@@ -55,9 +55,9 @@ def either(names: Iterable[object]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 
-def refuse(text: str) -> PydanticCustomError:
+def invalid_value(text: str) -> PydanticCustomError:
     """Return the error with which a validator turns a value down; ``text`` says what was expected."""
-    return PydanticCustomError(REFUSED, "{text}", {"text": text})
+    return PydanticCustomError(INVALID_VALUE, "{text}", {"text": text})
 
 
 def expectation(detail: ErrorDetails) -> str:
@@ -67,7 +67,7 @@ def expectation(detail: ErrorDetails) -> str:
         words = _choices(detail)
         near = nearest(detail["input"], words)
         return f"expected {either(words)}" + (f"; did you mean {near!r}?" if near else "")
-    if kind == REFUSED:
+    if kind == INVALID_VALUE:
         return str(context["text"])
     expected = _EXPECTED.get(kind)
     return f"expected {expected.format(**context)}" if expected else detail["msg"].removeprefix("Value error, ")

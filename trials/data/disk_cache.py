@@ -4,14 +4,15 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TypeVar, cast
 
 from nmlab.trials.files.checked_json import read_checked, write_checked
 
 _FORMAT = 1
+T = TypeVar("T")
 
 
-def kept(name: str, *, state: str, compute: Callable[[], Any]) -> Any:
+def get_or_compute(name: str, *, state: str, compute: Callable[[], T]) -> T:
     """Return the JSON value that ``compute()`` returns, from the user's cache folder if it is there already.
 
     ``state`` identifies in a few characters all that the value depends on; values of other states are ignored. A
@@ -22,7 +23,7 @@ def kept(name: str, *, state: str, compute: Callable[[], Any]) -> Any:
         return compute()
     path = folder / f"{name}-{state}.checked.json"  # earlier versions read the plain name and know no checksums
     with suppress(OSError, ValueError):
-        return read_checked(path, kind="cache", format=_FORMAT, before=())["value"]
+        return cast(T, read_checked(path, kind="cache", format=_FORMAT, before=())["value"])
     value = compute()
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)

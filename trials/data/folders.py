@@ -1,7 +1,7 @@
 """Find the files of a folder or a pattern: all of them, or none and a message that says what to write.
 
-README and licence files are left out and listed in ``Chosen.left_out``; names that begin with a dot are ignored. Every
-other file is read or refused. Folders below are read too, in the order of the names.
+README and licence files are left out and listed in ``ChosenFiles.left_out``; names that begin with a dot are ignored.
+Every other file is read or refused. Folders below are read too, in the order of the names.
 """
 
 import re
@@ -20,14 +20,14 @@ _NAMED = 3  # so many files are named in a message
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenFiles:
     """The files of a source in order, all of one kind, and the files beside them that are left out."""
 
     files: tuple[Path, ...]
     left_out: tuple[Path, ...] = ()
 
 
-def in_folder(folder: Path, *, source: str) -> Chosen:
+def in_folder(folder: Path, *, source: str) -> ChosenFiles:
     """Return the files of a folder; ``source`` is what the user wrote.
 
     Raises ``SourceError`` where there is none, where one cannot be read, and where they are of several kinds.
@@ -40,7 +40,7 @@ def is_pattern(source: str) -> bool:
     return "*" in source and _base(source).is_dir()
 
 
-def matching(source: str) -> Chosen:
+def matching(source: str) -> ChosenFiles:
     """Return the files that a pattern such as ``corpus/**/*.txt`` matches; ``**/`` stands for any folders below.
 
     Raises ``SourceError`` as ``in_folder`` does.
@@ -72,7 +72,7 @@ def _walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
             yield entry
 
 
-def _of_one_kind(found: Sequence[Path], *, folder: Path, source: str) -> Chosen:
+def _of_one_kind(found: Sequence[Path], *, folder: Path, source: str) -> ChosenFiles:
     about = tuple(path for path in found if _ABOUT_DATA.fullmatch(path.name))
     files = [path for path in found if path not in set(about)]
     if not files and about:
@@ -84,7 +84,7 @@ def _of_one_kind(found: Sequence[Path], *, folder: Path, source: str) -> Chosen:
     return _checked(files, about, folder=folder, source=source)
 
 
-def _checked(files: Sequence[Path], about: tuple[Path, ...], *, folder: Path, source: str) -> Chosen:
+def _checked(files: Sequence[Path], about: tuple[Path, ...], *, folder: Path, source: str) -> ChosenFiles:
     kinds: dict[Kind | None, list[Path]] = {}
     for path in files:
         kinds.setdefault(kind_of(path), []).append(path)
@@ -97,7 +97,7 @@ def _checked(files: Sequence[Path], about: tuple[Path, ...], *, folder: Path, so
         raise SourceError(
             f"data folder {source!r} holds {len(kinds)} kinds of files: {held}; choose with {_choices(kinds, folder)}"
         )
-    return Chosen(tuple(files), about)
+    return ChosenFiles(tuple(files), about)
 
 
 def _names(paths: Sequence[Path], folder: Path) -> str:

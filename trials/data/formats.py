@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.contract.near_names import unknown_name
@@ -40,6 +40,9 @@ _KINDS = {
 }
 _TABLES = ("Parquet", "Arrow")  # compressed within; another layer around them is not read
 READABLE = tuple(_KINDS)
+
+_Column: TypeAlias = tuple[list[str], list[object] | None]
+"""The names of a table's columns, and the values of the one asked for, or None where it has no such."""
 
 
 def kind_of(path: Path) -> Kind | None:
@@ -93,19 +96,22 @@ def _json(text: str, *, path: Path, column: str) -> Iterator[str]:
         yield from _json_lines(text, path=path, column=column)
         return
     name = f"data {str(path)!r}"
-    for number, row in enumerate(_parsed(text, where=name), start=1):
+    rows = _parsed(text, where=name)
+    assert isinstance(rows, list), "text that begins with a bracket is a list, or no JSON"
+    for number, row in enumerate(rows, start=1):
         yield _row_text(row, where=f"{name} row {number}", column=column)
 
 
-def _parsed(text: str, *, where: str) -> Any:
+def _parsed(text: str, *, where: str) -> object:
     try:
-        return json.loads(text)
+        value: object = json.loads(text)
     except json.JSONDecodeError as error:
         raise SourceError(f"{where} is not JSON: {error.msg}") from error
     except RecursionError as error:
         raise SourceError(f"{where} is nested too deeply to be read") from error
     except ValueError as error:  # Python reads no number of thousands of digits
         raise SourceError(f"{where} holds a number of too many digits") from error
+    return value
 
 
 def _row_text(row: object, *, where: str, column: str) -> str:
@@ -114,7 +120,7 @@ def _row_text(row: object, *, where: str, column: str) -> str:
     return text_value(_field(row, where=where, column=column), where=where, column=column)
 
 
-def _field(row: Mapping[str, Any], *, where: str, column: str) -> Any:
+def _field(row: Mapping[str, object], *, where: str, column: str) -> object:
     if column not in row:
         raise SourceError(f"{where}: {unknown_name(column, kind='text column', known=row)}")
     return row[column]
@@ -138,7 +144,7 @@ def _separated(path: Path, *, column: str, delimiter: str) -> Iterator[str]:
         raise SourceError(f"{name} could not be read after row {number}: {error}") from error
 
 
-def _table(path: Path, *, column: str, read: Callable[[Path, str], Any]) -> Iterator[str]:
+def _table(path: Path, *, column: str, read: Callable[[Path, str], _Column]) -> Iterator[str]:
     """Yield a column of an Arrow table that ``read`` takes from a file."""
     name = f"data {str(path)!r}"
     try:
@@ -151,7 +157,7 @@ def _table(path: Path, *, column: str, read: Callable[[Path, str], Any]) -> Iter
     yield from column_values(values, column=column, where=name)
 
 
-def _read_parquet(path: Path, column: str) -> tuple[list[str], list[Any] | None]:
+def _read_parquet(path: Path, column: str) -> _Column:
     from pyarrow import parquet
 
     with parquet.ParquetFile(path) as file:
@@ -159,7 +165,7 @@ def _read_parquet(path: Path, column: str) -> tuple[list[str], list[Any] | None]
         return names, file.read([column]).column(column).to_pylist() if column in names else None
 
 
-def _read_arrow(path: Path, column: str) -> tuple[list[str], list[Any] | None]:
+def _read_arrow(path: Path, column: str) -> _Column:
     import pyarrow as pa
 
     with pa.memory_map(str(path)) as source:

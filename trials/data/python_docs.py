@@ -21,7 +21,7 @@ from functools import cache
 from pathlib import Path
 
 from nmlab.trials.contract.near_names import unknown_name
-from nmlab.trials.data.disk_cache import kept
+from nmlab.trials.data.disk_cache import get_or_compute
 
 PARTS = ("training", "calibration", "evaluation")
 LEARNING, VALIDATION = "learning", "validation"
@@ -88,7 +88,7 @@ def _texts(part: str) -> list[str]:
 def _corpus() -> dict[str, list[tuple[str, str]]]:
     """Return module and text of every document by part."""
     sources = _sources(Path(sysconfig.get_path("stdlib")))
-    found = kept("python-docs", state=_state(sources), compute=lambda: _parsed(sources))
+    found = get_or_compute("python-docs", state=_state(sources), compute=lambda: _parsed(sources))
     return {part: [(module, text) for module, text in documents] for part, documents in found.items()}
 
 

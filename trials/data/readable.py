@@ -1,4 +1,4 @@
-"""Check before a start that a model can read a text; errors name the file and the row."""
+"""Check that a model can read a text before anything is started; errors name the file and the row."""
 
 import json
 from collections.abc import Iterator, Sequence

@@ -10,7 +10,7 @@ from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.contract.near_names import unknown_name
 from nmlab.trials.contract.sections import CalibrationSpec, HeldOutText, ValidationSpec
 from nmlab.trials.data import python_docs
-from nmlab.trials.data.folders import Chosen, in_folder, is_pattern, matching
+from nmlab.trials.data.folders import ChosenFiles, in_folder, is_pattern, matching
 from nmlab.trials.data.formats import READABLE, column_values, documents_of, kind_of
 
 _SLICE = re.compile(r"(?P<name>.+)\[(?:(?P<start>\d+)%)?:(?:(?P<stop>\d+)%)?\]")
@@ -138,7 +138,7 @@ def _file(path: Path, text: TextSource, *, column: str) -> list[str]:
     return documents_of(path, column=column)
 
 
-def _chosen(path: Path, name: str, source: str) -> Chosen:
+def _chosen(path: Path, name: str, source: str) -> ChosenFiles:
     return in_folder(path, source=source) if path.is_dir() else matching(name)
 
 

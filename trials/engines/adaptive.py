@@ -2,7 +2,7 @@
 
 The choice depends on the layer's own state and on the steps that were taken, never on timing or on other layers, so
 every pipeline stage that holds a layer makes the same one. The costs of a layer (`layer_costs`) are compared every
-`PERIOD` steps, and after 1, 2, 4, ... steps, while the pace of the walk is not yet known.
+`COMPARE_EVERY` steps, and after 1, 2, 4, ... steps, while the pace of the walk is not yet known.
 
 Each layer is in one of two states (`Holder`). All begin delegated: LINEAR -> EVENT when the event engine *reclaims* a
 layer, EVENT -> LINEAR when it writes the layer to the store and *delegates* it; `next_holder` decides.
@@ -28,11 +28,11 @@ from nmlab.trials.engines.layout import GroupLayout
 from nmlab.trials.engines.linear import LinearEngine
 from nmlab.trials.engines.logits import LogitStore
 
-PERIOD = 64
+COMPARE_EVERY = 64
 # A layer of fewer groups is updated as a whole in less time than it takes to find which groups to update.
-SMALL = 2**11
+SMALL_LAYER_GROUPS = 2**11
 # Changing the engine of a layer costs as much as some twenty steps, so a layer returns only where that clearly pays.
-RETURN = 0.75
+RECLAIM_BELOW = 0.75
 
 
 class Holder(Enum):
@@ -45,11 +45,11 @@ class Holder(Enum):
 def next_holder(now: Holder, *, cost: float) -> Holder:
     """Return which engine is to hold a layer; ``cost`` is that of the event engine, in steps of the linear one.
 
-    EVENT -> LINEAR (delegate) where ``cost`` > 1, LINEAR -> EVENT (reclaim) where ``cost`` < ``RETURN``.
+    EVENT -> LINEAR (delegate) where ``cost`` > 1, LINEAR -> EVENT (reclaim) where ``cost`` < ``RECLAIM_BELOW``.
     """
     if now is Holder.EVENT:
         return Holder.LINEAR if cost > 1 else now
-    return Holder.EVENT if cost < RETURN else now
+    return Holder.EVENT if cost < RECLAIM_BELOW else now
 
 
 class AdaptiveEngine(Engine):
@@ -70,7 +70,7 @@ class AdaptiveEngine(Engine):
         self._steps = 0
         # The last draw, and its part that belongs to the event engine.
         self._last: tuple[Draw, Draw] | None = None
-        self._choose()
+        self._compare_costs()
 
     def sample(self, key: MaskKey) -> Draw:
         drawn = self._event.sample(key)
@@ -86,7 +86,7 @@ class AdaptiveEngine(Engine):
         if self._linear:  # else the event engine gets the draws as they are and checks them
             known = self._last[0] if self._last is not None else None
             check_descent(draws, weights, rate, layout=self.layout, device=self._store.device, known=known)
-        changed = [self._event.descend([self._cold(draw) for draw in draws], weights=weights, rate=rate)]
+        changed = [self._event.descend([self._event_part(draw) for draw in draws], weights=weights, rate=rate)]
         for delegation in self._linear:
             parts = [_within(draw, delegation.rows) for draw in draws]
             changed_g = delegation.engine.descend(parts, weights=weights, rate=rate) + delegation.rows.start
@@ -94,8 +94,8 @@ class AdaptiveEngine(Engine):
             changed.append(changed_g)
         self._last = None
         self._steps += 1
-        if self._steps % PERIOD == 0 or self._steps & (self._steps - 1) == 0:
-            changed += self._choose()
+        if self._steps % COMPARE_EVERY == 0 or self._steps & (self._steps - 1) == 0:
+            changed += self._compare_costs()
         return changed[0] if len(changed) == 1 else torch.unique(torch.cat(changed))
 
     def mode(self, groups_g: Tensor | None = None) -> Tensor:
@@ -128,7 +128,7 @@ class AdaptiveEngine(Engine):
         """Names of the layers that linear engines hold."""
         return [layer.name for delegation in self._linear for layer in delegation.engine.layout.layers]
 
-    def _choose(self) -> list[Tensor]:
+    def _compare_costs(self) -> list[Tensor]:
         """Compare the costs of every layer, and move those to the other engine for which that one is cheaper.
 
         Returns groups whose modes changed, because the store rounds.
@@ -138,7 +138,7 @@ class AdaptiveEngine(Engine):
             now = self._holder(layer)
             after = next_holder(now, cost=self._cost(layer))
             if (now, after) == (Holder.EVENT, Holder.LINEAR):
-                changed.append(self._event.release(layer))
+                changed.append(self._event.delegate(layer))
             elif (now, after) == (Holder.LINEAR, Holder.EVENT):
                 self._event.reclaim(layer)
         self._start_linear()
@@ -151,7 +151,7 @@ class AdaptiveEngine(Engine):
         """Return the cost of a step of the event engine for a layer, in steps of the linear engine."""
         rows = slice(*self._ends[layer : layer + 2])
         groups = rows.stop - rows.start
-        if groups < SMALL:
+        if groups < SMALL_LAYER_GROUPS:
             return math.inf
         if self.layout.pattern.n == self.layout.pattern.m:
             return 0.0
@@ -170,7 +170,7 @@ class AdaptiveEngine(Engine):
         store = self._store.part(rows)
         return _Delegation(rows, store, LinearEngine(layout, store=store))
 
-    def _cold(self, draw: Draw) -> Draw:
+    def _event_part(self, draw: Draw) -> Draw:
         """Return the part of a draw that belongs to the event engine."""
         if not self._linear:
             return draw

@@ -12,14 +12,14 @@ import torch
 
 from nmlab.trials.contract.near_names import unknown_name
 from nmlab.trials.contract.pattern import Pattern
-from nmlab.trials.engines.adaptive import SMALL, AdaptiveEngine
+from nmlab.trials.engines.adaptive import SMALL_LAYER_GROUPS, AdaptiveEngine
 from nmlab.trials.engines.engine import Engine
 from nmlab.trials.engines.event.engine import EventEngine
 from nmlab.trials.engines.layout import GroupLayout
 from nmlab.trials.engines.linear import LinearEngine, Score
 from nmlab.trials.engines.logits import LogitStore
 from nmlab.trials.engines.reference import ReferenceEngine
-from nmlab.trials.engines.triton import TritonEngine, unavailable
+from nmlab.trials.engines.triton import TritonEngine, unavailable_reason
 from nmlab.trials.masks import deviation
 
 # Returns the fault of the kernels on a device, for a pattern and a kind of store, in a few words, or None.
@@ -85,7 +85,7 @@ def make_engine(
     name = engine_name(name, task, check=check, agree=agree, note=note)
     if name == "linear":
         return LinearEngine(layout, store=store, sampler=sampler, score=score)
-    return _exact(name, layout, store)
+    return _make_exact(name, layout, store)
 
 
 def engine_name(
@@ -108,14 +108,14 @@ def engine_name(
     if name not in ENGINES:
         raise ValueError(unknown_name(name, kind="engine", known=ENGINES))
     if name == "auto":
-        return suited(task, check=check, agree=agree, note=note)
+        return auto_engine_name(task, check=check, agree=agree, note=note)
     if name != "linear" and not _is_exact(task):
         asked = f"sampler {task.sampler!r}" if task.sampler != "multinomial" else "another score than the exact one"
         raise ValueError(f"engine {name!r} cannot do {asked}; choose engine 'linear'")
     return name
 
 
-def _exact(name: str, layout: GroupLayout, store: LogitStore) -> Engine:
+def _make_exact(name: str, layout: GroupLayout, store: LogitStore) -> Engine:
     if name == "reference":
         return ReferenceEngine(layout, logits_GM=store.read(slice(None)))
     if name == "triton":
@@ -123,7 +123,7 @@ def _exact(name: str, layout: GroupLayout, store: LogitStore) -> Engine:
     return EventEngine(layout, store=store) if name == "event" else AdaptiveEngine(layout, store=store)
 
 
-def suited(
+def auto_engine_name(
     task: EngineTask,
     *,
     check: Check = check_kernels,
@@ -134,22 +134,22 @@ def suited(
     n, m = task.pattern.n, task.pattern.m
     if not _is_exact(task) or n == m:
         return "linear"
-    in_torch = _in_torch(task)
-    if task.device.type != "cuda" or unavailable(task.device) is not None:
-        return in_torch
+    without_kernels = _auto_without_kernels(task)
+    if task.device.type != "cuda" or unavailable_reason(task.device) is not None:
+        return without_kernels
     if n <= deviation.LARGEST_N and deviating_at_first(task.pattern, task.magnitude) <= _HOT_ON_GPU:
-        return in_torch
+        return without_kernels
     fault = check(task.device, task.pattern, task.logits)
     if not agree(fault is not None):
         return "triton"
     why = f"on {task.device} they fail their check: {fault}" if fault else "they fail their check at another worker"
-    note(f"engine auto: {in_torch} in place of the Triton kernels; {why}")
-    return in_torch
+    note(f"engine auto: {without_kernels} in place of the Triton kernels; {why}")
+    return without_kernels
 
 
 def is_large(groups: int) -> bool:
     """Return whether a layer of so many groups is large enough for an engine that touches only some of them."""
-    return groups >= SMALL
+    return groups >= SMALL_LAYER_GROUPS
 
 
 def deviating_at_first(pattern: Pattern, magnitude: float) -> float:
@@ -162,7 +162,7 @@ def _is_exact(task: EngineTask) -> bool:
     return task.sampler == "multinomial" and task.exact
 
 
-def _in_torch(task: EngineTask) -> str:
+def _auto_without_kernels(task: EngineTask) -> str:
     """Return the engine that suits a task and needs no kernels."""
     if task.pattern.n > deviation.LARGEST_N:
         return "linear"

@@ -1,4 +1,6 @@
-"""What a step of the event engine costs for a layer, in steps of the linear engine; the adaptive engine compares them.
+"""Estimates of what a step of the event engine costs for a layer, in steps of the linear engine.
+
+The adaptive engine compares them with 1 to choose the engine of each layer.
 
 Legend: g some groups of a layer, M group size.
 """

@@ -32,7 +32,7 @@ class MaskPatcher:
     def __init__(self, model: MaskedModel, engine: Engine) -> None:
         self._model, self._engine = model, engine
 
-    def show(self, draw: Draw) -> None:
+    def apply(self, draw: Draw) -> None:
         """Apply ``draw`` to the model; the engine must have drawn it from its current logits."""
         off_mode_g = self._off_mode()
         if off_mode_g is None or self._is_much(draw, off_mode_g):

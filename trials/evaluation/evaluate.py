@@ -7,14 +7,14 @@ from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.contract.sections import EvaluationSpec
 from nmlab.trials.data import TextSource, evaluation_windows
 from nmlab.trials.data.readable import check_readable
-from nmlab.trials.evaluation.perplexity import Perplexity, measure
+from nmlab.trials.evaluation.perplexity import Perplexity, measure_perplexity
 from nmlab.trials.evaluation.tasks import TaskResults, run_tasks
 from nmlab.trials.models import FrozenModel, MaskedModel
-from nmlab.trials.models.context import embedding_rows, longest_context
+from nmlab.trials.models.context_length import embedding_rows, longest_context
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluated:
+class EvaluationResult:
     """The result of an evaluation: losses of every window, outcomes of every question, and the metrics."""
 
     perplexity: Perplexity
@@ -22,7 +22,7 @@ class Evaluated:
     metrics: Mapping[str, float]
 
 
-def evaluate(model: MaskedModel, spec: EvaluationSpec) -> Evaluated:
+def evaluate(model: MaskedModel, spec: EvaluationSpec) -> EvaluationResult:
     """Evaluate a model with its applied masks; raises ``SourceError`` for text or tasks that cannot be used."""
     _check_length(model.frozen, spec)
     text = TextSource.held_out(spec)
@@ -35,9 +35,9 @@ def evaluate(model: MaskedModel, spec: EvaluationSpec) -> Evaluated:
         windowing=spec.windowing,
     )
     tasks = run_tasks(model, spec) if spec.tasks else None  # first, because its data may be missing
-    perplexity = measure(model, windows, batch_size=spec.batch_size)
+    perplexity = measure_perplexity(model, windows, batch_size=spec.batch_size)
     metrics = {**perplexity.metrics(spec.perplexity), **(tasks.metrics() if tasks else {})}
-    return Evaluated(perplexity, tasks, metrics)
+    return EvaluationResult(perplexity, tasks, metrics)
 
 
 def _check_length(frozen: FrozenModel, spec: EvaluationSpec) -> None:

@@ -2,10 +2,10 @@
 
 import copy
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache, partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeAlias
 
 import lm_eval.api.model
 import lm_eval.api.task
@@ -20,29 +20,36 @@ from transformers import PreTrainedTokenizerBase
 from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.contract.log_levels import at_least
 from nmlab.trials.contract.near_names import unknown_name
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.evaluation.questions import LocalTask, local_task
 from nmlab.trials.models import MaskedModel
 
 VERSION = f"lm_eval {version('lm_eval')}"
 _SEED = 1234  # the harness's own default for the choice of few-shot examples
 
+Loaded: TypeAlias = dict[str, Any]
+"""Tasks as the harness loads them: ``tasks`` and ``groups`` by name, and ``group_map``, the tasks of each group."""
+_Request: TypeAlias = tuple[object, Sequence[int], Sequence[int]]
+"""A question and an answer as text, and the tokens of each."""
 
-def _silent(*arguments: Any, **options: Any) -> Any:
+
+def _disabled_bar(*arguments: Any, **options: Any) -> object:
+    """Return a progress bar that shows nothing, in place of tqdm."""
     return tqdm(*arguments, **{**options, "disable": True})
 
 
 _quiet = partial(at_least, logging.ERROR, "lm_eval")
-"""Around every use of the library: nobody sees its hints in a trial."""
+"""Silences the library's log below errors; entered around every use of it."""
 
 
 @cache
-def _without_bars() -> None:
-    """Take the library its progress bars, for which it has no option, when it is first used.
+def _disable_progress_bars() -> None:
+    """Replace the library's progress bars, for which it has no option, when it is first used.
 
     They do not come back after each use, since trials that run side by side share the library.
     """
     for module in (lm_eval.api.task, lm_eval.models.huggingface, lm_eval.api.model):
-        module.tqdm = _silent
+        module.tqdm = _disabled_bar
 
 
 class MaskedLM(HFLM):  # type: ignore[misc]
@@ -60,7 +67,7 @@ class MaskedLM(HFLM):  # type: ignore[misc]
             softmax_dtype=torch.float32,
         )
 
-    def _loglikelihood_tokens(self, requests: list[Any], **options: Any) -> Any:
+    def _loglikelihood_tokens(self, requests: list[_Request], **options: object) -> object:
         longest = max((len(continuation) for _, _, continuation in requests), default=0)
         if longest > self.max_length:
             raise SourceError(f"tasks: an answer has {longest} tokens, the model reads at most {self.max_length}")
@@ -68,13 +75,13 @@ class MaskedLM(HFLM):  # type: ignore[misc]
 
 
 @_quiet()
-def load(references: Sequence[str], *, few_shot: int | None) -> dict[str, Any]:
+def load(references: Sequence[str], *, few_shot: int | None) -> Loaded:
     """Return the harness's tasks for local files and registered names, ready to be run once.
 
     Raises ``SourceError`` for a name that is unknown, given twice, or whose data cannot be reached.
     """
-    _without_bars()
-    loaded: dict[str, Any] = {"tasks": {}, "groups": {}, "group_map": {}}
+    _disable_progress_bars()
+    loaded: Loaded = {"tasks": {}, "groups": {}, "group_map": {}}
     for reference in references:
         found = _load_one(reference)
         if twice := sorted(loaded["tasks"].keys() & found["tasks"].keys()):
@@ -87,16 +94,16 @@ def load(references: Sequence[str], *, few_shot: int | None) -> dict[str, Any]:
 
 
 @_quiet()
-def run(model: MaskedModel, loaded: dict[str, Any], *, batch_size: int, limit: int | None) -> dict[str, Any]:
+def run(model: MaskedModel, loaded: Loaded, *, batch_size: int, limit: int | None) -> JsonObject:
     """Return the harness's results, with one sample for every question; ``loaded`` can be run only once."""
-    found: dict[str, Any] = evaluate(
+    found: JsonObject = evaluate(
         MaskedLM(model, batch_size=batch_size), task_dict=loaded, limit=limit, bootstrap_iters=0, log_samples=True
     )
     return found
 
 
 @_quiet()
-def longest_answer(loaded: dict[str, Any], *, tokenizer: PreTrainedTokenizerBase, limit: int | None) -> tuple[str, int]:
+def longest_answer(loaded: Loaded, *, tokenizer: PreTrainedTokenizerBase, limit: int | None) -> tuple[str, int]:
     """Return the task with the longest answer and how many tokens that has; ``loaded`` can't be run afterwards."""
     longest = {}
     for name, task in loaded["tasks"].items():
@@ -113,7 +120,7 @@ def _manager(*, registered: bool) -> TaskManager:
     return TaskManager(include_defaults=registered)
 
 
-def _load_one(reference: str) -> Mapping[str, Any]:
+def _load_one(reference: str) -> Loaded:
     local = local_task(reference)
     if local is not None:
         return _load_local(local)
@@ -131,7 +138,7 @@ def _load_one(reference: str) -> Mapping[str, Any]:
         ) from error
 
 
-def _load_local(local: LocalTask) -> Mapping[str, Any]:
+def _load_local(local: LocalTask) -> Loaded:
     local.rows()  # raises for a wrong line with our message, before the harness wraps it
     return dict(_manager(registered=False).load([local.configuration()]))
 

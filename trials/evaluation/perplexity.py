@@ -45,7 +45,7 @@ class Perplexity:
         }
 
 
-def measure(
+def measure_perplexity(
     model: MaskedModel, windows: Windows, *, batch_size: int, first: AbstractContextManager[None] | None = None
 ) -> Perplexity:
     """Return the losses of a model on every window; windows never see each other, so batches only set the speed.
@@ -76,7 +76,7 @@ def _loss_sums(model: MaskedModel, tokens_BL: Tensor, predicted_BL: Tensor) -> T
         ]
         return (torch.stack(losses).double().cpu() * predicted_BL).sum(1)
 
-    return model.of_logits(tokens_BL[:, :-1], read)
+    return model.map_logits(tokens_BL[:, :-1], read)
 
 
 def _exp(nats: float) -> float:

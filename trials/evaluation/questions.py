@@ -12,17 +12,17 @@ import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.contract.near_names import unknown_name
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.data.text_values import check_encodable, read_text
 from nmlab.trials.evaluation.word_order import word_order
 
 STYLES = ("cloze", "qa", "blank")
 _SUFFIXES = (".jsonl", ".ndjson")
 
-Row = dict[str, Any]
+Row = JsonObject
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class LocalTask(ABC):
     def rows(self) -> list[Row]:
         """Return the questions; raises ``SourceError`` where they cannot be read."""
 
-    def configuration(self) -> dict[str, Any]:
+    def configuration(self) -> JsonObject:
         """Return the task as a configuration of the harness."""
         return {
             "task": self.name,
@@ -48,7 +48,7 @@ class LocalTask(ABC):
             "metadata": {"version": f"{self.style}-1"},
         }
 
-    def _dataset(self) -> Any:
+    def _dataset(self) -> object:
         from datasets import Dataset
 
         return Dataset.from_list(self.rows())
@@ -114,7 +114,7 @@ def local_task(reference: str) -> LocalTask | None:
     return FileTask(path.stem, style or "cloze", path)
 
 
-def _problem(row: Any, *, style: str) -> str:
+def _problem(row: object, *, style: str) -> str:
     """Return why a parsed line is not a valid question, "" if it is."""
     if not isinstance(row, dict) or not {"question", "choices", "label"} <= row.keys():
         return 'expected {"question": ..., "choices": [...], "label": ...}'
@@ -139,7 +139,7 @@ def _filled(row: Row) -> list[str]:
 
 
 # In `blank` the contexts differ and the continuation does not: the harness then wants the label from doc_to_text.
-_PROMPTS: dict[str, dict[str, Any]] = {
+_PROMPTS: dict[str, JsonObject] = {
     "cloze": {"doc_to_text": "question", "doc_to_choice": "choices", "doc_to_target": "label"},
     "qa": {
         "doc_to_text": lambda row: f"Question: {row['question']}\nAnswer:",

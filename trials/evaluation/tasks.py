@@ -8,7 +8,7 @@ import importlib.util
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.contract.run_artifacts import LOG_LIKELIHOODS, QUESTION, task_array
 from nmlab.trials.contract.sections import EvaluationSpec
+from nmlab.trials.contract.values import JsonMapping, JsonObject
 from nmlab.trials.models import MaskedModel
 
 
@@ -36,7 +37,7 @@ class TaskResult:
     outcomes: Mapping[str, NDArray[np.float64]]
     log_likelihoods: NDArray[np.float64]
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return the arrays of the task for an npz file."""
         kept = {task_array(self.name, measure): values for measure, values in self.outcomes.items()}
         return {
@@ -52,14 +53,14 @@ class TaskResults:
 
     tasks: Sequence[TaskResult]
     groups: Mapping[str, Mapping[str, float]]
-    facts: Mapping[str, Any]
+    facts: JsonMapping
 
     def metrics(self) -> dict[str, float]:
         """Return every measure as ``eval/<task>/<measure>``, those of groups of tasks too."""
         named = {**self.groups, **{task.name: task.measures for task in self.tasks}}
         return {f"eval/{task}/{name}": value for task, found in named.items() for name, value in found.items()}
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return the outcome of every question of every task, for an npz file."""
         return {name: array for task in self.tasks for name, array in task.arrays().items()}
 
@@ -95,7 +96,7 @@ def run_tasks(model: MaskedModel, spec: EvaluationSpec) -> TaskResults:
     return TaskResults(tasks, groups, {**settings, "tasks": {task.name: _facts(task) for task in tasks}})
 
 
-def _harness() -> Any:
+def _harness() -> ModuleType:
     if importlib.util.find_spec("lm_eval") is None or importlib.util.find_spec("accelerate") is None:
         raise SourceError("tasks need lm-evaluation-harness, which is not installed: pip install 'nmlab[tasks]'")
     from nmlab.trials.evaluation import harness
@@ -103,7 +104,7 @@ def _harness() -> Any:
     return harness
 
 
-def _facts(task: TaskResult) -> dict[str, Any]:
+def _facts(task: TaskResult) -> JsonObject:
     digest = hashlib.blake2b("".join(task.questions).encode(), digest_size=8).hexdigest()
     return {
         "version": task.version,
@@ -113,7 +114,7 @@ def _facts(task: TaskResult) -> dict[str, Any]:
     }
 
 
-def _result(name: str, found: Mapping[str, Any]) -> TaskResult:
+def _result(name: str, found: JsonMapping) -> TaskResult:
     samples = sorted(found["samples"][name], key=lambda sample: (sample["filter"], sample["doc_id"]))
     first = [sample for sample in samples if sample["filter"] == samples[0]["filter"]]
     return TaskResult(
@@ -127,7 +128,7 @@ def _result(name: str, found: Mapping[str, Any]) -> TaskResult:
     )
 
 
-def _measures(results: Mapping[str, Any]) -> dict[str, float]:
+def _measures(results: JsonMapping) -> dict[str, float]:
     """Return the harness's ``acc,none`` as ``acc``, and ``exact_match,strict`` as ``exact_match.strict``."""
     measures = {}
     for key, value in results.items():
@@ -141,7 +142,7 @@ def _measure(name: str, filter_: str) -> str:
     return name if filter_ == "none" else f"{name}.{filter_}"
 
 
-def _outcomes(samples: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[np.float64]]:
+def _outcomes(samples: Sequence[JsonMapping]) -> dict[str, NDArray[np.float64]]:
     """Collect the measures that are one number a question; others, such as F1, exist only over all questions."""
     collected: dict[str, list[float]] = {}
     for sample in samples:
@@ -151,7 +152,7 @@ def _outcomes(samples: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[np.floa
     return {name: np.array(values) for name, values in collected.items()}
 
 
-def _log_likelihoods(samples: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
+def _log_likelihoods(samples: Sequence[JsonMapping]) -> NDArray[np.float64]:
     answers = [list(sample["filtered_resps"]) for sample in samples]
     if not all(isinstance(one, tuple | list) and len(one) == 2 for row in answers for one in row):
         return np.empty((len(samples), 0))

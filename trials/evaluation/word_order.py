@@ -7,8 +7,8 @@ takes is a little grammar, so that models of some ten thousand weights can be di
 
 import random
 from collections.abc import Iterator
-from typing import Any
 
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.data import python_docs
 
 SHOWN, ORDERED = 16, 8  # words
@@ -16,7 +16,7 @@ CHOICES = 4
 _SEED = 0
 
 
-def word_order() -> list[dict[str, Any]]:
+def word_order() -> list[JsonObject]:
     """Return the questions in the order of the text, each with ``question``, ``choices`` and ``label``."""
     dice = random.Random(_SEED)
     stretches = (stretch for document in python_docs.documents("evaluation") for stretch in _stretches(document))
@@ -35,7 +35,7 @@ def _stretches(document: str) -> Iterator[list[str]]:
                 yield stretch
 
 
-def _question(words: list[str], *, dice: random.Random) -> dict[str, Any]:
+def _question(words: list[str], *, dice: random.Random) -> JsonObject:
     right = " ".join(words[SHOWN:])
     wrong: list[str] = []
     while len(wrong) < CHOICES - 1:

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
+from nmlab.trials.contract.model_settings import origin_of
 from nmlab.trials.contract.run_artifacts import MASK_FILE, WEIGHTS_FILE
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.export.exporter import Exporter
 from nmlab.trials.export.subject import Subject, linear_of
 from nmlab.trials.masks.bits import masks_digest
@@ -14,7 +15,6 @@ from nmlab.trials.masks.bundle import BundleInfo, save_bundle
 from nmlab.trials.masks.weights import save_weights
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.models.finished import WEIGHTS, load_finished
-from nmlab.trials.models.sources import origin_of
 
 
 class MaskBundle(Exporter):
@@ -23,14 +23,14 @@ class MaskBundle(Exporter):
     name = "mask"
     about = "the mask, 1 bit a weight; needs the base model"
 
-    def write(self, subject: Subject, folder: Path) -> dict[str, Any]:
+    def write(self, subject: Subject, folder: Path) -> JsonObject:
         masks, pattern = subject.masks()
         frozen = subject.model.frozen
         info = BundleInfo(frozen.source.source, frozen.digest, str(pattern), "external", masks_digest(masks))
         weights = None
         if subject.finished is not None:
             info, weights = subject.finished.info, subject.finished.weights
-        origin: dict[str, Any] = {"model": origin_of(frozen.source)}
+        origin: JsonObject = {"model": origin_of(frozen.source)}
         if weights is not None:
             save_weights(folder / WEIGHTS_FILE, weights, masks=masks, info=info)
             origin[WEIGHTS] = WEIGHTS_FILE

@@ -1,11 +1,10 @@
 """The model card of an exported checkpoint: what it is, where it comes from, and what it is not."""
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from nmlab.trials.contract.escaping import markdown_code as code
 from nmlab.trials.contract.escaping import markdown_text as escaped
+from nmlab.trials.contract.values import JsonMapping
 
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _DENSE = (
@@ -14,7 +13,7 @@ _DENSE = (
 )
 
 
-def model_card(facts: Mapping[str, Any], *, form: str = _DENSE) -> str:
+def model_card(facts: JsonMapping, *, form: str = _DENSE) -> str:
     """Return the README.md of an export; ``facts`` are those of ``describe`` with the tied and untouched modules.
 
     ``form`` says how the weights are stored and who can use them.

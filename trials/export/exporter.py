@@ -9,16 +9,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from nmlab.trials.contract.model_settings import settings_of
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.export.subject import Subject, linear_of
 from nmlab.trials.masks.bits import masks_digest
-from nmlab.trials.models.context import longest_context
-from nmlab.trials.models.sources import settings_of
+from nmlab.trials.models.context_length import longest_context
 
 FACTS = "nmlab.json"
 _PROBE = (2, 24)  # sequences and tokens whose logits are compared
@@ -29,7 +30,7 @@ class ExportError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Verified:
+class Verification:
     """The result of reading back: largest difference of a logit, allowed difference, and number of layers."""
 
     largest_difference: float
@@ -49,7 +50,7 @@ class Exporter(ABC):
         return None
 
     @abstractmethod
-    def write(self, subject: Subject, folder: Path) -> dict[str, Any]:
+    def write(self, subject: Subject, folder: Path) -> JsonObject:
         """Write into an empty folder; return facts about the export for the user, as plain JSON."""
 
     @abstractmethod
@@ -60,7 +61,7 @@ class Exporter(ABC):
     def read_logits(self, subject: Subject, folder: Path, tokens_BT: Tensor) -> Tensor:
         """Return the logits [B, T, V] that a runtime of this format computes from the files."""
 
-    def verify(self, subject: Subject, folder: Path) -> Verified:
+    def verify(self, subject: Subject, folder: Path) -> Verification:
         """Compare the files with the model; raises ``ExportError`` naming the first layer that differs."""
         weights = self.read_weights(subject, folder)
         expected = subject.weights()
@@ -72,10 +73,10 @@ class Exporter(ABC):
         largest = float((logits - found).abs().max()) if found.shape == logits.shape else float("inf")
         if not largest <= self.tolerance:
             raise ExportError(f"{self.name}: logits differ by {largest:.3g}, allowed are {self.tolerance:.3g}")
-        return Verified(largest, self.tolerance, len(expected))
+        return Verification(largest, self.tolerance, len(expected))
 
 
-def export(subject: Subject, exporter: Exporter, *, folder: Path) -> dict[str, Any]:
+def export(subject: Subject, exporter: Exporter, *, folder: Path) -> JsonObject:
     """Write and verify an export, then move it into place; return the facts, which are also in its ``nmlab.json``.
 
     Raises ``ValueError`` where the format cannot be written or the folder exists, and ``ExportError`` where the
@@ -101,7 +102,7 @@ def export(subject: Subject, exporter: Exporter, *, folder: Path) -> dict[str, A
     return facts
 
 
-def describe(subject: Subject) -> dict[str, Any]:
+def describe(subject: Subject) -> JsonObject:
     """Return the facts on the origin of an export: model, mask and trial."""
     frozen, finished = subject.model.frozen, subject.finished
     masks, pattern = subject.masks()

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.export.card import model_card
 from nmlab.trials.export.exporter import Exporter, describe, plain_tree
 from nmlab.trials.export.subject import Subject, linear_of
@@ -20,7 +20,7 @@ class HuggingFace(Exporter):
     name = "hf"
     about = "a Hugging Face folder, dense with zeros; same speed and memory as the dense model"
 
-    def write(self, subject: Subject, folder: Path) -> dict[str, Any]:
+    def write(self, subject: Subject, folder: Path) -> JsonObject:
         tree = plain_tree(subject)
         tree.save_pretrained(folder)
         subject.model.frozen.tokenizer.save_pretrained(folder)

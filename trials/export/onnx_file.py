@@ -10,13 +10,13 @@ import logging
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from nmlab.trials.contract.log_levels import at_least
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.export.exporter import Exporter, plain_tree, probe
 from nmlab.trials.export.subject import Subject
 
@@ -41,7 +41,7 @@ class Onnx(Exporter):
             )
         return None
 
-    def write(self, subject: Subject, folder: Path) -> dict[str, Any]:
+    def write(self, subject: Subject, folder: Path) -> JsonObject:
         graph = _Logits(plain_tree(subject))
         any_size = torch.export.Dim.DYNAMIC
         with warnings.catch_warnings(), at_least(logging.ERROR, "torch.onnx", "onnxscript", "onnx_ir"):

@@ -1,17 +1,19 @@
-"""A model to be evaluated or exported: a finished trial, a mask bundle, published masks, or any checkpoint."""
+"""What `nmlab evaluate` and `export` work on: a finished trial, a mask bundle, published masks, or any checkpoint."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.model_settings import model_source
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.run_artifacts import MASK_FILE, RECORD_FILE
 from nmlab.trials.contract.trial_spec import TrialSpec
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.export.maskllm import read_maskllm
 from nmlab.trials.export.sparsity import Sparsity, kept, sparsity
 from nmlab.trials.files.checked_json import DamagedFileError, NewerFormatError
@@ -19,7 +21,6 @@ from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import BundleInfo, read_bundle
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
 from nmlab.trials.models.finished import FinishedMask, load_finished
-from nmlab.trials.models.sources import model_source
 from nmlab.trials.trial.artifacts import read_record
 
 Kind = Literal["trial", "mask", "maskllm", "checkpoint"]
@@ -37,7 +38,7 @@ class Base:
     def over(self, own: ModelSource) -> ModelSource:
         """Return ``own`` with what is given here in its place."""
         given = {name: value for name, value in vars(self).items() if value}
-        return model_source({**own.model_dump(), **given}, is_kept=True)
+        return model_source({**own.model_dump(), **given}, from_record=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +126,7 @@ def _trial(folder: Path, base: Base, device: torch.device | str) -> Subject:
     return _masked("trial", frozen, load_finished(folder), spec=spec)
 
 
-def _record(path: Path) -> dict[str, Any]:
+def _record(path: Path) -> JsonObject:
     try:
         record = read_record(path)
         TrialSpec.from_record(record["spec"])
@@ -146,7 +147,7 @@ def _mask(path: Path, base: Base, device: torch.device | str) -> Subject:
     own = bundle.origin.get("model", {})
     own = own if isinstance(own, dict) else {}  # the file of an initial mask names its model only
     settings = {name: own[name] for name in ("revision", "dtype", "leave_dense") if name in own}
-    source = model_source({"source": bundle.info.model_source, **settings}, is_kept=True)
+    source = model_source({"source": bundle.info.model_source, **settings}, from_record=True)
     frozen = FrozenModel.load(base.over(source), device=device)
     return _masked("mask", frozen, load_finished(path), spec=None)
 

@@ -10,7 +10,6 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +19,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from nmlab.trials.compat import sparse_shape_limits
 from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.export.exporter import plain_tree
 from nmlab.trials.export.huggingface import HuggingFace
 from nmlab.trials.export.subject import Subject, linear_of
@@ -65,7 +65,7 @@ class TorchSparse(HuggingFace):
             return f"expected {' or '.join(_DTYPES)}, found {subject.model.frozen.source.dtype}; give --dtype"
         return None
 
-    def write(self, subject: Subject, folder: Path) -> dict[str, Any]:
+    def write(self, subject: Subject, folder: Path) -> JsonObject:
         facts = super().write(subject, folder)
         verdicts = choose(subject.weights(), timer=time_products)
         machine = {"gpu": torch.cuda.get_device_name(), "torch": torch.__version__, "batch": BATCH}
@@ -119,12 +119,12 @@ def choose(weights_OI: Mapping[str, Tensor], *, timer: Timer) -> list[TimedLayer
     for name, weight_OI in weights_OI.items():
         shape = tuple(weight_OI.shape)
         if shape not in times:
-            times[shape] = misfit(weight_OI) or timer(weight_OI)
+            times[shape] = unsupported_weight_reason(weight_OI) or timer(weight_OI)
         verdicts.append(_verdict(name, times[shape]))
     return verdicts
 
 
-def misfit(weight_OI: Tensor) -> str:
+def unsupported_weight_reason(weight_OI: Tensor) -> str:
     """Return why the kernels do not take a weight of this shape and type, "" where they do."""
     limits = sparse_shape_limits(weight_OI.dtype)
     if not limits:

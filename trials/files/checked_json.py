@@ -29,14 +29,14 @@ class NewerFormatError(ValueError):
     """A file was written by a newer nmlab, in a format that this one cannot read."""
 
 
-def checked_line(record: Mapping[str, Any], *, compact: bool = False) -> bytes:
+def checked_line(record: Mapping[str, object], *, compact: bool = False) -> bytes:
     """Return a record as one line of JSON, without the line's end, with its checksum as the last member."""
     body = json.dumps(record, separators=(",", ":") if compact else None).encode()
     comma, colon = (b",", b":") if compact else (b", ", b": ")
     return body[:-1] + comma + b'"crc"' + colon + b'"' + _checksum(body) + b'"}'
 
 
-def checksum_of(record: Mapping[str, Any]) -> str:
+def checksum_of(record: Mapping[str, object]) -> str:
     """Return the checksum of a record that another library will write compactly with ``crc`` as its last member."""
     return _checksum(json.dumps(record, separators=(",", ":")).encode()).decode()
 
@@ -74,7 +74,7 @@ def read_line(line: bytes, *, needs_checksum: bool) -> Record | None:
     return record
 
 
-def write_checked(path: Path, record: Mapping[str, Any], *, format: int, is_for_people: bool = True) -> None:
+def write_checked(path: Path, record: Mapping[str, object], *, format: int, is_for_people: bool = True) -> None:
     """Write an object to a file atomically, with the format's number, nmlab's version and a checksum.
 
     With ``is_for_people`` the file has a line for each member; without, writing is several times faster.

@@ -1,4 +1,4 @@
-"""Full disks: recognise the error, and wait until there is room again.
+"""Full disks: recognise the error, and try again until there is room.
 
 A sweep of days may meet a full disk or a used-up quota. Results that were computed by then are kept and written once
 there is room again.
@@ -28,7 +28,7 @@ def is_disk_full(error: BaseException) -> bool:
     return any(words in str(error).lower() for words in _WORDS)
 
 
-def once_there_is_room(write: Callable[[], T], *, given_up: Callable[[], bool]) -> T:
+def retry_while_disk_full(write: Callable[[], T], *, given_up: Callable[[], bool]) -> T:
     """Return ``write()``, called again every second for as long as the disk is full.
 
     ``write`` must leave nothing behind that hinders its next call. Raises ``DiskFullError`` once ``given_up()`` returns

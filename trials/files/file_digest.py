@@ -4,15 +4,22 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 
-def describe_files(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return ``bytes`` and ``digest`` (blake2b, 32 hexadecimal digits) of files by name; raises ``OSError``."""
+class FileDescription(TypedDict):
+    """Size in bytes of a file, and its blake2b digest, 32 hexadecimal digits."""
+
+    bytes: int
+    digest: str
+
+
+def describe_files(folder: Path, names: Iterable[str]) -> dict[str, FileDescription]:
+    """Return size and digest of files by name; raises ``OSError``."""
     return {name: _describe(folder / name) for name in names}
 
 
-def why_not_readable(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> str:
+def unreadable_reason(folder: Path, files: Mapping[str, FileDescription]) -> str:
     """Return which of the described files is missing or differs, "" where all are as described."""
     with suppress(OSError):
         list(folder.iterdir())  # makes a network file system look again for names that it did not find before
@@ -28,7 +35,7 @@ def why_not_readable(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> st
     return ""
 
 
-def _describe(path: Path) -> dict[str, Any]:
+def _describe(path: Path) -> FileDescription:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
         return {"bytes": file.tell(), "digest": digest.hexdigest()}

@@ -20,7 +20,7 @@ from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.measure.cost import Cost
 from nmlab.trials.models import MaskedModel, PrunableLayer
 from nmlab.trials.models.prunable import check_measurable, decoder_blocks
-from nmlab.trials.models.stage import Beside, passing_by
+from nmlab.trials.models.stage import ExtraOutputs, pass_through_forward
 
 
 class InputStatistic(Protocol):
@@ -114,15 +114,16 @@ def visit_blocks(
     check_measurable(model.frozen.layers)
     model.remove_masks()
     _, blocks = decoder_blocks(model.module)
-    besides = _forms(model, blocks, tokens_1T=batches[0][:1], cost=cost)
-    with nullcontext() if model.hooks is None else model.hooks.still():
-        calls = _record_calls(model, blocks, batches=batches, besides=besides)
+    extra_outputs = _extra_outputs(model, blocks, tokens_1T=batches[0][:1], cost=cost)
+    with nullcontext() if model.hooks is None else model.hooks.paused():
+        calls = _record_calls(model, blocks, batches=batches, extra_outputs=extra_outputs)
         _visit_own(model, blocks, calls, statistic=statistic, apply=apply)
     cost.forwards += 2 * len(batches)  # each block but the last runs twice: to be measured, then pruned
     cost.tokens += 2 * sum(batch.numel() for batch in batches)
 
 
 _Call = tuple[tuple[Any, ...], dict[str, Any]]
+"""Positional and keyword arguments of a block, the hidden states first."""
 
 
 def _visit_own(
@@ -151,24 +152,24 @@ def _visit_own(
             hidden = [_run(block, states, calls[batch][index]) for batch, states in enumerate(hidden)]
     if hooks is not None and stage is not None and not stage.is_last:
         for states in hidden:
-            hooks.give(states)
+            hooks.send(states)
 
 
-def _forms(model: MaskedModel, blocks: nn.ModuleList, *, tokens_1T: Tensor, cost: Cost) -> list[Beside]:
+def _extra_outputs(model: MaskedModel, blocks: nn.ModuleList, *, tokens_1T: Tensor, cost: Cost) -> list[ExtraOutputs]:
     """Return what every block returns beside hidden states, found by running one sequence through the model."""
-    besides: list[Beside] = []
+    extra_outputs: list[ExtraOutputs] = []
 
-    def remember_form(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
-        besides.append(output[1:] if isinstance(output, tuple) else None)
+    def remember_extra(_: nn.Module, __: object, output: object) -> None:
+        extra_outputs.append(output[1:] if isinstance(output, tuple) else None)
 
-    with _hooked(block.register_forward_hook(remember_form) for block in blocks):
+    with _hooked(block.register_forward_hook(remember_extra) for block in blocks):
         _forward(model, tokens_1T)
     cost.count_forward(tokens_1T.shape[1])
-    return besides
+    return extra_outputs
 
 
 def _record_calls(
-    model: MaskedModel, blocks: nn.ModuleList, *, batches: Sequence[Tensor], besides: Sequence[Beside]
+    model: MaskedModel, blocks: nn.ModuleList, *, batches: Sequence[Tensor], extra_outputs: Sequence[ExtraOutputs]
 ) -> list[list[_Call]]:
     """Return for every batch the positional and keyword arguments that each block was called with.
 
@@ -177,14 +178,14 @@ def _record_calls(
     """
     record: list[_Call] = []
 
-    def remember(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def remember(_: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
         if not args:
             kwargs = dict(kwargs)
             args = (kwargs.pop("hidden_states"),)
         record.append((args, kwargs) if not record else ((None, *args[1:]), kwargs))
 
     calls = []
-    with _passed_by(blocks, besides), _hooked(_before(block, remember) for block in blocks):
+    with _passing_through(blocks, extra_outputs), _hooked(_before(block, remember) for block in blocks):
         for batch in batches:
             _forward(model, batch)
             if len(record) != len(blocks):
@@ -216,11 +217,11 @@ def _hooked(handles: Iterable[RemovableHandle]) -> Iterator[None]:
 
 
 @contextmanager
-def _passed_by(blocks: nn.ModuleList, besides: Sequence[Beside]) -> Iterator[None]:
+def _passing_through(blocks: nn.ModuleList, extra_outputs: Sequence[ExtraOutputs]) -> Iterator[None]:
     """Let every block return the hidden states it is given, in the form of its usual output."""
-    full = [(block, beside) for block, beside in zip(blocks, besides, strict=True) if "forward" not in vars(block)]
-    for block, beside in full:  # placeholders of other stages do so already
-        block.forward = passing_by(beside)
+    full = [(block, extra) for block, extra in zip(blocks, extra_outputs, strict=True) if "forward" not in vars(block)]
+    for block, extra in full:  # placeholders of other stages do so already
+        block.forward = pass_through_forward(extra)
     try:
         yield
     finally:

@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +18,7 @@ from nmlab.trials.contract.run_artifacts import (
     HEADER_SHAPES,
     MASK_FORMAT,
 )
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.files.tensor_file import read_tensors, tensor_digest, write_tensors
 from nmlab.trials.masks.bits import pack, unpack
 from nmlab.trials.masks.topn import check_mask
@@ -41,11 +41,11 @@ class Bundle:
 
     masks: dict[str, Tensor]
     info: BundleInfo
-    origin: dict[str, Any]
+    origin: JsonObject
 
 
 def save_bundle(
-    path: Path, masks: Mapping[str, Tensor], *, info: BundleInfo, origin: Mapping[str, Any] | None = None
+    path: Path, masks: Mapping[str, Tensor], *, info: BundleInfo, origin: Mapping[str, object] | None = None
 ) -> None:
     """Write masks (boolean [out, in] by layer name) atomically.
 

@@ -3,6 +3,10 @@
 A draw is keyed by names and numbers such as (trial seed, step, layer, mask index). Philox is a counter-based
 generator, so any process that knows the key draws the same numbers: after a restart, on another pipeline stage or on
 another replica. torch's CPU generator keeps 32 bits of a seed, so that the keys of a long trial would collide.
+
+The draws of a step are keyed in one place of each engine, always by (seed, step, layer name, mask index):
+`LinearEngine._generators`, `event.streams.Streams` and `triton.tables.LayerTables`; noise of the methods that learn by
+gradient in `engines.noise`.
 """
 
 import hashlib

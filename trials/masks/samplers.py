@@ -21,7 +21,7 @@ from torch import Tensor
 
 from nmlab.trials.contract.near_names import unknown_name
 from nmlab.trials.masks.layout import chunks, columns, write_columns
-from nmlab.trials.masks.ranking import keep_largest
+from nmlab.trials.masks.topn import keep_largest
 
 
 @dataclass(frozen=True)

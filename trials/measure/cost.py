@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Bill:
-    """Forward and backward passes (of one minibatch each), the tokens they read, and wall seconds."""
+    """A sum of costs: forward and backward passes of one minibatch each, the tokens they read, and wall seconds."""
 
     forwards: int = 0
     backwards: int = 0
@@ -106,8 +106,8 @@ class Cost:
         if initial:
             self.initial += bill
 
-    def begun(self) -> None:
-        """Mark the end of the start: the time so far belongs to no step."""
+    def start_ended(self) -> None:
+        """Record that the start has ended: the time so far belongs to no step."""
         self.start_seconds = self.seconds["total"]
 
     def metrics(self, *, steps: int) -> dict[str, float]:
@@ -140,7 +140,7 @@ class Cost:
 
 
 def nothing_spent() -> dict[str, float]:
-    """Return the account of a trial that ended before it computed anything."""
+    """Return the metrics of a trial that ended before it computed anything: every cost is 0."""
     return {name: value for name, value in Cost().metrics(steps=0).items() if name.startswith("cost/")}
 
 

@@ -16,7 +16,7 @@ _RESET, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 def peak_bytes(device: torch.device) -> int:
     """Return the peak of this process until now: device memory on a GPU, resident memory on the CPU."""
-    return _watched(str(device)).highest()
+    return _memory_of(str(device)).highest()
 
 
 @cache
@@ -25,13 +25,13 @@ def can_measure_peaks(device: torch.device) -> bool:
     if device.type == "cuda":
         return True
     try:
-        _watched(str(device)).turn()
+        _memory_of(str(device)).flush_peak()
     except OSError:
         return False
     return True
 
 
-def give_back() -> None:
+def release_memory() -> None:
     """Return freed memory to the system.
 
     glibc keeps freed blocks of tens of megabytes for reuse, such as the scratch tensors of a large model's start; a
@@ -44,19 +44,19 @@ def give_back() -> None:
             trim(0)
 
 
-def exempt_from_collection() -> None:
+def exempt_from_gc() -> None:
     """Collect garbage, and exclude all objects that are alive now from later collections.
 
     A process with torch, transformers and Ray holds hundreds of thousands of objects that live as long as it does, and
-    ``give_back`` visits each of them after every trial. Call this once, when a model has been loaded.
+    ``release_memory`` visits each of them after every trial. Call this once, when a model has been loaded.
     """
     gc.collect()
     gc.freeze()
 
 
 def empty_cache(device: torch.device) -> None:
-    """Do what ``give_back`` does, and on a GPU also free the memory that torch keeps for reuse."""
-    give_back()
+    """Do what ``release_memory`` does, and on a GPU also free the memory that torch keeps for reuse."""
+    release_memory()
     if device.type == "cuda":
         torch.cuda.empty_cache()
 
@@ -70,12 +70,12 @@ class PeakMeter:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._watched = _watched(str(device))
-        self.before = self.highest = self._watched.begin(self)
+        self._memory = _memory_of(str(device))
+        self.before = self.highest = self._memory.begin(self)
 
     def peak(self) -> int:
         """Return the bytes of the peak until now."""
-        self._watched.turn()
+        self._memory.flush_peak()
         return self.highest
 
     def rise(self) -> int:
@@ -83,7 +83,7 @@ class PeakMeter:
         return self.peak() - self.before
 
 
-class _Watched:
+class _DeviceMemory:
     """The memory of one device as this process uses it, and the meters that measure its peak."""
 
     def __init__(self, device: torch.device) -> None:
@@ -94,16 +94,16 @@ class _Watched:
     def begin(self, meter: PeakMeter) -> int:
         """Register a meter, which receives all peaks from now on; return the bytes held at this moment."""
         with self._guard:
-            self._turn()
+            self._flush_peak()
             self._meters.add(meter)
             held = torch.cuda.memory_allocated(self._device) if self._is_gpu else _status_bytes("VmRSS")
             self._highest = max(self._highest, held)  # Linux's two counts may differ by some pages
             return held
 
-    def turn(self) -> None:
-        """Give all meters the peak since the last turn, and reset it."""
+    def flush_peak(self) -> None:
+        """Give all meters the peak since the last call, and reset it."""
         with self._guard:
-            self._turn()
+            self._flush_peak()
 
     def highest(self) -> int:
         """Return the peak since the process began."""
@@ -114,7 +114,7 @@ class _Watched:
     def _is_gpu(self) -> bool:
         return self._device.type == "cuda"
 
-    def _turn(self) -> None:
+    def _flush_peak(self) -> None:
         peak = self._peak()
         self._highest = max(self._highest, peak)
         for meter in self._meters:
@@ -131,8 +131,8 @@ class _Watched:
 
 
 @cache
-def _watched(device: str) -> _Watched:
-    return _Watched(torch.device(device))
+def _memory_of(device: str) -> _DeviceMemory:
+    return _DeviceMemory(torch.device(device))
 
 
 def _status_bytes(name: str) -> int:

@@ -26,7 +26,7 @@ _OTHER_THINGS = re.compile(r"out of resources?: (shared memory|registers|tensor 
 # Errors of a process that waited for a failed worker; they quote its error, but their own memory did not run out.
 _OF_OTHERS = ("PeerError", "PipelineLostError", "GivenUpError")
 
-NOT_SMALLER = (
+NOT_RETRIED_NOTE = (
     "ran out of memory for what smaller micro-batches do not make smaller (state, masks or a checkpoint), so it was "
     "not tried with them"
 )
@@ -47,8 +47,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(_says_so(each) for each in _with_causes(error))
 
 
-def shrinks_with_batch(error: BaseException, *, otherwise: bool) -> bool:
-    """Return whether memory ran out for something that shrinks with the micro-batch.
+def depends_on_batch_size(error: BaseException, *, otherwise: bool) -> bool:
+    """Return whether memory ran out for something whose size depends on the micro-batch.
 
     The activations of a forward or backward pass do. Logits, masks, moments and checkpoints do not. The innermost frame
     of the traceback that is known to be one or the other decides, so that a backward counts as a pass although an

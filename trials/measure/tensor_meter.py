@@ -32,24 +32,26 @@ class TensorMeter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._see(tensor, made=False)
 
     @property
-    def passing(self) -> int:
+    def transient_peak(self) -> int:
         """The most bytes alive at once, less those that are still alive."""
         return self.peak - self._now
 
-    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, op: Any, types: object, args: tuple[object, ...] = (), kwargs: dict[str, object] | None = None
+    ) -> object:
         self._see(args, made=False)
         if kwargs:
             self._see(tuple(kwargs.values()), made=False)
-        result = op(*args, **(kwargs or {}))
+        result: object = op(*args, **(kwargs or {}))
         self.calls += 1
         self._see(result, made=True)
         return result
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         super().__exit__(*error)  # type: ignore[no-untyped-call]
         self._watched.clear()
 
-    def _see(self, value: Any, *, made: bool) -> None:
+    def _see(self, value: object, *, made: bool) -> None:
         """Register every new storage among the arguments or results of an operation: tensors and lists of them."""
         if isinstance(value, Tensor):
             storage = value.untyped_storage()

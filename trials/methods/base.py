@@ -28,28 +28,38 @@ A whole method, which keeps the first N of every M inputs:
 
 docs/methods.md says how a method of another package is registered. `magnitude` is one short file, `susi` and
 `maskpro` are learned ones; each names its paper in `About.paper`, and formulas cite it where they stand.
+
+This module, and the module of each of nmlab's methods that holds its `Method`, load no torch: methods are listed, and
+studies refused, within a second. What computes is imported in `start` and `needs`, and named in `imports`.
 """
+
+from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
-
-from nmlab.trials.context.trial_context import TrialContext as TrialContext
+from nmlab.trials.contract.lazy_names import lazy_names
 from nmlab.trials.contract.metrics import Metric
 from nmlab.trials.contract.pattern import Pattern
-from nmlab.trials.contract.values import Scalar
+from nmlab.trials.contract.values import Hyperparameters
 from nmlab.trials.methods.hyperparameters import MethodConfig as MethodConfig
 from nmlab.trials.methods.hyperparameters import default_from as default_from
 from nmlab.trials.methods.hyperparameters import source_of_default as source_of_default
 from nmlab.trials.methods.hyperparameters import validated
-from nmlab.trials.models.needs import Needs, Shape, one_shot_needs
 
-Arrays = Mapping[str, NDArray[np.generic]]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from nmlab.trials.context.trial_context import TrialContext as TrialContext
+    from nmlab.trials.models.needs import Needs, Shape
+
+Arrays: TypeAlias = "Mapping[str, NDArray[np.generic]]"
+
+__getattr__ = lazy_names(__name__, places={"TrialContext": "nmlab.trials.context.trial_context"})
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,7 @@ class About:
 
 
 def _check_renamed(cls: type, renamed: Mapping[str, str]) -> None:
-    """Raise ``TypeError`` for a subclass that still overrides a method by its earlier name, which nothing calls."""
+    """Raise ``TypeError`` for a subclass that still uses the earlier name of a method or attribute."""
     for old, new in renamed.items():
         if old in vars(cls):
             raise TypeError(f"{cls.__name__}.{old} is called {new} now; rename it")
@@ -141,18 +151,24 @@ class Method(ABC):
     metrics: ClassVar[tuple[Metric, ...]] = ()
     """The metrics it records beside the common ones; nmlab's own methods declare them in ``metrics.py``."""
     learned: ClassVar[bool] = False
+    """Whether its runs take steps; one-shot methods are done when they are started."""
     depends_on_seed: ClassVar[bool] = False
+    """Whether another seed gives another result."""
     sparse: ClassVar[bool] = True
+    """Whether it prunes at all; only the dense baseline does not."""
     reads_text: ClassVar[bool] = True
     """Whether it reads the calibration text; one that does not gives the same result for any number of samples."""
     measures_inputs: ClassVar[bool] = False
     """Whether it measures the inputs of every layer, block by block, which some layers of some models do not allow."""
-    shardable: ClassVar[bool] = False
-    """Whether it supports pipeline stages: it works layer by layer, and all-reduces its sums."""
+    supports_pipeline_stages: ClassVar[bool] = False
+    """Whether it runs on a model split into pipeline stages: it works layer by layer, and all-reduces its sums."""
+    imports: ClassVar[tuple[str, ...]] = ()
+    """The modules that ``start`` imports, by full name; a trial imports them before its clock runs."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        _check_renamed(cls, {"refuse": "unsupported_reason", "refuse_text": "unsupported_text_reason"})
+        renamed = {"refuse": "unsupported_reason", "refuse_text": "unsupported_text_reason"}
+        _check_renamed(cls, {**renamed, "shardable": "supports_pipeline_stages"})
 
     def unsupported_reason(self, pattern: Pattern, config: Any) -> str | None:
         """Return why this method cannot do ``pattern`` with ``config``, or None if it can."""
@@ -168,11 +184,13 @@ class Method(ABC):
 
     def needs(self, shape: Shape, config: Any) -> Needs | None:
         """Return what a trial will need, before anything is loaded; None where a method does not know."""
+        from nmlab.trials.models.needs import Needs, one_shot_needs
+
         if not self.sparse:
             return Needs()
         return None if self.learned else one_shot_needs(shape)
 
-    def configure(self, hyperparameters: Mapping[str, Scalar]) -> MethodConfig:
+    def configure(self, hyperparameters: Hyperparameters) -> MethodConfig:
         """Return hyperparameters as an instance of ``self.config``, with defaults for those that are not given.
 
         Raises ``ValueError`` that names the wrong one, its value and what was expected.

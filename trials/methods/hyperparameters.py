@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from pydantic.fields import FieldInfo
 
 from nmlab.trials.contract.near_names import unknown_name
-from nmlab.trials.contract.values import Scalar
+from nmlab.trials.contract.values import Hyperparameters
 from nmlab.trials.contract.wording import expectation
 
 _DEFAULT_FROM = "default_from"
@@ -33,7 +33,7 @@ def source_of_default(field: FieldInfo) -> str:
     return str(extra.get(_DEFAULT_FROM, "")) if isinstance(extra, dict) else ""
 
 
-def validated(config: type[Config], hyperparameters: Mapping[str, Scalar], *, method: str) -> Config:
+def validated(config: type[Config], hyperparameters: Hyperparameters, *, method: str) -> Config:
     """Return ``hyperparameters`` as an instance of ``config``; what is not given has its default.
 
     Raises ``ValueError`` that names ``method``, the hyperparameter, its value, and what was expected.
@@ -45,7 +45,7 @@ def validated(config: type[Config], hyperparameters: Mapping[str, Scalar], *, me
         raise ValueError(f"{method}: {_first_problem(error)}") from error
 
 
-def _check_names(names: Mapping[str, Scalar], *, known: Mapping[str, FieldInfo], method: str) -> None:
+def _check_names(names: Hyperparameters, *, known: Mapping[str, FieldInfo], method: str) -> None:
     for name in names:
         if not known:
             raise ValueError(f"{method} takes no {name!r}")

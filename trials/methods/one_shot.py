@@ -1,10 +1,14 @@
 """The run of a one-shot method, whose mask is ready when the run is made."""
 
-from collections.abc import Mapping
+from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from nmlab.trials.methods.base import Run
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class OneShotRun(Run):

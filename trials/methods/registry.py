@@ -14,7 +14,7 @@ offered under the method's name; studies and reports then know unit and directio
 """
 
 from functools import cache
-from importlib import metadata
+from importlib import import_module, metadata
 
 from nmlab.trials.contract import declarations
 from nmlab.trials.contract.metrics import Metric
@@ -66,6 +66,20 @@ def get(name: str) -> Method:
         raise ValueError(
             f"method {name!r} of {_package(point)}: {point.value} is {method!r}, expected a Method so named"
         )
+    return method
+
+
+def load(name: str) -> Method:
+    """Return the method called ``name`` after importing the modules that its trials compute with.
+
+    Raises ``ValueError`` as ``get`` does, and for a module that cannot be imported.
+    """
+    method = get(name)
+    for module in method.imports:
+        try:
+            import_module(module)
+        except ImportError as error:
+            raise ValueError(f"method {name!r} of {package_of(name)}: cannot import {module}: {error}") from error
     return method
 
 

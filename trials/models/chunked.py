@@ -1,7 +1,7 @@
 """The loss of a minibatch whose sequences go through a model a few at a time, with its gradient."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -24,12 +24,19 @@ def chunked_mean(
     return loss
 
 
+class _Context(Protocol):
+    """What torch gives to a forward, and what that keeps for its backward."""
+
+    needs_input_grad: tuple[bool, ...]
+    gradients: list[Tensor | None]
+
+
 class _Chunked(torch.autograd.Function):
     """Computes the gradients in the forward; the backward only multiplies them by the gradient of the loss."""
 
     @staticmethod
     def forward(
-        ctx: Any, summed: SummedLoss, names: list[str], parts: list[Tensor], predictions: int, *weights: Tensor
+        ctx: _Context, summed: SummedLoss, names: list[str], parts: list[Tensor], predictions: int, *weights: Tensor
     ) -> Tensor:
         wanted = [index for index, needed in enumerate(ctx.needs_input_grad[4:]) if needed]
         sums: list[Tensor | None] = [None] * len(weights)
@@ -50,9 +57,9 @@ class _Chunked(torch.autograd.Function):
         return torch.tensor(total / predictions, dtype=torch.float32, device=weights[0].device)
 
     @staticmethod
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: _Context, *outer: Tensor) -> tuple[Tensor | None, ...]:
         scaled = [None if each is None else each * outer[0].to(each.dtype) for each in ctx.gradients]
-        ctx.gradients = None
+        ctx.gradients = []
         return (None, None, None, None, *scaled)
 
 

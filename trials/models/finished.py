@@ -6,9 +6,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from nmlab.trials.contract.run_artifacts import MASK_FILE
-from nmlab.trials.masks.bundle import BundleInfo, read_bundle
-from nmlab.trials.masks.weights import load_weights
+from nmlab.trials.contract.run_artifacts import MASK_FILE, WEIGHTS_FILE
+from nmlab.trials.masks.bundle import BundleInfo, read_bundle, save_bundle
+from nmlab.trials.masks.weights import load_weights, save_weights
 from nmlab.trials.models import FrozenModel, MaskedModel
 
 WEIGHTS = "weights"  # in a bundle's origin: the file of new weights, without which the mask is not what was evaluated
@@ -59,3 +59,20 @@ def check_fits(masks: Mapping[str, Tensor], *, info: BundleInfo, frozen: FrozenM
         raise ValueError(
             f"the mask was made for the weights {info.model_digest} of {info.model_source}, not for {frozen.digest}"
         )
+
+
+def save_finished(path: Path, finished: FinishedMask, *, model: Mapping[str, object]) -> None:
+    """Write a mask bundle, and new weights beside it if there are any; ``load_finished`` reads both.
+
+    ``model`` are the settings of the mask's model beside its source. Raises ``ValueError`` where a file of that name
+    is there already, and ``OSError`` where it cannot be written.
+    """
+    origin: dict[str, object] = {"model": dict(model)}
+    beside = path.with_name(WEIGHTS_FILE)
+    for file in (path, *((beside,) if finished.weights is not None else ())):
+        if file.exists():
+            raise ValueError(f"{str(file)!r} exists already; give another file or folder")
+    if finished.weights is not None:  # the weights first: a mask that refers to them never exists without them
+        save_weights(beside, finished.weights, masks=finished.masks, info=finished.info)
+        origin[WEIGHTS] = WEIGHTS_FILE
+    save_bundle(path, finished.masks, info=finished.info, origin=origin)

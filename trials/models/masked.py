@@ -88,8 +88,8 @@ class MaskedModel:
         self._masked.clear()
 
     @torch.no_grad()
-    def of_logits(self, tokens_BT: Tensor, read: Callable[[Tensor], T]) -> T:
-        """Return ``read(logits [B, T, V])``; in a pipeline group the last rank computes and broadcasts it."""
+    def map_logits(self, tokens_BT: Tensor, read: Callable[[Tensor], T]) -> T:
+        """Return ``read`` of the logits [B, T, V]; in a pipeline group the last rank computes and broadcasts it."""
         logits_BTV = self.module(input_ids=tokens_BT.to(self.frozen.device), use_cache=False).logits
         return self.pipeline.broadcast_from_last(lambda: read(logits_BTV))
 
@@ -97,13 +97,13 @@ class MaskedModel:
         """Return the mean next-token cross-entropy in nats over all B*(T-1) predictions, computed in float32."""
         if len(self._parts(tokens_BT)) > 1:
             return float(self.token_losses(tokens_BT).mean())
-        return self.of_logits(tokens_BT, lambda logits_BTV: float(_token_losses(logits_BTV, tokens_BT).mean()))
+        return self.map_logits(tokens_BT, lambda logits_BTV: float(_token_losses(logits_BTV, tokens_BT).mean()))
 
     def token_losses(self, tokens_BT: Tensor) -> Tensor:
         """Return the next-token cross-entropy in nats of each prediction, [B, T-1], float32, on the CPU."""
 
         def read(part_bT: Tensor) -> Tensor:
-            return self.of_logits(part_bT, lambda logits_bTV: _token_losses(logits_bTV, part_bT).cpu())
+            return self.map_logits(part_bT, lambda logits_bTV: _token_losses(logits_bTV, part_bT).cpu())
 
         losses = [read(part_bT) for part_bT in self._parts(tokens_BT)]
         return losses[0] if len(losses) == 1 else torch.cat(losses)

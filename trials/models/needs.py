@@ -17,7 +17,8 @@ from nmlab.trials.masks.codes import code_dtype
 from nmlab.trials.models.prunable import PrunableLayer
 
 FLOAT32 = 4
-OF_A_SEED = ", of a seed"
+PER_SEED = ", of a seed"
+"""How the names of shared results end that every seed has of its own."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Needs:
         start_reads: how often the start runs the calibration text through the model.
         extra_forwards: minibatches that the diagnostics of a finished run evaluate.
         shared: bytes of host memory of the results that the replica also keeps for other trials, by name; the names of
-            those that every seed has of its own end in ``OF_A_SEED``.
+            those that every seed has of its own end in ``PER_SEED``.
     """
 
     state: Mapping[str, int] = field(default_factory=dict)
@@ -122,9 +123,9 @@ def shared_norms(shape: Shape) -> dict[str, int]:
     return {"gradient norms": FLOAT32 * shape.prunable}
 
 
-def shared_start(name: str, shape: Shape, *, needs: Needs | None, of_a_seed: bool) -> dict[str, int]:
+def shared_start(name: str, shape: Shape, *, needs: Needs | None, per_seed: bool) -> dict[str, int]:
     """Return the bytes of an initial mask that trials share: a bit a weight, and what its method shares (``needs``)."""
-    mine = f"initial mask {name} {shape.pattern}{OF_A_SEED if of_a_seed else ''}"
+    mine = f"initial mask {name} {shape.pattern}{PER_SEED if per_seed else ''}"
     return {mine: packed_size(shape.prunable), **(needs.shared if needs else {})}
 
 

@@ -1,52 +1,23 @@
 """Find a model's files: the built-in model, a local Hugging Face folder, or a hub id of Hugging Face."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from pydantic import ValidationError
 
 from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.contract.near_names import unknown_name
 from nmlab.trials.contract.sections import ModelSource
-from nmlab.trials.contract.wording import first_problem
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.models.stored import check_stored
 
 BUILTIN = {"builtin:tiny": Path(__file__).parent / "tiny"}
 
-_CALLED = {"source": "model"}  # in messages
 # Only data is fetched: no pickled weights, no code.
 _SMALL = ["*.json"]  # fetched first, because they show whether the weights are of use
 _WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 # Without these options transformers asks at the terminal whether to run code that comes with a model.
-DATA_ONLY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-
-
-def model_source(settings: Mapping[str, Any], *, is_kept: bool = False) -> ModelSource:
-    """Return a source with settings as a user gives them, or, ``is_kept``, as nmlab wrote them down.
-
-    Raises ``SourceError`` with one line about a wrong one.
-    """
-    try:
-        return ModelSource.from_record(settings) if is_kept else ModelSource.model_validate(dict(settings))
-    except ValidationError as error:
-        raise SourceError(first_problem(error, name=lambda setting: _CALLED.get(setting, setting))) from error
-
-
-def settings_of(source: ModelSource) -> dict[str, Any]:
-    """Return the settings of a source as plain JSON, ``leave_dense`` only where it names something.
-
-    Records of models that leave nothing dense are therefore as they were before the setting existed.
-    """
-    settings = {"source": source.source, "revision": source.revision, "dtype": source.dtype}
-    return {**settings, **({"leave_dense": list(source.leave_dense)} if source.leave_dense else {})}
-
-
-def origin_of(source: ModelSource) -> dict[str, Any]:
-    """Return what a mask bundle keeps of its model beside the name: the settings but for the source."""
-    return {name: value for name, value in settings_of(source).items() if name != "source"}
+DATA_ONLY: JsonObject = {"local_files_only": True, "trust_remote_code": False}
 
 
 def locate(source: ModelSource) -> Path:

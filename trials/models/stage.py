@@ -25,7 +25,7 @@ from nmlab.trials.models.prunable import Prunable, PrunableLayer, decoder_blocks
 from nmlab.trials.models.quiet import quiet
 from nmlab.trials.models.reading import read_config, read_module, read_skeleton
 
-Beside = tuple[Any, ...] | None
+ExtraOutputs = tuple[object, ...] | None
 """The rest of a block's output tuple beside the hidden states; None where a block returns the hidden states alone."""
 
 
@@ -72,7 +72,7 @@ def read_stage(folder: Path, source: ModelSource, *, index: int, count: int) -> 
     depth = len(decoder_blocks(skeleton)[1])
     found = find_prunable(skeleton, leave_dense=source.leave_dense)
     stage = Stage(index, count, split_blocks(depth, stages=count)[index], found)
-    _check_apart(found.layers, split_blocks(depth, stages=count), prefix=decoder_blocks(skeleton)[0])
+    _check_no_shared_weights(found.layers, split_blocks(depth, stages=count), prefix=decoder_blocks(skeleton)[0])
     if skeleton.get_input_embeddings() is None or skeleton.get_output_embeddings() is None:
         raise SourceError(f"model {source.source!r}: {type(skeleton).__name__} does not name its embeddings")
     is_tied = bool(config.get_text_config(decoder=True).tie_word_embeddings)
@@ -82,12 +82,12 @@ def read_stage(folder: Path, source: ModelSource, *, index: int, count: int) -> 
     with quiet():
         architecture = _with_placeholders(type(skeleton), placeholders)
         module = read_module(folder, source, architecture=architecture, config=config)
-    placeholders.pass_ends_by(module)
-    placeholders.pass_blocks_by(module, beside=_beside(module, own=stage.blocks))
+    placeholders.replace_end_forwards(module)
+    placeholders.replace_block_forwards(module, extra=_extra_outputs(module, own=stage.blocks))
     return module, stage
 
 
-def _check_apart(layers: Sequence[PrunableLayer], stages: Sequence[range], *, prefix: str) -> None:
+def _check_no_shared_weights(layers: Sequence[PrunableLayer], stages: Sequence[range], *, prefix: str) -> None:
     """Raise ``SourceError`` for a weight that layers of two stages share: each would have a mask of its own."""
     for layer in layers:
         own = next(stage for stage in stages if layer.block in stage)
@@ -113,17 +113,17 @@ class _Placeholders:
         for module in (*others, *self._ends(model)):
             empty_module(module)
 
-    def pass_ends_by(self, model: PreTrainedModel) -> None:
+    def replace_end_forwards(self, model: PreTrainedModel) -> None:
         """Let placeholder embeddings return zeros, and a placeholder output layer nothing."""
         for module in self._ends(model):
             is_embedding = module is model.get_input_embeddings()
             module.forward = _zeros(module, model.dtype) if is_embedding else _nothing
 
-    def pass_blocks_by(self, model: PreTrainedModel, *, beside: Beside) -> None:
+    def replace_block_forwards(self, model: PreTrainedModel, *, extra: ExtraOutputs) -> None:
         """Let placeholder blocks return the hidden states they are given."""
         for index, block in enumerate(decoder_blocks(model)[1]):
             if index not in self.stage.blocks:
-                block.forward = passing_by(beside)
+                block.forward = pass_through_forward(extra)
 
     def _ends(self, model: PreTrainedModel) -> list[nn.Module]:
         """Return those of embeddings and output layer that are placeholders here."""
@@ -131,27 +131,27 @@ class _Placeholders:
         return [*([] if self.keeps_embeddings else [embeddings]), *([] if self.stage.is_last else [head])]
 
 
-def passing_by(beside: Beside) -> Callable[..., Any]:
+def pass_through_forward(extra: ExtraOutputs) -> Callable[..., object]:
     """Return a forward that returns the hidden states it is given, in the form of a block's output."""
 
-    def give_back(*args: Any, **kwargs: Any) -> Any:
+    def pass_through(*args: object, **kwargs: object) -> object:
         hidden = args[0] if args else kwargs["hidden_states"]
-        return hidden if beside is None else (hidden, *beside)
+        return hidden if extra is None else (hidden, *extra)
 
-    return give_back
+    return pass_through
 
 
 def _zeros(embedding: nn.Module, dtype: torch.dtype) -> Callable[..., Tensor]:
     width = embedding.embedding_dim
     assert isinstance(width, int)
 
-    def zeros(tokens_BT: Tensor, *_: Any, **__: Any) -> Tensor:
+    def zeros(tokens_BT: Tensor, *_: object, **__: object) -> Tensor:
         return torch.zeros(*tokens_BT.shape, width, dtype=dtype, device=tokens_BT.device)
 
     return zeros
 
 
-def _nothing(hidden_BTH: Tensor, *_: Any, **__: Any) -> Tensor:
+def _nothing(hidden_BTH: Tensor, *_: object, **__: object) -> Tensor:
     return hidden_BTH[..., :0]
 
 
@@ -170,10 +170,10 @@ def _with_placeholders(architecture: type[PreTrainedModel], placeholders: _Place
 
 
 @torch.no_grad()
-def _beside(model: PreTrainedModel, *, own: range) -> Beside:
+def _extra_outputs(model: PreTrainedModel, *, own: range) -> ExtraOutputs:
     """Return the form of a block's output, as seen in a forward through the blocks held here and no others."""
     prefix, blocks = decoder_blocks(model)
-    outputs: list[Any] = []
+    outputs: list[object] = []
     hook = blocks[own.start].register_forward_hook(lambda _, __, output: outputs.append(output))
     model.set_submodule(prefix, nn.ModuleList(blocks[index] for index in own))
     try:
@@ -182,4 +182,5 @@ def _beside(model: PreTrainedModel, *, own: range) -> Beside:
         model.set_submodule(prefix, blocks)
         hook.remove()
     assert outputs, "the model has a forward that does not call its blocks"
-    return outputs[0][1:] if isinstance(outputs[0], tuple) else None
+    first = outputs[0]
+    return first[1:] if isinstance(first, tuple) else None

@@ -4,11 +4,11 @@ This is found from the small files of a folder, before a weight is read and with
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.values import JsonMapping, JsonObject
 
 FP8 = "fp8"
 BITMASK = "sparse-24-bitmask"
@@ -51,7 +51,7 @@ def stored_note(folder: Path, *, dtype: str) -> str:
     return f"stored as FP8, dequantised to {dtype}" if quantisation(folder) == FP8 else ""
 
 
-def _quantised_parts(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _quantised_parts(config: JsonMapping) -> Iterator[JsonMapping]:
     """Yield the quantisation settings of a configuration and of its nested configurations."""
     for key, value in config.items():
         if isinstance(value, dict):
@@ -62,12 +62,12 @@ def _quantised_parts(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
                 yield from _quantised_parts(value)
 
 
-def _is_bitmask(config: Mapping[str, Any]) -> bool:
+def _is_bitmask(config: JsonMapping) -> bool:
     sparsities = (part.get("sparsity_config") for part in _quantised_parts(config))
     return any(isinstance(each, dict) and each.get("format") == BITMASK for each in sparsities)
 
 
-def _method(settings: Mapping[str, Any]) -> str:
+def _method(settings: JsonMapping) -> str:
     """Return the name of a quantiser; "fp8" for block-wise FP8, which nmlab dequantises itself."""
     inner = settings.get("quantization")
     found = (
@@ -104,7 +104,7 @@ def _has_own_weights(folder: Path) -> bool:
     return any(file.name not in _ADAPTER for file in folder.glob("*.safetensors"))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> JsonObject:
     """Return a JSON object, empty where none can be read; loading the model reports that error."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

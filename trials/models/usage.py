@@ -6,7 +6,7 @@ where no operation takes it. The forward needs no weights and no memory for them
 the same result as the loaded model.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +31,7 @@ _SHORT, _LONG = 11, 509
 
 _aten = torch.ops.aten
 # The operands of a product among the arguments of an operation; an added bias is not one of them.
-_OPERANDS: Mapping[Any, slice] = {
+_OPERANDS: Mapping[object, slice] = {
     _aten.mm: slice(0, 2),
     _aten.bmm: slice(0, 2),
     _aten.mv: slice(0, 2),
@@ -70,11 +70,11 @@ def usage_of(model: PreTrainedModel) -> Usage:
 
     Works on a loaded model and on a skeleton on the meta device; the model is left as it was.
     """
-    short = _followed(model, tokens=_SHORT)
+    short = _traced(model, tokens=_SHORT)
     every = {name for name, _ in model.named_parameters()}
     if short.problem or short.touched >= every:
         return short
-    long = _followed(model, tokens=_LONG)
+    long = _traced(model, tokens=_LONG)
     if long.problem:
         return short
     return Usage(
@@ -85,24 +85,24 @@ def usage_of(model: PreTrainedModel) -> Usage:
     )
 
 
-def _followed(model: PreTrainedModel, *, tokens: int) -> Usage:
+def _traced(model: PreTrainedModel, *, tokens: int) -> Usage:
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    watch = _Watch(names)
+    trace = _ParameterTrace(names)
     device = next(model.parameters()).device
     try:
         with ExitStack() as stack:
             stack.enter_context(quiet())
             stack.enter_context(_experts_at_once(model))
-            stack.enter_context(_hooked(model, watch))
+            stack.enter_context(_hooked(model, trace))
             stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
             stack.enter_context(torch.no_grad())
             tokens_BT = torch.zeros(1, tokens, dtype=torch.long, device=device)
-            stack.enter_context(watch)
+            stack.enter_context(trace)
             model.forward(input_ids=tokens_BT, use_cache=False)  # not a call, whose hooks count forwards
     except Exception as error:  # an architecture may do anything that tensors without contents cannot do
         return Usage(problem=(str(error).strip() or type(error).__name__).splitlines()[0])
-    called, touched = frozenset(watch.called), frozenset(watch.touched)
-    return Usage(called, touched, frozenset(watch.multiplied), frozenset(watch.selecting))
+    called, touched = frozenset(trace.called), frozenset(trace.touched)
+    return Usage(called, touched, frozenset(trace.multiplied), frozenset(trace.selecting))
 
 
 @contextmanager
@@ -120,19 +120,19 @@ def _experts_at_once(model: PreTrainedModel) -> Iterator[None]:
 
 
 @contextmanager
-def _hooked(model: PreTrainedModel, watch: "_Watch") -> Iterator[None]:
-    """Record in ``watch`` every module that is called, and the parameters of modules that return a selection."""
+def _hooked(model: PreTrainedModel, trace: "_ParameterTrace") -> Iterator[None]:
+    """Record in ``trace`` every module that is called, and the parameters of modules that return a selection."""
     width = int(model.config.get_text_config(decoder=True).hidden_size)
 
-    def returned(name: str, module: nn.Module, output: Any) -> None:
-        watch.called.add(name)
+    def returned(name: str, module: nn.Module, output: object) -> None:
+        trace.called.add(name)
         tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
         chooses = any(tensor.dtype in (torch.int64, torch.int32) for tensor in tensors)
         hands_on = any(tensor.is_floating_point() and tensor.shape[-1:] == (width,) for tensor in tensors)
         if chooses and not hands_on:
-            watch.selecting |= {watch.names[id(parameter)] for parameter in module.parameters()}
+            trace.selecting |= {trace.names[id(parameter)] for parameter in module.parameters()}
 
-    def hook_for(name: str) -> Any:
+    def hook_for(name: str) -> Callable[[nn.Module, object, object], None]:
         return lambda module, _, output: returned(name, module, output)
 
     modules = [(name, module) for name, module in model.named_modules() if name]
@@ -152,7 +152,7 @@ class _Marks:
     products: frozenset[str] = frozenset()
 
 
-class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _ParameterTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Traces parameters from operation to operation; a product is marked with its own factors only."""
 
     def __init__(self, names: Mapping[int, str]) -> None:
@@ -165,8 +165,10 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._marks: dict[int, _Marks] = {}
         self._alive: list[Tensor] = []  # an id belongs to a tensor only as long as it lives
 
-    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = op(*args, **(kwargs or {}))
+    def __torch_dispatch__(
+        self, op: Any, types: object, args: tuple[object, ...] = (), kwargs: dict[str, object] | None = None
+    ) -> object:
+        result: object = op(*args, **(kwargs or {}))
         given = [leaf for leaf in tree_leaves((args, kwargs or {})) if isinstance(leaf, Tensor)]
         for tensor in given:
             self.touched |= self._of(tensor).weights
@@ -178,7 +180,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._mark(made, self._derived(op, args=args, given=given, made=made))
         return result
 
-    def _derived(self, op: Any, *, args: Any, given: list[Tensor], made: Tensor) -> _Marks:
+    def _derived(self, op: Any, *, args: tuple[object, ...], given: list[Tensor], made: Tensor) -> _Marks:
         packet = op.overloadpacket
         if packet in _OPERANDS:
             operands = [operand for operand in args[_OPERANDS[packet]] if isinstance(operand, Tensor)]

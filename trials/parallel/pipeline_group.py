@@ -13,7 +13,7 @@ import math
 import secrets
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -45,6 +45,26 @@ _SHARED: dict[str, type[Exception]] = {
     "group closed": GroupClosedError,
     "reload": ReloadError,
 }
+
+
+class _Work(Protocol):
+    """A transfer that was started."""
+
+    def wait(self) -> bool: ...
+
+
+class _Connections(Protocol):
+    """What is used of torch's process groups, whose type stubs leave these methods out."""
+
+    def broadcast(self, tensor: Tensor, root: int, /) -> _Work: ...
+
+    def allgather(self, outputs: list[list[Tensor]], inputs: list[Tensor], /) -> _Work: ...
+
+    def gather(self, outputs: list[Tensor], own: Tensor, root: int, /) -> _Work: ...
+
+    def scatter(self, own: Tensor, inputs: list[Tensor], root: int, /) -> _Work: ...
+
+    def abort(self) -> None: ...
 
 
 class PipelineGroup:
@@ -210,7 +230,7 @@ class DistributedGroup(PipelineGroup):
     def _connect(self) -> None:
         prefix = f"{self.name}/{self._generation}"
         self._all = _gloo(self._store, f"{prefix}/all", rank=self.rank, size=self.size, address=self._address)
-        self._links: dict[int, Any] = {}
+        self._links: dict[int, _Connections] = {}
         for low in (self.rank - 1, self.rank):  # a link has two ranks, so a broadcast of one reaches the other alone
             if 0 <= low < self.size - 1:
                 place, name = self.rank - low, f"{prefix}/link-{low}"
@@ -231,7 +251,7 @@ class DistributedGroup(PipelineGroup):
             if not self._by_nccl:
                 self._prove_on(link, 2, self.rank - low, where=f"{prefix}/link-{low}")
 
-    def _prove_on(self, group: Any, size: int, place: int, *, where: str) -> None:
+    def _prove_on(self, group: _Connections, size: int, place: int, *, where: str) -> None:
         challenges = _gathered(group, secrets.token_bytes(_PROOF), size)
         answers = _gathered(group, self._proof(where, challenges, place), size)
         for other, answer in enumerate(answers):
@@ -260,14 +280,14 @@ class DistributedGroup(PipelineGroup):
         self._wait(lambda: self._all.allgather([buffers], [mine]))
         return buffers
 
-    def _wait(self, start: Callable[[], Any]) -> None:
+    def _wait(self, start: Callable[[], _Work]) -> None:
         try:
             start().wait()
         except RuntimeError as error:
             raise PeerError(f"pipeline stage {self.rank} lost the connection to another: {error}") from error
 
 
-def _gathered(group: Any, own: bytes, size: int) -> list[bytes]:
+def _gathered(group: _Connections, own: bytes, size: int) -> list[bytes]:
     """Return the bytes of all ranks of a group, equally many of each, by rank."""
     mine = torch.frombuffer(bytearray(own), dtype=torch.uint8)
     buffers = [torch.empty_like(mine) for _ in range(size)]
@@ -275,14 +295,14 @@ def _gathered(group: Any, own: bytes, size: int) -> list[bytes]:
     return [buffer.numpy().tobytes() for buffer in buffers]
 
 
-def _gloo(store: Store, name: str, *, rank: int, size: int, address: str) -> Any:
+def _gloo(store: Store, name: str, *, rank: int, size: int, address: str) -> _Connections:
     options = gloo_options(address=address, timeout=PATIENCE)
-    return dist.ProcessGroupGloo(PrefixStore(name, store), rank, size, options)
+    return cast(_Connections, dist.ProcessGroupGloo(PrefixStore(name, store), rank, size, options))
 
 
-def _nccl(store: Store, name: str, *, rank: int, size: int) -> Any:
+def _nccl(store: Store, name: str, *, rank: int, size: int) -> _Connections:
     options = nccl_options(timeout=PATIENCE)
-    return dist.ProcessGroupNCCL(PrefixStore(name, store), rank, size, options)
+    return cast(_Connections, dist.ProcessGroupNCCL(PrefixStore(name, store), rank, size, options))
 
 
 def _reason(error: Exception) -> tuple[str, str] | None:

@@ -9,7 +9,6 @@ Layout: 8 bytes with the length of the JSON (little-endian), the JSON, then the 
 import json
 from collections.abc import Mapping
 from math import prod
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,14 +35,14 @@ class MessageError(RuntimeError):
     """Raised for bytes that are not a message of another stage."""
 
 
-def encode(value: Any) -> bytes:
+def encode(value: object) -> bytes:
     """Return the bytes of a value of plain Python values and tensors; raises ``TypeError`` for any other."""
     parts: list[bytes] = []
     header = json.dumps(_plain(value, parts), separators=(",", ":")).encode()
     return b"".join([len(header).to_bytes(_LENGTH, "little"), header, *parts])
 
 
-def decode(data: bytes) -> Any:
+def decode(data: bytes) -> object:
     """Return the value that ``encode`` was given; tensors are on the CPU. Raises ``MessageError`` for other bytes."""
     end = _LENGTH + int.from_bytes(data[:_LENGTH], "little")
     try:
@@ -74,7 +73,7 @@ class _Parts:
             raise ValueError("it has more bytes than it states")
 
 
-def _plain(value: Any, parts: list[bytes]) -> Any:
+def _plain(value: object, parts: list[bytes]) -> object:
     """Return the JSON form of a value: a type that JSON lacks becomes an object of one entry, named by its kind."""
     match value:
         case None | bool():
@@ -101,7 +100,7 @@ def _plain(value: Any, parts: list[bytes]) -> Any:
     raise TypeError(f"stages send each other plain values and tensors, not {type(value).__name__}")
 
 
-def _value(plain: Any, parts: _Parts) -> Any:
+def _value(plain: object, parts: _Parts) -> object:
     if isinstance(plain, list):
         return [_value(item, parts) for item in plain]
     if not isinstance(plain, dict):

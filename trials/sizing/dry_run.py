@@ -7,7 +7,6 @@ top.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,11 +21,13 @@ from nmlab.trials.models.quiet import quiet
 from nmlab.trials.models.reading import read_config
 
 
-def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+def _attention(query: torch.Size, key: torch.Size, value: torch.Size, *_: object, **__: object) -> int:
     return int(sdpa_flop_count(query, key, value))  # type: ignore[no-untyped-call]
 
 
-def _attention_backward(gradient: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+def _attention_backward(
+    gradient: torch.Size, query: torch.Size, key: torch.Size, value: torch.Size, *_: object, **__: object
+) -> int:
     return int(sdpa_backward_flop_count(gradient, query, key, value))  # type: ignore[no-untyped-call]
 
 
@@ -35,7 +36,7 @@ _ATTENTION = dict(zip(ATTENTION_ON_CPU, (_attention, _attention_backward), stric
 
 
 @dataclass(frozen=True)
-class Measured:
+class DryRunCounts:
     """Counts of a dry run: the most bytes alive at once beyond those before it, bytes written, kernel calls, flops."""
 
     peak_bytes: int
@@ -44,8 +45,8 @@ class Measured:
     flops: int
 
 
-class EmptyModel:
-    """A model without contents, for dry runs of forwards and backwards."""
+class FakeTensorModel:
+    """A model of tensors without contents (torch's fake tensors), for dry runs of forwards and backwards."""
 
     def __init__(self, source: ModelSource) -> None:
         config = read_config(locate(source))
@@ -53,47 +54,47 @@ class EmptyModel:
         self._begin(lambda: AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False))
 
     @classmethod
-    def of(cls, make: Callable[[], PreTrainedModel]) -> "EmptyModel":
-        """Return the stage of the model that ``make`` returns; ``make`` is called where tensors get no contents."""
-        stage = cls.__new__(cls)
-        stage._begin(make)
-        return stage
+    def of(cls, make: Callable[[], PreTrainedModel]) -> "FakeTensorModel":
+        """Return the model that ``make`` returns, called where tensors get no contents."""
+        model = cls.__new__(cls)
+        model._begin(make)
+        return model
 
     def _begin(self, make: Callable[[], PreTrainedModel]) -> None:
         self._fake = FakeTensorMode()
         with self._fake:
             self._module = make().eval().requires_grad_(False)
 
-    def forward(self, *, batch: int, length: int) -> Measured:
+    def forward(self, *, batch: int, length: int) -> DryRunCounts:
         """Count the loss of a minibatch [batch, length], as `MaskedModel.loss` computes it."""
         with self._fake, torch.no_grad():
-            return self._watched(lambda: _loss(self._module, {}, self._tokens(batch, length)))
+            return self._measured(lambda: _loss(self._module, {}, self._tokens(batch, length)))
 
-    def evaluation(self, *, batch: int, length: int) -> Measured:
+    def evaluation(self, *, batch: int, length: int) -> DryRunCounts:
         """Count a batch of evaluation, whose losses are computed window by window."""
         with self._fake, torch.no_grad():
-            return self._watched(lambda: _window_losses(self._module, self._tokens(batch, length)))
+            return self._measured(lambda: _window_losses(self._module, self._tokens(batch, length)))
 
-    def backward(self, weights: Callable[[], Mapping[str, Tensor]], *, batch: int, length: int) -> Measured:
+    def backward(self, weights: Callable[[], Mapping[str, Tensor]], *, batch: int, length: int) -> DryRunCounts:
         """Count the computation of ``weights``, of the loss of a minibatch under them, and of its gradient."""
 
         def step() -> None:
             torch.autograd.backward(_loss(self._module, weights(), self._tokens(batch, length)))
 
         with self._fake, torch.enable_grad():
-            return self._watched(step)
+            return self._measured(step)
 
     def _tokens(self, batch: int, length: int) -> Tensor:
         return torch.zeros(batch, length, dtype=torch.int64)
 
-    def _watched(self, run: Callable[[], object]) -> Measured:
-        alive, flops = (
+    def _measured(self, run: Callable[[], object]) -> DryRunCounts:
+        meter, flops = (
             TensorMeter([*self._module.parameters(), *self._module.buffers()]),
             FlopCounterMode(display=False, custom_mapping=_ATTENTION),
         )
-        with quiet(), flops, alive:
+        with quiet(), flops, meter:
             run()
-        return Measured(alive.peak, alive.written, alive.calls, int(flops.get_total_flops()))
+        return DryRunCounts(meter.peak, meter.written, meter.calls, int(flops.get_total_flops()))
 
 
 def _loss(module: nn.Module, weights: Mapping[str, Tensor], tokens_BT: Tensor) -> Tensor:

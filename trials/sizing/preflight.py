@@ -16,7 +16,7 @@ from nmlab.trials.data.readable import check_readable
 from nmlab.trials.data.sources import documents_digest, files_left_out, read_documents
 from nmlab.trials.evaluation import check_tasks
 from nmlab.trials.models import ModelSource, locate
-from nmlab.trials.models.context import embedding_rows, longest_context
+from nmlab.trials.models.context_length import embedding_rows, longest_context
 from nmlab.trials.models.coverage import Coverage
 from nmlab.trials.models.frozen import read_tokenizer
 from nmlab.trials.models.prunable import PrunableLayer, check_divisible, find_prunable
@@ -27,8 +27,8 @@ MOST_CONTAMINATED = 0.01  # share of the evaluation windows that may occur in th
 
 
 @dataclass(frozen=True)
-class Facts:
-    """Facts about a model and its texts that are known without loading the weights."""
+class PreflightFacts:
+    """What is known about a model and its texts without loading the weights."""
 
     architecture: str
     parameters: int
@@ -48,7 +48,7 @@ class Facts:
     stored: str = ""
     """A note on how the weights are stored, "" for plain weights."""
     text_notes: tuple[str, ...] = ()
-    """Notes on the texts for a reader of results, a line each; see ``check_apart``."""
+    """Notes on the texts for a reader of results, a line each; see ``check_no_overlap``."""
     validation_windows: int = 0
     """0 without a validation text."""
 
@@ -60,7 +60,7 @@ def preflight(
     calibration: CalibrationSpec,
     evaluation: EvaluationSpec,
     validation: ValidationSpec | None = None,
-) -> Facts:
+) -> PreflightFacts:
     """Return the facts; raises ``SourceError`` for a missing, unreadable or unsuitable model or text."""
     texts = StudyTexts(calibration, evaluation, validation)
     folder = locate(model)
@@ -78,7 +78,7 @@ def preflight(
         check_readable(source, tokenizer=tokenizer, rows=embedding_rows(skeleton))
     text = _check_text(tokenizer, texts)
     parameters = list(skeleton.parameters())
-    return Facts(
+    return PreflightFacts(
         architecture=type(skeleton).__name__,
         parameters=sum(p.numel() for p in parameters),
         prunable=sum(layer.numel for layer in layers),
@@ -113,12 +113,17 @@ class StudyTexts:
         return {**chosen_on, "evaluation": self.evaluation}
 
     @property
+    def all(self) -> Mapping[str, CalibrationSpec | HeldOutText]:
+        """Every text by the name of its section, calibration first."""
+        return {"calibration": self.calibration, **self.held_out}
+
+    @property
     def sources(self) -> tuple[TextSource, ...]:
         """Where the texts come from, calibration first."""
         return TextSource.of_calibration(self.calibration), *map(TextSource.held_out, self.held_out.values())
 
 
-def check_apart(found: Contamination, *, read: tuple[str, str], held_out: tuple[str, str]) -> tuple[str, ...]:
+def check_no_overlap(found: Contamination, *, read: tuple[str, str], held_out: tuple[str, str]) -> tuple[str, ...]:
     """Return a note if some windows of a held-out text occur in a text that is read before it.
 
     Masks learn from the calibration text, and configurations are chosen on the validation text. Both texts are given as
@@ -142,7 +147,7 @@ def _same_text(what: str, *, read: tuple[str, str], held_out: tuple[str, str]) -
 
 
 def _check_length(longest: int | None, texts: StudyTexts) -> None:
-    for name, section in {"calibration": texts.calibration, **texts.held_out}.items():
+    for name, section in texts.all.items():
         length = section.sequence_length
         if longest is not None and length > longest:
             raise SourceError(f"data.{name}.sequence_length = {length}: the model reads at most {longest} tokens")
@@ -159,7 +164,7 @@ class _Text(NamedTuple):
 
 def _check_text(tokenizer: PreTrainedTokenizerBase, texts: StudyTexts) -> _Text:
     """Read every text, and check that a held-out one repeats none that is read before it."""
-    sections = {"calibration": texts.calibration, **texts.held_out}
+    sections = texts.all
     documents = {name: read_documents(source) for name, source in zip(sections, texts.sources, strict=True)}
     pairs = list(combinations([(name, section.source) for name, section in sections.items()], 2))
     for read, held_out in pairs:  # before the length of a text is checked
@@ -170,7 +175,7 @@ def _check_text(tokenizer: PreTrainedTokenizerBase, texts: StudyTexts) -> _Text:
     notes: list[str] = []
     for read, held_out in pairs:
         found = contamination(windows[held_out[0]].passages or (), calibration=documents[read[0]])
-        notes += check_apart(found, read=read, held_out=held_out)
+        notes += check_no_overlap(found, read=read, held_out=held_out)
     digests = [documents_digest(documents["calibration"]), *(found.digest for found in windows.values())]
     left_out = [note for source in texts.sources for note in _left_out(source)]
     validation = len(windows.get("validation", ()))

@@ -7,8 +7,8 @@ from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.data import Windows
-from nmlab.trials.evaluation import measure
-from nmlab.trials.measure.memory import PeakMeter, give_back
+from nmlab.trials.evaluation import measure_perplexity
+from nmlab.trials.measure.memory import PeakMeter, release_memory
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import Run, TrialContext
 from nmlab.trials.models import MaskedModel
@@ -18,8 +18,8 @@ STEPS = 3
 
 
 @dataclass(frozen=True)
-class Probed:
-    """Seconds of the start, of a step and of one whole evaluation; bytes at the peak and of the state between steps."""
+class ProbeResult:
+    """What a probe measured: seconds of start, step and one whole evaluation, bytes at the peak and of the state."""
 
     start_seconds: float
     step_seconds: float
@@ -28,13 +28,13 @@ class Probed:
     state_bytes: int
 
 
-def probe(spec: TrialSpec, *, replica: ReplicaContext, steps: int = STEPS) -> Probed:
+def probe(spec: TrialSpec, *, replica: ReplicaContext, steps: int = STEPS) -> ProbeResult:
     """Start a trial, take ``steps`` steps, evaluate a batch of windows, and return times and memory; write nothing.
 
     Results that trials share (initial masks, losses of the initial mask) stay in ``replica``, so that a second probe
     finds them there, as a second trial does.
     """
-    method = registry.get(spec.method)
+    method = registry.load(spec.method)
     windows = replica.held_out(spec.evaluation)
     model = MaskedModel(replica.frozen)
     context = TrialContext(
@@ -44,7 +44,7 @@ def probe(spec: TrialSpec, *, replica: ReplicaContext, steps: int = STEPS) -> Pr
         calibration=spec.calibration,
         seed=spec.seed,
     )
-    give_back()
+    release_memory()
     meter, begun = PeakMeter(replica.frozen.device), time.perf_counter()
     with context.cost.watch():
         run = method.start(context, method.configure(spec.hyperparameters))
@@ -53,12 +53,12 @@ def probe(spec: TrialSpec, *, replica: ReplicaContext, steps: int = STEPS) -> Pr
     begun, batch = time.perf_counter(), spec.evaluation.batch_size
     model.remove_masks()
     model.apply_masks(run.masks(), weights_OI=run.weights())
-    measure(model, _first(windows, batch), batch_size=batch)
+    measure_perplexity(model, _first(windows, batch), batch_size=batch)
     evaluation_seconds = (time.perf_counter() - begun) * max(1.0, len(windows) / batch)
-    probed = Probed(start_seconds, step_seconds, evaluation_seconds, meter.rise(), run.state_bytes)
+    probed = ProbeResult(start_seconds, step_seconds, evaluation_seconds, meter.rise(), run.state_bytes)
     model.remove_masks()
     del run
-    give_back()
+    release_memory()
     return probed
 
 

@@ -15,7 +15,9 @@ from nmlab.trials.contract.metrics import COMMON
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.run_artifacts import MASK_FILE
 from nmlab.trials.contract.run_status import TrialStatus
-from nmlab.trials.evaluation import measure
+from nmlab.trials.contract.trial_spec import TrialSpec
+from nmlab.trials.contract.values import Hyperparameters
+from nmlab.trials.evaluation import measure_perplexity
 from nmlab.trials.masks.topn import check_mask
 from nmlab.trials.measure.cost import Cost
 from nmlab.trials.methods import registry
@@ -32,12 +34,15 @@ KINDS: Mapping[str, Mapping[str, Any]] = {"float32": {}, "bfloat16": {"dtype": "
 STEPS = 4
 _SLACK = 512  # bytes: counters and the like
 
-every_pattern = pytest.mark.parametrize("pattern", PATTERNS)
+COMBINATIONS = [(pattern, "float32") for pattern in PATTERNS] + [("2:4", kind) for kind in KINDS if kind != "float32"]
+"""Every pattern with the first kind of model, and every kind of model with 2:4."""
+
+every_pattern_and_model = pytest.mark.parametrize(("pattern", "replica"), COMBINATIONS, indirect=["replica"])
 every_model = pytest.mark.parametrize("replica", KINDS, indirect=True)
 
 
 class MethodConformance:
-    """Tests that every method must pass, on three kinds of model and for five patterns.
+    """Tests that every method must pass, for five patterns in float32 and for two more kinds of model at 2:4.
 
     Where the method refuses a pattern, its tests are skipped with the reason.
     """
@@ -45,7 +50,7 @@ class MethodConformance:
     name: ClassVar[str]
     """The registered name of the method."""
 
-    def hyperparameters(self, method: Method) -> Mapping[str, Any]:
+    def hyperparameters(self, method: Method) -> Hyperparameters:
         """Return hyperparameters for these tests, beside ``steps``, that differ from the defaults."""
         return {}
 
@@ -77,8 +82,7 @@ class MethodConformance:
         yield
         torch.set_num_threads(threads)
 
-    @every_model
-    @every_pattern
+    @every_pattern_and_model
     def test_masks_are_exact_and_frozen_weights_untouched(
         self, method: Method, replica: ReplicaContext, text: Path, pattern: str
     ) -> None:
@@ -93,8 +97,7 @@ class MethodConformance:
         assert replica.frozen.unchanged()
         assert all(p.grad is None and not p.requires_grad for p in replica.frozen.module.parameters())
 
-    @every_model
-    @every_pattern
+    @every_pattern_and_model
     def test_one_seed_gives_one_result(self, method: Method, replica: ReplicaContext, text: Path, pattern: str) -> None:
         first, second = (self._start(method, self._context(replica, text, pattern)) for _ in range(2))
         assert _walk(first) == _walk(second)
@@ -103,8 +106,7 @@ class MethodConformance:
         _assert_same(first.state(), second.state())
         assert first.observe() == second.observe()
 
-    @every_model
-    @every_pattern
+    @every_pattern_and_model
     def test_a_run_goes_on_from_its_saved_state(
         self, method: Method, replica: ReplicaContext, text: Path, pattern: str
     ) -> None:
@@ -117,8 +119,7 @@ class MethodConformance:
         _assert_same(after.masks(), undisturbed.masks())
         _assert_same(after.state(), undisturbed.state())
 
-    @every_model
-    @every_pattern
+    @every_pattern_and_model
     def test_its_memory_is_what_it_declares(
         self, method: Method, replica: ReplicaContext, text: Path, pattern: str
     ) -> None:
@@ -220,7 +221,7 @@ class MethodConformance:
             pytest.skip(f"{method.name} leaves no mask")
         spec, model = self._spec(method, text), MaskedModel(replica.frozen)
         load_finished(tmp_path).apply_to(model)
-        again = measure(model, replica.held_out(spec.evaluation), batch_size=spec.evaluation.batch_size)
+        again = measure_perplexity(model, replica.held_out(spec.evaluation), batch_size=spec.evaluation.batch_size)
         assert again.per_token == result.metrics["eval/token_perplexity"]
 
     def test_it_travels_between_processes(self, method: Method) -> None:
@@ -258,7 +259,7 @@ class MethodConformance:
             pytest.skip(reason)
         return method.start(context, self._config(method))
 
-    def _spec(self, method: Method, text: Path, **fields: Any) -> Any:
+    def _spec(self, method: Method, text: Path, **fields: Any) -> TrialSpec:
         return small_spec(method.name, text=text, hyperparameters=self._config(method).model_dump(), **fields)
 
     def _trial(

@@ -3,13 +3,12 @@
 import gc
 import types
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 
-def held_bytes(root: Any, *, apart_from: Iterable[Any] = ()) -> int:
+def held_bytes(root: object, *, apart_from: Iterable[object] = ()) -> int:
     """Return the bytes of all tensors and numpy arrays that ``root`` keeps alive and ``apart_from`` does not.
 
     Memory that several of them share counts once. Everything that Python can reach is found, through attributes,
@@ -21,7 +20,7 @@ def held_bytes(root: Any, *, apart_from: Iterable[Any] = ()) -> int:
     return sum(size for place, size in _memory([root], seen) if place not in others)
 
 
-def _memory(roots: list[Any], seen: set[int]) -> Iterator[tuple[int, int]]:
+def _memory(roots: list[object], seen: set[int]) -> Iterator[tuple[int, int]]:
     """Yield address and size of every block of memory once."""
     places: set[int] = set()
     pending, kept = list(roots), []
@@ -38,13 +37,13 @@ def _memory(roots: list[Any], seen: set[int]) -> Iterator[tuple[int, int]]:
         pending += _references(item)
 
 
-def _references(item: Any) -> list[Any]:
+def _references(item: object) -> list[object]:
     if isinstance(item, types.FunctionType):  # its globals are its module's
         return [item.__closure__, item.__defaults__, item.__kwdefaults__, item.__dict__]
     return gc.get_referents(item)
 
 
-def _blocks(item: Any) -> Iterator[tuple[int, int]]:
+def _blocks(item: object) -> Iterator[tuple[int, int]]:
     if isinstance(item, Tensor):
         storage = item.untyped_storage()
         yield storage.data_ptr(), storage.nbytes()

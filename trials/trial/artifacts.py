@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from nmlab.trials.contract.model_settings import origin_of
 from nmlab.trials.contract.run_artifacts import (
     EVALUATION_FILE,
     INITIAL_VALIDATION_LOSS_SUM,
@@ -25,16 +25,16 @@ from nmlab.trials.contract.run_artifacts import (
     WINDOW_WORDS,
 )
 from nmlab.trials.contract.trial_spec import TrialSpec
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.evaluation import TaskResults
 from nmlab.trials.files.checked_json import read_checked, write_checked
-from nmlab.trials.files.file_digest import describe_files
+from nmlab.trials.files.file_digest import FileDescription, describe_files
 from nmlab.trials.masks.bits import pack, unpack
 from nmlab.trials.masks.bundle import BundleInfo, save_bundle
 from nmlab.trials.masks.weights import save_weights
 from nmlab.trials.methods.base import Arrays
 from nmlab.trials.models import FrozenModel
 from nmlab.trials.models.finished import WEIGHTS
-from nmlab.trials.models.sources import origin_of
 from nmlab.trials.parallel.pipeline_group import PipelineGroup
 from nmlab.trials.trial.evaluations import Measured
 from nmlab.trials.trial.history import History
@@ -57,12 +57,12 @@ class FinishedTrial:
     """None for a method without steps."""
     metrics: Mapping[str, float]
     notes: Sequence[str]
-    started_from: Mapping[str, Mapping[str, Any]]
+    started_from: Mapping[str, JsonObject]
     diagnostics: Mapping[str, Arrays] = field(default_factory=dict)
     """Further arrays of the method, by the name of their file."""
 
 
-def write_artifacts(folder: Path, trial: FinishedTrial) -> dict[str, dict[str, Any]]:
+def write_artifacts(folder: Path, trial: FinishedTrial) -> dict[str, FileDescription]:
     """Write every artifact of a finished trial; return size and digest by file name, in order, ``trial.json`` last."""
     folder.mkdir(parents=True, exist_ok=True)
     written = [*_save_evaluations(folder, trial), *_save_masks(folder, trial)]
@@ -78,7 +78,7 @@ def write_artifacts(folder: Path, trial: FinishedTrial) -> dict[str, dict[str, A
     return describe_files(folder, (*written, RECORD_FILE))
 
 
-def _record(trial: FinishedTrial) -> dict[str, Any]:
+def _record(trial: FinishedTrial) -> JsonObject:
     return {
         "key": trial.spec.key,
         "model_digest": trial.frozen.digest,
@@ -91,7 +91,7 @@ def _record(trial: FinishedTrial) -> dict[str, Any]:
     }
 
 
-def read_record(path: Path) -> dict[str, Any]:
+def read_record(path: Path) -> JsonObject:
     """Read the record of a finished trial; raises ``OSError``, or ``ValueError`` naming a damaged file."""
     return read_checked(path, kind="record of a trial", format=RECORD_FORMAT, before=_FIRST_RECORD)
 
@@ -110,7 +110,7 @@ def _save_masks(folder: Path, trial: FinishedTrial) -> list[str]:
         return []
     spec, written = trial.spec, [MASK_FILE]
     info = BundleInfo(spec.model.source, trial.frozen.digest, spec.pattern, spec.method, spec.key)
-    origin: dict[str, Any] = {"model": origin_of(spec.model)}
+    origin: JsonObject = {"model": origin_of(spec.model)}
     if trial.started_from:
         origin["initial_masks"] = list(trial.started_from)
     if trial.weights is not None:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from nmlab.trials.contract.errors import CheckpointError
 from nmlab.trials.contract.run_artifacts import CHECKPOINT_FILES, checkpoint_file, checkpoint_step
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.files.atomic_file import atomic_file
 from nmlab.trials.files.checked_json import NewerFormatError, check_format, nmlab_version
 from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, PipelineGroup
@@ -30,7 +30,7 @@ class Checkpoint:
 
     step: int
     tensors: dict[str, Tensor]
-    values: dict[str, Any]
+    values: JsonObject
 
 
 class CheckpointFolder:
@@ -45,7 +45,7 @@ class CheckpointFolder:
         self.damaged: list[str] = []
         """The damaged files that ``newest`` skipped, each with what is wrong with it."""
 
-    def save(self, step: int, *, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Path:
+    def save(self, step: int, *, tensors: Mapping[str, Tensor], values: Mapping[str, object]) -> Path:
         """Write a checkpoint, flush it to the disk, and remove all but the newest two; return its path."""
         assert not self._theirs
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ class CheckpointFolder:
         return Checkpoint(int(header["step"]), tensors, json.loads(header["values"]))
 
 
-def saved_values(folder: Path, *, key: str) -> tuple[int, dict[str, Any]] | None:
+def saved_values(folder: Path, *, key: str) -> tuple[int, JsonObject] | None:
     """Return step and plain values of the newest checkpoint of a trial that can be read, or None where there is none.
 
     For processes that do not run the trial: tensors are not read, and nothing in the folder is changed. For a model in

@@ -1,21 +1,23 @@
-"""How an attempt at a trial ends: its result, or the error that ended it with an account of the cost."""
+"""The end of an attempt at a trial: its result, or the error that ended it, with what the trial has cost by then."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from nmlab.trials.contract.errors import DivergedError, GroupClosedError, note_account
+from nmlab.trials.contract.errors import DivergedError, GroupClosedError, attach_account
 from nmlab.trials.contract.run_status import TrialEnd, TrialStatus
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.evaluation import TaskResults
 from nmlab.trials.files.disk import DiskFullError
-from nmlab.trials.measure.out_of_memory import NOT_SMALLER, is_out_of_memory, shrinks_with_batch
+from nmlab.trials.files.file_digest import FileDescription
+from nmlab.trials.measure.out_of_memory import NOT_RETRIED_NOTE, depends_on_batch_size, is_out_of_memory
 from nmlab.trials.methods import registry
 from nmlab.trials.trial.attempt import Attempt
 from nmlab.trials.trial.outcome import TrialResult, facts_of
 
 
-class Progress(Protocol):
-    """A trial as far as it has come: before its run is started, or in its loop."""
+class TrialInProgress(Protocol):
+    """What is known of a trial while it runs: `TrialStart` before its run is started, then `TrialLoop`."""
 
     @property
     def attempt(self) -> Attempt: ...
@@ -29,7 +31,7 @@ class Progress(Protocol):
         """What a reader of the result must know beside its numbers."""
 
     @property
-    def started_from(self) -> Mapping[str, Mapping[str, Any]]:
+    def started_from(self) -> Mapping[str, JsonObject]:
         """The initial masks so far, by digest."""
 
     @property
@@ -41,24 +43,24 @@ class Progress(Protocol):
         """Whether the trial takes steps or evaluates, where most of the memory allocated is activations."""
 
     def spent(self) -> dict[str, float]:
-        """Return the account of a trial that does not finish, without asking other ranks of a pipeline group."""
+        """Return cost and memory as metrics, without asking other ranks of a pipeline group, which may have failed."""
 
 
 @dataclass(frozen=True)
-class Ended:
-    """The result of an attempt, and whether it ran out of memory that smaller micro-batches may not need."""
+class AttemptResult:
+    """The result of an attempt, and whether another one with halved batches may succeed where it ran out of memory."""
 
     result: TrialResult
-    may_fit_halved: bool = False
+    retry_with_halved_batches: bool = False
 
 
 def result_of(
-    trial: Progress,
+    trial: TrialInProgress,
     status: TrialEnd,
     *,
     metrics: Mapping[str, float],
     reason: str = "",
-    files: Mapping[str, Mapping[str, Any]] | None = None,
+    files: Mapping[str, FileDescription] | None = None,
 ) -> TrialResult:
     """Return the result of a trial at its current step; ``files`` are size and digest of its artifacts by name."""
     spec, tasks = trial.attempt.spec, None if trial.tasks is None else trial.tasks.facts_line()
@@ -77,21 +79,22 @@ def result_of(
     )
 
 
-def ended_by(error: Exception, trial: Progress) -> Ended:
+def result_of_error(error: Exception, trial: TrialInProgress) -> AttemptResult:
     """Return the result for an error that ends a trial, or raise any other error with an account of the cost."""
     if isinstance(error, DivergedError):
-        return Ended(result_of(trial, TrialStatus.DIVERGED, reason=str(error), metrics=trial.spent()))
+        return AttemptResult(result_of(trial, TrialStatus.DIVERGED, reason=str(error), metrics=trial.spent()))
     if isinstance(error, DiskFullError | GroupClosedError):
-        return Ended(result_of(trial, TrialStatus.STOPPED, reason=str(error), metrics=trial.spent()))
+        return AttemptResult(result_of(trial, TrialStatus.STOPPED, reason=str(error), metrics=trial.spent()))
     if not is_out_of_memory(error):
-        account_for(error, trial)
+        attach_cost(error, trial)
         raise error
-    shrinks = shrinks_with_batch(error, otherwise=trial.runs_model)
-    trial.notes.extend([] if shrinks else [NOT_SMALLER])
+    may_fit = depends_on_batch_size(error, otherwise=trial.runs_model)
+    trial.notes.extend([] if may_fit else [NOT_RETRIED_NOTE])
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return Ended(result_of(trial, TrialStatus.OOM, reason=reason, metrics=trial.spent()), may_fit_halved=shrinks)
+    result = result_of(trial, TrialStatus.OOM, reason=reason, metrics=trial.spent())
+    return AttemptResult(result, retry_with_halved_batches=may_fit)
 
 
-def account_for(error: BaseException, trial: Progress) -> None:
+def attach_cost(error: BaseException, trial: TrialInProgress) -> None:
     """Attach to an error how far the trial came and what it has cost."""
-    note_account(error, step=trial.step, metrics=trial.spent())
+    attach_account(error, step=trial.step, metrics=trial.spent())

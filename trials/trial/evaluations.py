@@ -13,7 +13,7 @@ from nmlab.trials.contract.metrics import EVAL, VALIDATION, initial_name
 from nmlab.trials.contract.sections import HeldOutText
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.data import Windows
-from nmlab.trials.evaluation import Perplexity, TaskResults, measure, run_tasks
+from nmlab.trials.evaluation import Perplexity, TaskResults, measure_perplexity, run_tasks
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.topn import check_mask
 from nmlab.trials.methods.base import Run
@@ -130,7 +130,7 @@ class Evaluations:
 
     def _read(self, text: Text, first: AbstractContextManager[None] | None = None) -> Perplexity:
         batch_size = self._attempt.windows_at_once(text.section)
-        return measure(self._context.model, text.windows, batch_size=batch_size, first=first)
+        return measure_perplexity(self._context.model, text.windows, batch_size=batch_size, first=first)
 
     def _metrics(self, measured: Perplexity, text: Text) -> dict[str, float]:
         """Return a perplexity by metric name, of a token or a word as the specification asks."""

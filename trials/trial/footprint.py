@@ -50,9 +50,9 @@ class Footprint:
         if phase in self._activations:
             yield
             return
-        with TensorMeter() as alive:
+        with TensorMeter() as meter:
             yield
-        self._activations[phase] = alive.passing
+        self._activations[phase] = meter.transient_peak
 
     def metrics(self, *, pipeline: PipelineGroup) -> dict[str, float]:
         """Return peaks and activations by metric name; in a pipeline group, the largest value of any rank."""

@@ -12,7 +12,7 @@ from nmlab.trials.contract.run_artifacts import step_array
 
 CURVE_POINTS = 200
 
-Noted = dict[str, float]
+NotedValues = dict[str, float]
 """Values by metric name that exist at one step only."""
 
 
@@ -70,7 +70,7 @@ class History:
         """Return the recorded steps as tensors for a checkpoint."""
         return {f"history/{name}": torch.tensor(column, dtype=torch.float64) for name, column in self._columns.items()}
 
-    def values(self) -> dict[str, Noted]:
+    def values(self) -> dict[str, NotedValues]:
         """Return the noted values as plain JSON for a checkpoint."""
         return {str(step): values for step, values in self._rare.items()}
 
@@ -81,7 +81,7 @@ class History:
         self._rare = {int(step): dict(noted) for step, noted in values.items()}
 
 
-def with_start_named(values: Mapping[str, Noted]) -> dict[str, Noted]:
+def with_start_named(values: Mapping[str, NotedValues]) -> dict[str, NotedValues]:
     """Return the noted values of a checkpoint with the evaluation of the initial mask under ``initial/*``.
 
     Earlier versions recorded it under ``eval/*``. Only runs with steps have checkpoints, so an evaluation at step 0 is

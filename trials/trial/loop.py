@@ -4,16 +4,17 @@ import math
 from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from nmlab.trials.context.trial_context import TrialContext
 from nmlab.trials.contract.errors import DivergedError
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.evaluation import TaskResults
-from nmlab.trials.files.disk import is_disk_full, once_there_is_room
-from nmlab.trials.measure.memory import give_back
+from nmlab.trials.files.disk import is_disk_full, retry_while_disk_full
+from nmlab.trials.files.file_digest import FileDescription
+from nmlab.trials.measure.memory import release_memory
 from nmlab.trials.methods.base import Arrays, Run
-from nmlab.trials.trial.account import cost_metrics, memory_metrics
+from nmlab.trials.trial.account import cost_metrics, memory_metrics, over_budget_notes, reached_limits
 from nmlab.trials.trial.artifacts import FinishedTrial, gather_masks, gather_weights, write_artifacts
 from nmlab.trials.trial.attempt import Attempt
 from nmlab.trials.trial.ending import result_of
@@ -21,7 +22,9 @@ from nmlab.trials.trial.evaluations import Evaluations, Measured, Texts
 from nmlab.trials.trial.footprint import Footprint
 from nmlab.trials.trial.history import History, with_start_named
 from nmlab.trials.trial.outcome import TrialResult
-from nmlab.trials.trial.overspending import overspending, overspent
+
+Decision = Literal["continue", "finish", "cancelled"]
+"""Whether to take another step, to evaluate and end because the budget is reached, or to save the state and stop."""
 
 
 class TrialLoop:
@@ -43,7 +46,7 @@ class TrialLoop:
         """Learn until steps, budget or launch end, then evaluate and write the artifacts."""
         if self.step == 0:
             self._evaluate_initial()
-        while self.step < self._run.steps and (decision := self._decide()) != "enough":
+        while self.step < self._run.steps and (decision := self._decide()) != "finish":
             if decision == "cancelled":
                 self._save()
                 return self._interrupted()
@@ -74,7 +77,7 @@ class TrialLoop:
             self.step = self._first_step = saved.step
             for step, values in self._history.points():
                 self.attempt.events.metrics(step, values)
-        give_back()  # memory that the start has freed
+        release_memory()  # memory that the start has freed
 
     @property
     def tasks(self) -> TaskResults | None:
@@ -93,11 +96,11 @@ class TrialLoop:
         """
         return self._account() if self._pipeline.size == 1 else self._costs()
 
-    def _decide(self) -> Literal["on", "enough", "cancelled"]:
+    def _decide(self) -> Decision:
         """Return what to do next; in a pipeline group the leader decides, because clocks and messages differ."""
-        own: Literal["on", "enough", "cancelled"] = "on"
-        if overspent(self._context.cost.bill, self._spec.budget):
-            own = "enough"
+        own: Decision = "continue"
+        if reached_limits(self._context.cost.bill, self._spec.budget):
+            own = "finish"
         elif self.attempt.events.cancelled():
             own = "cancelled"
         return self._pipeline.broadcast(own)
@@ -136,7 +139,7 @@ class TrialLoop:
             self._save()
         if self.step == 0:
             learns = self._run.steps > 0
-            self.notes += overspending(self._context.cost.bill, self._spec.budget, learns=learns)
+            self.notes += over_budget_notes(self._context.cost.bill, self._spec.budget, learns=learns)
         measured, metrics = self._evaluations.final(self._run)
         final = {**metrics, **self._account()}
         for name in ("eval/perplexity", "validation/perplexity"):
@@ -158,7 +161,7 @@ class TrialLoop:
 
     def _write_artifacts(
         self, final: Mapping[str, float], measured: Measured, diagnostics: Mapping[str, Arrays]
-    ) -> Mapping[str, Mapping[str, Any]]:
+    ) -> Mapping[str, FileDescription]:
         """Write the artifacts; in a pipeline group the leader gathers the masks and weights of all ranks first."""
         frozen = self.attempt.replica.frozen
         masks = gather_masks(self._run.masks(), frozen=frozen, pipeline=self._pipeline)
@@ -179,7 +182,7 @@ class TrialLoop:
             diagnostics=diagnostics,
         )
         write = partial(write_artifacts, self.attempt.folder, finished)
-        return self._pipeline.broadcast(once_there_is_room(write, given_up=self.attempt.events.cancelled))
+        return self._pipeline.broadcast(retry_while_disk_full(write, given_up=self.attempt.events.cancelled))
 
     def _account(self) -> dict[str, float]:
         memory = memory_metrics(self._context.model, self._run, self._footprint)

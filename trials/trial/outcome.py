@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from nmlab.trials.contract.run_status import TrialEnd
 from nmlab.trials.contract.run_tags import Fact, flag
+from nmlab.trials.contract.values import JsonObject
+from nmlab.trials.files.file_digest import FileDescription
 
 
 class Events(Protocol):
@@ -28,12 +30,12 @@ class TrialResult:
     metrics: Mapping[str, float]
     reason: str = ""
     artifacts: tuple[str, ...] = ()
-    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Size (``bytes``) and ``digest`` of every artifact by name, for processes that read it elsewhere."""
+    files: Mapping[str, FileDescription] = field(default_factory=dict)
+    """Size and digest of every artifact by name, for processes that read it elsewhere."""
     model_digest: str = ""
     notes: tuple[str, ...] = ()
     """What a reader must know beside the numbers, a line each."""
-    initial_masks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    initial_masks: Mapping[str, JsonObject] = field(default_factory=dict)
     """The masks it started from, by digest: what each is, was made from and cost, and the key of its file."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """What its numbers were measured with, if they compare only with numbers measured the same way, by ``Fact``."""

@@ -13,7 +13,7 @@ from nmlab.trials.measure.memory import empty_cache
 from nmlab.trials.parallel.mask_parallel import MaskEvaluators, SingleEvaluator
 from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, PipelineGroup
 from nmlab.trials.trial.attempt import Attempt
-from nmlab.trials.trial.ending import Ended, Progress, account_for, ended_by
+from nmlab.trials.trial.ending import AttemptResult, TrialInProgress, attach_cost, result_of_error
 from nmlab.trials.trial.outcome import Events, NullEvents, TrialResult
 from nmlab.trials.trial.start import TrialStart
 
@@ -26,7 +26,7 @@ def run_trial(
     events: Events,
     pipeline: PipelineGroup = SINGLE_PROCESS,
     evaluators: MaskEvaluators | None = None,
-    smaller_because: str = "",
+    halved_batches_reason: str = "",
 ) -> TrialResult:
     """Run a trial on a replica, from its newest checkpoint in ``folder`` if there is one, and return its result.
 
@@ -42,7 +42,7 @@ def run_trial(
         pipeline: the pipeline group. Every rank calls this function; all ranks end with the same status, the leader
             alone writes artifacts, and its metrics are those of the trial.
         evaluators: evaluates a part of the masks of each step in other slots; the result is the same.
-        smaller_because: why the first attempt must use half as many sequences at a time already; "" if it need not.
+        halved_batches_reason: why already the first attempt uses half as many sequences at a time; "" if it does not.
 
     Raises ``ValueError`` for bad input, and ``PeerError`` where another rank failed. Divergence and lack of memory are
     results, not exceptions. ``account_of`` returns the cost up to an exception.
@@ -56,34 +56,34 @@ def run_trial(
         evaluators=evaluators or SingleEvaluator(),
     )
     with replica.results.in_use():
-        return _run_or_halve(attempt, smaller_because=smaller_because)
+        return _run_with_retry(attempt, halved_batches_reason=halved_batches_reason)
 
 
-def _run_or_halve(attempt: Attempt, *, smaller_because: str) -> TrialResult:
+def _run_with_retry(attempt: Attempt, *, halved_batches_reason: str) -> TrialResult:
     """Make one attempt, and where that runs out of memory another one with half as many sequences at a time."""
-    can_be_halved = attempt.spec.batches_can_be_halved and attempt.pipeline.size == 1
-    if smaller_because and can_be_halved:
-        return _make(replace(attempt, halved_because=smaller_because)).result
-    first = _make(attempt)
-    if not (can_be_halved and first.may_fit_halved):
+    may_halve = attempt.spec.can_halve_batches and attempt.pipeline.size == 1
+    if halved_batches_reason and may_halve:
+        return _run_attempt(replace(attempt, halved_batches_reason=halved_batches_reason)).result
+    first = _run_attempt(attempt)
+    if not (may_halve and first.retry_with_halved_batches):
         return first.result
     empty_cache(attempt.replica.frozen.device)
     why = f"ran out of memory with micro-batches of {attempt.spec.calibration.at_once}"
-    return _make(replace(attempt, halved_because=why)).result
+    return _run_attempt(replace(attempt, halved_batches_reason=why)).result
 
 
-def _make(attempt: Attempt) -> Ended:
+def _run_attempt(attempt: Attempt) -> AttemptResult:
     """Start the trial, resume it from its newest checkpoint, and complete it."""
     start = TrialStart(attempt)
-    trial: Progress = start
+    trial: TrialInProgress = start
     try:
         trial = loop = start.begin()
         loop.resume()
-        return Ended(loop.complete())
+        return AttemptResult(loop.complete())
     except Exception as error:
-        return ended_by(attempt.pipeline.recover(error), trial)
+        return result_of_error(attempt.pipeline.recover(error), trial)
     except BaseException as interruption:  # of this very process
-        account_for(interruption, trial)
+        attach_cost(interruption, trial)
         raise
 
 

@@ -1,9 +1,8 @@
 """The start of a trial: what it is given is checked, and the run of its method is started."""
 
-from typing import Any
-
 from nmlab.trials.context.trial_context import TrialContext
 from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.measure.cost import Cost
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import MethodConfig
@@ -27,7 +26,7 @@ class TrialStart:
         frozen = attempt.replica.frozen
         self.attempt = attempt
         self.notes: list[str] = []
-        self.started_from: dict[str, dict[str, Any]] = {}
+        self.started_from: dict[str, JsonObject] = {}
         self._cost = Cost()
         self._footprint = Footprint(frozen.device, load_peak=frozen.load_peak_bytes)
 
@@ -36,10 +35,11 @@ class TrialStart:
         pattern, config = self._checked()
         context = self._context(pattern)
         texts = Texts.of(self.attempt.spec, replica=self.attempt.replica)
+        method = registry.load(self.attempt.spec.method)
         self._footprint.enter("start")
         with self._cost.watch():
-            run = registry.get(self.attempt.spec.method).start(context, config)
-        self._cost.begun()
+            run = method.start(context, config)
+        self._cost.start_ended()
         return TrialLoop(self.attempt, context=context, run=run, texts=texts, footprint=self._footprint)
 
     def spent(self) -> dict[str, float]:

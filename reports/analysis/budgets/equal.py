@@ -8,18 +8,16 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import pandas as pd
-
 from nmlab.reports.analysis.budgets.trajectory import Trajectory, trajectories_of
 from nmlab.reports.analysis.configurations import Configuration, groups_of
 from nmlab.reports.analysis.marks import group_marks
 from nmlab.reports.analysis.metrics import is_compared_by_ratio
 from nmlab.reports.analysis.pairwise import over_seeds
-from nmlab.reports.statistics import MeanEstimate, adjusted, mean_interval
+from nmlab.reports.read.histories import Curves
+from nmlab.reports.statistics import LEVEL, MeanEstimate, adjusted, mean_interval
 from nmlab.reports.values import Direction, Mark
 
 BUDGET_KINDS = ("tokens", "forwards", "seconds")
-LEVEL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,26 +58,25 @@ class EqualBudget:
         return (*own, *(Mark.NONE for _ in self.reached[len(known) :]))
 
 
-def equal_budgets(configurations: Sequence[Configuration], *, progress: pd.DataFrame) -> tuple[EqualBudget, ...]:
+def equal_budgets(configurations: Sequence[Configuration], *, progress: Curves) -> tuple[EqualBudget, ...]:
     """Return the comparison at equal budget of every group in which at least two methods were trained.
 
     Args:
         configurations: of one launch, best first.
-        progress: ``run_id, step, value`` of the searched metric.
+        progress: the searched metric of each run by step.
     """
-    points: Mapping[str, pd.DataFrame] = {str(run_id): part for run_id, part in progress.groupby("run_id")}
     found = []
     for group, members in groups_of(item for item in configurations if item.is_complete).items():
-        paths = {item.key: trajectories_of(item, points=points, kinds=BUDGET_KINDS) for item in members}
+        paths = {item.key: trajectories_of(item, progress=progress, kinds=BUDGET_KINDS) for item in members}
         known = [item for item in members if paths[item.key]]
         trained = {item.method for item in known if item.is_learned}
         if len(trained) > 1:
-            found += [_at_equal(group, kind, known, paths) for kind in BUDGET_KINDS]
+            found += [_at_equal(known, group=group, kind=kind, paths=paths) for kind in BUDGET_KINDS]
     return tuple(found)
 
 
 def _at_equal(
-    group: Hashable, kind: str, items: Sequence[Configuration], paths: Mapping[str, Sequence[Trajectory]]
+    items: Sequence[Configuration], *, group: Hashable, kind: str, paths: Mapping[str, Sequence[Trajectory]]
 ) -> EqualBudget:
     whole = {item.key: max(path.spent[kind] for path in paths[item.key]) for item in items}
     best_by_method = {item.method: item for item in reversed(items) if item.is_learned}
@@ -87,13 +84,13 @@ def _at_equal(
     sign = 1.0 if items[0].objective.mode == "min" else -1.0
     chosen = []
     for method in dict.fromkeys(item.method for item in items):
-        tried = [_reached(item, paths[item.key], kind, budget) for item in items if item.method == method]
+        tried = [_reached(item, paths[item.key], kind=kind, budget=budget) for item in items if item.method == method]
         valued = [entry for entry in tried if entry.value is not None]
         chosen.append(min(valued, key=lambda entry: _order(entry, sign)) if valued else tried[0])
     return EqualBudget(group, kind, budget, tuple(sorted(chosen, key=lambda entry: _order(entry, sign))))
 
 
-def _reached(item: Configuration, paths: Sequence[Trajectory], kind: str, budget: float) -> Reached:
+def _reached(item: Configuration, paths: Sequence[Trajectory], *, kind: str, budget: float) -> Reached:
     ends = [path.reached(budget, kind=kind) for path in paths]
     within = [end for end in ends if end is not None]
     run_ids = tuple(path.run_id for path in paths)

@@ -8,10 +8,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import pandas as pd
-
 from nmlab.reports.analysis.configurations import Configuration
-from nmlab.reports.read.frame import records_of, seed_of
+from nmlab.reports.read.histories import Curves
 
 ROUNDING = 1e-9
 
@@ -52,30 +50,21 @@ class Trajectory:
         return within[-1] if within else None
 
 
-def trajectories_of(
-    item: Configuration, *, points: Mapping[str, pd.DataFrame], kinds: Sequence[str]
-) -> tuple[Trajectory, ...]:
+def trajectories_of(item: Configuration, *, progress: Curves, kinds: Sequence[str]) -> tuple[Trajectory, ...]:
     """Return the trajectories of all finished runs of a configuration; empty where one is unknown.
 
     Args:
         item: the configuration.
-        points: ``step, value`` of the searched metric by run id.
+        progress: the searched metric of each run by step.
         kinds: the kinds of cost, as in ``cost/<kind>``.
     """
     found = []
-    costs = [name for kind in kinds for name in (f"cost/{kind}", f"cost/initial_{kind}") if name in item.finished]
-    for record in records_of(item.finished, columns=["run_id", "seed", *costs]):
-        history = points.get(str(record["run_id"]))
-        spent = {kind: float(record.get(f"cost/{kind}", math.nan)) for kind in kinds}
-        if history is None or any(map(math.isnan, spent.values())):
+    for trial in item.finished:
+        curve = progress.get(trial.run_id)
+        spent = {kind: trial.metric(f"cost/{kind}") for kind in kinds}
+        if curve is None or any(map(math.isnan, spent.values())):
             return ()
-        start = {kind: _or_zero(record.get(f"cost/initial_{kind}")) for kind in kinds}
-        steps = tuple(int(step) for step in history["step"])
-        values = tuple(float(value) for value in history["value"])
-        run_id, seed = str(record["run_id"]), seed_of(record["seed"])
-        found.append(Trajectory(run_id, steps, values, spent, start, item.is_learned, seed))
+        start = {kind: trial.metrics.get(f"cost/initial_{kind}", 0.0) for kind in kinds}
+        steps, values = tuple(curve.step_T.tolist()), tuple(curve.value_T.tolist())
+        found.append(Trajectory(trial.run_id, steps, values, spent, start, item.is_learned, trial.paired_by))
     return tuple(found)
-
-
-def _or_zero(value: float | None) -> float:
-    return 0.0 if value is None or math.isnan(value) else float(value)

@@ -40,31 +40,28 @@ def judgements_of(
         for claim in claims().values()
         if (not {*reproduces}.isdisjoint(claim.items) if reproduces else not _is_about_a_setting(claim))
     ]
-    found = [_judgement(claim, configurations, evaluations, overlaps or {}, planned or {}) for claim in chosen]
+    masks = [item for item in configurations if not item.is_dense]
+    metric = masks[0].objective.metric if masks else ""
+    evidence = Evidence(masks, metric, evaluations, overlaps or {}, planned or {})
+    found = [_judgement(claim, evidence) for claim in chosen]
     return corrected([item for item in found if item.checks or reproduces])
 
 
-def _judgement(
-    claim: PaperClaim,
-    configurations: Sequence[Configuration],
-    evaluations: Mapping[str, Evaluation],
-    overlaps: Mapping[tuple[str, str], float],
-    planned: Planned,
-) -> Judgement:
+def _judgement(claim: PaperClaim, evidence: Evidence) -> Judgement:
     """Test a claim, once for each pattern where it names none; with several patterns, each check names its own."""
-    masks = [item for item in configurations if not item.is_dense]
+    masks = evidence.configurations
     if not masks:
         return Judgement(claim, reason="no mask was run")
     patterns = list(dict.fromkeys(item.pattern for item in masks))
     groups = {f"{own}, ": [item for item in masks if item.pattern == own] for own in patterns}
     if _names_patterns(claim) or len(patterns) == 1:
-        groups = {"": masks}
+        groups = {"": list(masks)}
     checks: list[Check] = []
     reasons: dict[str, NotTestableError] = {}
     for named, group in groups.items():
-        evidence = Evidence(group, masks[0].objective.metric, evaluations, overlaps, planned)
+        own = replace(evidence, configurations=group)
         try:
-            checks += [_of_pattern(check, named) for check in checks_of(claim.test, evidence=evidence)]
+            checks += [_of_pattern(check, named) for check in checks_of(claim.test, evidence=own)]
         except NotTestableError as missing:
             reasons[named] = missing
     if not checks:

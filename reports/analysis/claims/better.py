@@ -7,7 +7,7 @@ from nmlab.reports.analysis.claims.evidence import Part
 from nmlab.reports.analysis.claims.judge import FEWEST_TIMINGS, Check, ClaimVerdict
 from nmlab.reports.analysis.pairwise import Side, pairwise_comparisons, untested_reason
 from nmlab.reports.read.evaluations import Evaluation
-from nmlab.reports.values.wording import counted
+from nmlab.reports.values import counted
 
 MEASURED_ONCE = "time/"  # metrics that each run measures on its machine
 
@@ -23,7 +23,7 @@ def better_than(first: Part, second: Part, *, metric: str, evaluations: Mapping[
     """
     text = f"{first.name} against {second.name}"
     if not all(part.side.values(metric) for part in (first, second)):
-        return _diverged(first, second, metric, text)
+        return _diverged(first, second, metric=metric)
     (comparison,) = pairwise_comparisons(second.side, others=[first.side], metric=metric, evaluations=evaluations)
     selected = tuple(part.name for part in (first, second) if part.is_selected)
     if gap := _unpaired(first.side, second.side, metric) or _too_few_timings(first.side, second.side, metric):
@@ -48,8 +48,9 @@ def _too_few_timings(first: Side, second: Side, metric: str) -> str:
     return too_few(fewest) if metric.startswith(MEASURED_ONCE) and fewest < FEWEST_TIMINGS else ""
 
 
-def _diverged(first: Part, second: Part, metric: str, text: str) -> Check:
+def _diverged(first: Part, second: Part, *, metric: str) -> Check:
     """Return the check of sides that diverged in every run; needs two runs of each that depends on seeds."""
+    text = f"{first.name} against {second.name}"
     finished = [bool(part.side.values(metric)) for part in (first, second)]
     both = (*first.side.item.run_ids, *second.side.item.run_ids)
     gone = " and ".join(part.name for part, ended in zip((first, second), finished, strict=True) if not ended)

@@ -10,7 +10,7 @@ from nmlab.reports.analysis.claims.select import NotTestableError
 from nmlab.reports.analysis.metrics import is_counted, plain_name
 from nmlab.reports.analysis.pairwise import Side
 from nmlab.reports.statistics import beyond, compare_constant, equivalent
-from nmlab.reports.values.wording import counted
+from nmlab.reports.values import counted
 
 
 def too_few(seeds: int) -> str:

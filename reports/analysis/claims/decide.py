@@ -1,8 +1,7 @@
 """The kinds of test that decide a claim, each a function from a study's configurations to checks."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from itertools import pairwise
-from typing import Any
 
 from nmlab.reports.analysis.claims.better import better_than
 from nmlab.reports.analysis.claims.claim import (
@@ -15,6 +14,7 @@ from nmlab.reports.analysis.claims.claim import (
     OverlapTest,
     RatioTest,
     Selector,
+    Test,
 )
 from nmlab.reports.analysis.claims.counted import dominates, ratio
 from nmlab.reports.analysis.claims.evidence import Absent, Evidence, Part, Parts, part_of, parts_of
@@ -29,13 +29,33 @@ from nmlab.trials.contract import run_params
 UNEVALUATED = "its initial mask was not evaluated"
 
 
-def checks_of(test: Any, *, evidence: Evidence) -> tuple[Check, ...]:
+def checks_of(test: Test, *, evidence: Evidence) -> tuple[Check, ...]:
     """Return the checks of any test; evidence that did not run is included as missing checks.
 
     Raises:
         NotTestableError: the study did not run what every part of the test needs.
     """
-    return tuple(_KINDS[type(test)](test, evidence))
+    return tuple(_checks(test, evidence))
+
+
+def _checks(test: Test, evidence: Evidence) -> Iterable[Check]:
+    match test:
+        case OrderTest():
+            return _order(test, evidence)
+        case BeatsTest():
+            return _beats(test, evidence)
+        case ChoiceTest():
+            return _choice(test, evidence)
+        case FlatTest():
+            return flat(test, evidence)
+        case ImprovesTest():
+            return _improves(test, evidence)
+        case RatioTest():
+            return ratio(test, evidence)
+        case DominatesTest():
+            return dominates(test, evidence)
+        case OverlapTest():
+            return overlap(test, evidence)
 
 
 def _order(test: OrderTest, evidence: Evidence) -> Iterable[Check]:
@@ -137,15 +157,3 @@ def _without_pattern(selectors: Iterable[Selector], pattern: str | None) -> dict
 
 def _bare(names: Iterable[str], setting: str) -> dict[str, str]:
     return {name: name.removeprefix(f"{setting}=") for name in names}
-
-
-_KINDS: Mapping[type, Callable[[Any, Evidence], Iterable[Check]]] = {
-    OrderTest: _order,
-    BeatsTest: _beats,
-    ChoiceTest: _choice,
-    FlatTest: flat,
-    ImprovesTest: _improves,
-    RatioTest: ratio,
-    DominatesTest: dominates,
-    OverlapTest: overlap,
-}

@@ -31,10 +31,10 @@ def flat(test: FlatTest, evidence: Evidence) -> Iterable[Check]:
     parts.require(2)
     yield from parts.missing()
     for part in parts.ran[:-1]:
-        yield _check(test, part, parts.ran[-1], metric)
+        yield _check(part, test=test, largest=parts.ran[-1], metric=metric)
 
 
-def _check(test: FlatTest, part: Part, largest: Part, metric: str) -> Check:
+def _check(part: Part, *, test: FlatTest, largest: Part, metric: str) -> Check:
     own, other = part.side.values(metric), largest.side.values(metric)
     seeds = [seed for seed in own if seed in other]
     run_ids = (*part.side.run_ids, *largest.side.run_ids)

@@ -5,13 +5,12 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from nmlab.reports.analysis.claims.claim import PaperClaim
-from nmlab.reports.analysis.claims.words import difference_text, p_value_text
 from nmlab.reports.analysis.metrics import direction_of
 from nmlab.reports.analysis.pairwise import PairwiseComparison
-from nmlab.reports.statistics import Noise, SideComparison, adjusted
+from nmlab.reports.analysis.statements import difference_text, p_value_text
+from nmlab.reports.statistics import LEVEL, Noise, SideComparison, adjusted
 from nmlab.reports.values import Direction
 
-LEVEL = 0.05
 FEWEST_TIMINGS = 3  # of a side; two runs on a busy machine agree by chance too often
 
 

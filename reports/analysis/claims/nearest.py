@@ -23,10 +23,10 @@ def overlap(test: OverlapTest, evidence: Evidence) -> Iterable[Check]:
     parts.require(1)
     yield from parts.missing()
     for other in parts.ran:
-        yield _check(side, nearest, other, evidence.overlaps)
+        yield _check(side, nearest=nearest, other=other, overlaps=evidence.overlaps)
 
 
-def _check(side: Part, nearest: Part, other: Part, overlaps: Overlaps) -> Check:
+def _check(side: Part, *, nearest: Part, other: Part, overlaps: Overlaps) -> Check:
     near, far = _by_seed(side.side, nearest.side, overlaps), _by_seed(side.side, other.side, overlaps)
     seeds = [seed for seed in near if seed in far]
     if not seeds:
@@ -68,5 +68,4 @@ def _run(runs: Mapping[int, str], seed: int) -> str:
 
 
 def _runs(side: Side) -> dict[int, str]:
-    rows = side.item.finished
-    return {int(seed): str(run_id) for seed, run_id in zip(rows["seed"], rows["run_id"], strict=True)}
+    return {trial.paired_by: trial.run_id for trial in side.item.finished}

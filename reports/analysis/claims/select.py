@@ -1,4 +1,4 @@
-"""Selects the configurations of a study for the sides of a claim."""
+"""Selects the configurations of a study for the sides of a claim, among the values that it planned to run."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,12 +8,15 @@ from nmlab.reports.analysis.configurations import Configuration, evaluation_sett
 from nmlab.reports.analysis.metrics import direction_of, is_counted
 from nmlab.reports.analysis.pairwise import Side, best_side
 from nmlab.reports.analysis.pairwise.partial import at_the_end
-from nmlab.reports.read.frame import Value
-from nmlab.reports.values import Direction
-from nmlab.reports.values.wording import counted
+from nmlab.reports.read.trials import Value
+from nmlab.reports.values import Direction, counted
+from nmlab.search_spaces.reading import study_yaml
+from nmlab.search_spaces.reading.problems import StudyError
+from nmlab.trials.contract import run_params
 from nmlab.trials.contract.run_status import TrialStatus
 
 Planned = Mapping[str, Sequence[Value]]
+LISTED = (".grid", ".choice")
 
 
 class NotTestableError(Exception):
@@ -47,7 +50,7 @@ def chosen(
     complete = [Side(item) for item in fitting if is_whole(item, metric=metric)]
     if complete:
         best = best_side(complete, metric=metric) or complete[0]
-        _refuse_better_but_incomplete(fitting, best, metric, selector)
+        _refuse_better_but_incomplete(fitting, best=best, metric=metric, name=selector.text)
         return best
     diverged = [item for item in fitting if has_diverged(item)]
     if len(diverged) == len(fitting):
@@ -77,16 +80,19 @@ def fitting_of(
     Raises:
         NotTestableError: it asks for the largest or smallest value of a setting that has only one.
     """
-    return [item for item in configurations if _fits(item, selector, configurations, planned)]
+    return [item for item in configurations if _fits(item, selector, configurations=configurations, planned=planned)]
 
 
 def _fits(
-    item: Configuration, selector: Selector, configurations: Sequence[Configuration], planned: Planned | None
+    item: Configuration, selector: Selector, *, configurations: Sequence[Configuration], planned: Planned | None
 ) -> bool:
     if item.method != selector.method or (selector.pattern is not None and item.pattern != selector.pattern):
         return False
     return all(
-        _same(item.settings.get(name), _wanted(value, name, item, configurations, planned))
+        _same(
+            item.settings.get(name),
+            _wanted(value, name=name, like=item, among=configurations, planned=planned),
+        )
         for name, value in selector.settings.items()
     )
 
@@ -124,9 +130,7 @@ def require_same_evaluation(sides: Iterable[Side]) -> None:
         raise NotTestableError("the sides were not evaluated with the same model and text")
 
 
-def _refuse_better_but_incomplete(
-    fitting: Sequence[Configuration], best: Side, metric: str, selector: Selector
-) -> None:
+def _refuse_better_but_incomplete(fitting: Sequence[Configuration], *, best: Side, metric: str, name: str) -> None:
     """Refuse a side if a configuration that lacks runs looks better than the best complete one."""
     sign = 1.0 if direction_of(metric, objective=best.item.objective) is Direction.HIGHER else -1.0
     for item in fitting:
@@ -135,11 +139,11 @@ def _refuse_better_but_incomplete(
         apart = at_the_end(item, best=best.item, metric=metric).difference
         if not math.isnan(apart) and sign * apart > 0:
             runs = f"{len(Side(item).values(metric))} of {counted(item.planned, noun='run')}"
-            raise NotTestableError(f"{selector.text}: {item.key} looks better but has only {runs}", ran_in_part=True)
+            raise NotTestableError(f"{name}: {item.key} looks better but has only {runs}", ran_in_part=True)
 
 
 def _wanted(
-    value: Value, name: str, item: Configuration, configurations: Sequence[Configuration], planned: Planned | None
+    value: Value, *, name: str, like: Configuration, among: Sequence[Configuration], planned: Planned | None
 ) -> Value:
     """Return the value that ``largest`` or ``smallest`` means for one method and pattern, planned or run.
 
@@ -148,8 +152,8 @@ def _wanted(
     """
     if value not in EXTREMES:
         return value
-    peers = [other for other in configurations if other.pattern == item.pattern]
-    values = values_of(name, method=item.method, configurations=peers, planned=planned)
+    peers = [other for other in among if other.pattern == like.pattern]
+    values = values_of(name, method=like.method, configurations=peers, planned=planned)
     if len(values) < 2:
         raise NotTestableError(f"{name} was not varied")
     return values[-1] if value == "largest" else values[0]
@@ -161,3 +165,26 @@ def _same(own: Value | None, wanted: Value) -> bool:
     if isinstance(own, str) or isinstance(wanted, str | bool):
         return str(own).lower() == str(wanted).lower()
     return float(own) == float(wanted)
+
+
+def planned_values(params: Mapping[str, str]) -> dict[str, Sequence[Value]]:
+    """Return the planned values by setting, as far as they are listed; a range of numbers lists none.
+
+    Args:
+        params: of the launch, such as ``space.alpha.grid: "[0.9, 0.99]"``.
+    """
+    found: dict[str, Sequence[Value]] = {}
+    for name, text in params.items():
+        kind = next((kind for kind in LISTED if name.endswith(kind)), None)
+        if kind is not None:
+            found[name.removesuffix(kind).removeprefix(run_params.SPACE)] = _values(text)
+    return found
+
+
+def _values(text: str) -> tuple[Value, ...]:
+    """Return the values of a list that was written as text; empty for text that is cut off."""
+    try:
+        listed = study_yaml.parse(text, source="parameter")
+    except StudyError:
+        return ()
+    return tuple(item for item in listed if isinstance(item, int | float | str)) if isinstance(listed, list) else ()

@@ -11,9 +11,7 @@ from nmlab.reports.analysis.pairwise.comparison import (
     over_seeds,
     pairwise_comparisons,
 )
-from nmlab.reports.analysis.pairwise.losses import WindowLosses, losses_of
-from nmlab.reports.analysis.pairwise.partial import is_on_log_scale
-from nmlab.reports.analysis.pairwise.question_outcomes import divided_questions
+from nmlab.reports.analysis.pairwise.evaluation import WindowLosses, divided_questions, losses_of
 from nmlab.reports.analysis.pairwise.reasons import reasons_text, untested_reason
 from nmlab.reports.analysis.pairwise.side import Competitor, Side
 from nmlab.reports.analysis.pairwise.task_comparisons import TaskComparison, task_comparisons
@@ -33,7 +31,6 @@ __all__ = [
     "best_versus_rest",
     "compared_with_best",
     "divided_questions",
-    "is_on_log_scale",
     "losses_of",
     "over_seeds",
     "pairwise_comparisons",

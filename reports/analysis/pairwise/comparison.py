@@ -9,6 +9,7 @@ from nmlab.reports.analysis.pairwise.evaluation import evaluation_comparisons
 from nmlab.reports.analysis.pairwise.side import Side
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.statistics import (
+    LEVEL,
     Noise,
     SideComparison,
     adjusted,
@@ -50,7 +51,7 @@ class PairwiseComparison:
     @property
     def is_separated(self) -> bool | None:
         """Whether the decisive test separates the sides after correction; None where there is no test."""
-        return None if self.p_adjusted is None else self.p_adjusted < 0.05
+        return None if self.p_adjusted is None else self.p_adjusted < LEVEL
 
     @property
     def is_distinct(self) -> bool | None:

@@ -1,19 +1,31 @@
-"""Evaluation noise of several sides against one reference: over the windows of a text, or the questions of a task."""
+"""Evaluation noise: sides compared over the windows of a text or the questions of a task, averaged over their seeds."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from nmlab.reports.analysis.metrics import is_compared_by_ratio, is_of_task
-from nmlab.reports.analysis.pairwise.losses import losses_of
-from nmlab.reports.analysis.pairwise.question_outcomes import outcomes_of
 from nmlab.reports.analysis.pairwise.side import Side
-from nmlab.reports.read.evaluations import Evaluation, Floats_W
-from nmlab.reports.statistics import SideComparison, compare_questions, compare_windows, paired_bootstrap
+from nmlab.reports.read.evaluations import Counts, Evaluation, Floats, QuestionOutcomes
+from nmlab.reports.statistics import SideComparison, compare_questions, compare_windows, divided, paired_bootstrap
 from nmlab.reports.statistics.bootstrap import FEWEST_WINDOWS
 
 _ROUNDING = 1e-12
 """Relative differences up to this size are rounding of means in float64."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowLosses:
+    """Mean over seeds of the loss sum of each window in nats, with the tokens and words predicted in it."""
+
+    loss_W: Floats
+    tokens_W: Counts
+    words_W: Counts
+
+    def is_comparable(self, other: "WindowLosses") -> bool:
+        """Whether both were taken on the same windows of text."""
+        return np.array_equal(self.tokens_W, other.tokens_W) and np.array_equal(self.words_W, other.words_W)
 
 
 def evaluation_comparisons(
@@ -29,12 +41,12 @@ def evaluation_comparisons(
         evaluations: losses of windows and outcomes of questions by run id.
     """
     if is_of_task(metric):
-        return _over_questions(reference, others, metric, evaluations)
-    return _over_windows(reference, others, evaluations) if is_compared_by_ratio(metric) else {}
+        return _over_questions(reference, others=others, metric=metric, evaluations=evaluations)
+    return _over_windows(reference, others=others, evaluations=evaluations) if is_compared_by_ratio(metric) else {}
 
 
 def _over_windows(
-    reference: Side, others: Sequence[Side], evaluations: Mapping[str, Evaluation]
+    reference: Side, *, others: Sequence[Side], evaluations: Mapping[str, Evaluation]
 ) -> dict[int, SideComparison]:
     base = losses_of(reference, evaluations=evaluations)
     if base is None or len(base.tokens_W) < FEWEST_WINDOWS or not (base.tokens_W > 0).all():
@@ -49,7 +61,7 @@ def _over_windows(
 
 
 def _over_questions(
-    reference: Side, others: Sequence[Side], metric: str, evaluations: Mapping[str, Evaluation]
+    reference: Side, *, others: Sequence[Side], metric: str, evaluations: Mapping[str, Evaluation]
 ) -> dict[int, SideComparison]:
     base = outcomes_of(reference, metric=metric, evaluations=evaluations)
     if base is None or len(base.outcome_Q) < FEWEST_WINDOWS:
@@ -70,7 +82,7 @@ def _over_questions(
     }
 
 
-def _differences(own: Floats_W, base: Floats_W) -> Floats_W:
+def _differences(own: Floats, base: Floats) -> Floats:
     """Return the differences of two sides by window or question; what only rounding tells apart is equal.
 
     A mean of equal losses over several seeds differs in its last bits from the loss itself, in the same direction in
@@ -79,3 +91,50 @@ def _differences(own: Floats_W, base: Floats_W) -> Floats_W:
     difference = own - base
     difference[np.abs(difference) <= _ROUNDING * np.maximum(np.abs(own), np.abs(base))] = 0.0
     return difference
+
+
+def losses_of(side: Side, *, evaluations: Mapping[str, Evaluation]) -> WindowLosses | None:
+    """Return the losses of a side; None where a finished run kept none, or has other windows."""
+    found = [evaluations.get(run_id) for run_id in side.run_ids]
+    kept = [item for item in found if item is not None]
+    if not kept or len(kept) < len(found):
+        return None
+    losses = [item.initial_window_loss_sum_W if side.is_initial else item.window_loss_sum_W for item in kept]
+    present = [loss for loss in losses if loss is not None]
+    first = kept[0]
+    if len(present) < len(losses) or any(not _same_windows(first, other) for other in kept[1:]):
+        return None
+    if not all(np.isfinite(loss).all() for loss in present):
+        return None
+    return WindowLosses(np.mean(present, axis=0), first.window_tokens_W, first.window_words_W)
+
+
+def _same_windows(first: Evaluation, other: Evaluation) -> bool:
+    same_tokens = np.array_equal(first.window_tokens_W, other.window_tokens_W)
+    return same_tokens and np.array_equal(first.window_words_W, other.window_words_W)
+
+
+def outcomes_of(side: Side, *, metric: str, evaluations: Mapping[str, Evaluation]) -> QuestionOutcomes | None:
+    """Return the outcomes of a side; None where a finished run kept none, or of other questions.
+
+    Initial masks are not evaluated on questions.
+    """
+    found = [evaluations.get(run_id) for run_id in side.run_ids]
+    kept = [item.question_outcomes[metric] for item in found if item is not None and metric in item.question_outcomes]
+    if not kept or len(kept) < len(found) or side.is_initial:
+        return None
+    first = kept[0]
+    if any(not np.array_equal(own.question_Q, first.question_Q) for own in kept[1:]):
+        return None
+    outcome_SQ = np.stack([own.outcome_Q for own in kept])
+    return QuestionOutcomes(first.question_Q, outcome_SQ.mean(axis=0)) if np.isfinite(outcome_SQ).all() else None
+
+
+def divided_questions(
+    first: Side, *, second: Side, metric: str, evaluations: Mapping[str, Evaluation]
+) -> tuple[int, int] | None:
+    """Return on how many questions the first side did better, and on how many worse; None without their outcomes."""
+    own, other = (outcomes_of(side, metric=metric, evaluations=evaluations) for side in (first, second))
+    if own is None or other is None or not np.array_equal(own.question_Q, other.question_Q):
+        return None
+    return divided(own.outcome_Q, second_Q=other.outcome_Q)

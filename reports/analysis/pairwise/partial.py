@@ -4,12 +4,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import pandas as pd
-
 from nmlab.reports.analysis.configurations import Configuration
-from nmlab.reports.analysis.pairwise.comparison import PairwiseComparison
+from nmlab.reports.analysis.metrics import is_compared_by_ratio
 from nmlab.reports.analysis.pairwise.side import Side
-from nmlab.reports.read.frame import records_of, seed_of
+from nmlab.reports.read.histories import Curves
 from nmlab.reports.statistics import SideComparison, compare_paired
 
 
@@ -35,60 +33,46 @@ class Partial:
 
 def at_the_end(item: Configuration, *, best: Configuration, metric: str) -> Partial:
     """Compare final values over the seeds that finished in both."""
-    return _partial(item, best, metric, None, Side(item).values(metric), Side(best).values(metric))
+    return _partial(metric, Side(item).values(metric), reference=Side(best).values(metric))
 
 
-def at_last_common_step(
-    item: Configuration, *, best: Configuration, metric: str, points: Mapping[str, "pd.Series[float]"]
-) -> Partial:
+def at_last_common_step(item: Configuration, *, best: Configuration, metric: str, progress: Curves) -> Partial:
     """Compare values at the last step at which the common seeds of both configurations were evaluated.
 
     Args:
         item: a configuration that was stopped early.
         best: the configuration it is compared with.
         metric: what is compared.
-        points: values of the metric by run id, each a series by step.
+        progress: the metric of each run by step.
     """
-    own, other = _curves(item, points), _curves(best, points)
+    own, other = _later_values(item, progress), _later_values(best, progress)
     seeds = [seed for seed in own if seed in other]
     curves = [*(own[seed] for seed in seeds), *(other[seed] for seed in seeds)]
-    shared = set.intersection(*(set(curve.index) for curve in curves)) if curves else set()
+    shared = set.intersection(*(set(curve) for curve in curves)) if curves else set()
     if not shared:
         return Partial(None, (), (), None)
     step = max(shared)
-    at = [{seed: float(side[seed].loc[step]) for seed in seeds} for side in (own, other)]
-    return _partial(item, best, metric, int(step), at[0], at[1])
+    first, second = ({seed: side[seed][step] for seed in seeds} for side in (own, other))
+    return _partial(metric, first, reference=second, step=step)
 
 
-def points_by_run(progress: pd.DataFrame) -> dict[str, "pd.Series[float]"]:
-    """Return the finite values of each run by step, without step 0."""
-    later = progress[progress["step"] > 0] if len(progress) else progress
+def _later_values(item: Configuration, progress: Curves) -> dict[int, dict[int, float]]:
+    """Return the values of each run after its start, by seed and step."""
+    curves = {trial.paired_by: progress[trial.run_id] for trial in item.trials if trial.run_id in progress}
     return {
-        str(run_id): part.set_index("step")["value"].dropna() for run_id, part in later.groupby("run_id") if len(part)
+        seed: {step: value for step, value in curve.by_step.items() if step > 0}
+        for seed, curve in curves.items()
+        if (curve.step_T > 0).any()
     }
 
 
-def is_on_log_scale(item: Configuration, *, metric: str) -> bool:
-    """Return whether a metric of a configuration is compared by ratio, on the log scale."""
-    return PairwiseComparison(Side(item), Side(item), metric, None, None).is_ratio
-
-
-def _curves(item: Configuration, points: Mapping[str, "pd.Series[float]"]) -> dict[int, "pd.Series[float]"]:
-    rows = records_of(item.trials, columns=["run_id", "seed"])
-    return {seed_of(row["seed"]): points[str(row["run_id"])] for row in rows if str(row["run_id"]) in points}
-
-
 def _partial(
-    item: Configuration,
-    best: Configuration,
-    metric: str,
-    step: int | None,
-    own: Mapping[int, float],
-    other: Mapping[int, float],
+    metric: str, own: Mapping[int, float], *, reference: Mapping[int, float], step: int | None = None
 ) -> Partial:
-    seeds = [seed for seed in own if seed in other and math.isfinite(own[seed]) and math.isfinite(other[seed])]
-    first, second = [own[seed] for seed in seeds], [other[seed] for seed in seeds]
-    is_ratio = is_on_log_scale(item, metric=metric)
+    """Compare the finite values of common seeds."""
+    seeds = [seed for seed in own if seed in reference and math.isfinite(own[seed]) and math.isfinite(reference[seed])]
+    first, second = [own[seed] for seed in seeds], [reference[seed] for seed in seeds]
+    is_ratio = is_compared_by_ratio(metric)
     if is_ratio and min((*first, *second), default=0.0) <= 0:
         return Partial(step, tuple(first), tuple(second), None)
     scaled = [[math.log(value) for value in side] if is_ratio else side for side in (first, second)]

@@ -7,11 +7,11 @@ import numpy as np
 
 from nmlab.reports.analysis.metrics import is_counted, is_of_task, plain_name
 from nmlab.reports.analysis.pairwise.comparison import PairwiseComparison
-from nmlab.reports.analysis.pairwise.question_outcomes import outcomes_of
+from nmlab.reports.analysis.pairwise.evaluation import outcomes_of
 from nmlab.reports.analysis.pairwise.side import Side
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.statistics.bootstrap import FEWEST_WINDOWS
-from nmlab.reports.values.wording import counted
+from nmlab.reports.values import counted
 
 
 def untested_reason(comparison: PairwiseComparison, *, evaluations: Mapping[str, Evaluation]) -> str:

@@ -5,7 +5,6 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from nmlab.reports.analysis.configurations import Configuration
-from nmlab.reports.read.frame import seed_of
 from nmlab.reports.statistics import MeanEstimate
 from nmlab.trials.contract.metrics import initial_name
 
@@ -27,11 +26,9 @@ class Side:
 
     def values(self, metric: str) -> dict[int, float]:
         """Return a metric by seed over the finished runs, leaving out what is missing or not finite."""
-        rows, column = self.item.finished, self.column(metric)
-        if column not in rows:
-            return {}
-        pairs = zip(rows["seed"], rows[column], strict=True)
-        return {seed_of(seed): float(value) for seed, value in pairs if math.isfinite(value)}
+        column = self.column(metric)
+        found = ((trial.paired_by, trial.metric(column)) for trial in self.item.finished)
+        return {seed: value for seed, value in found if math.isfinite(value)}
 
     @property
     def has_training_noise(self) -> bool:
@@ -47,7 +44,7 @@ class Side:
     @property
     def run_ids(self) -> tuple[str, ...]:
         """The finished runs behind the values."""
-        return tuple(self.item.finished["run_id"])
+        return tuple(trial.run_id for trial in self.item.finished)
 
     @property
     def identity(self) -> tuple[str | bool, ...]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from nmlab.reports.analysis.metrics import is_compared_by_ratio, is_of_task
 from nmlab.reports.analysis.pairwise.comparison import PairwiseComparison
-from nmlab.reports.analysis.pairwise.question_outcomes import divided_questions
+from nmlab.reports.analysis.pairwise.evaluation import divided_questions
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.statistics import SideComparison, adjusted
 

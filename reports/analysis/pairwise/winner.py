@@ -12,25 +12,19 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-import pandas as pd
-
 from nmlab.reports.analysis.configurations import Configuration, best_of, groups_of, searched
-from nmlab.reports.analysis.metrics import direction_of, is_counted
-from nmlab.reports.analysis.outcomes import is_stopped_early
+from nmlab.reports.analysis.metrics import direction_of, is_compared_by_ratio, is_counted
 from nmlab.reports.analysis.pairwise.comparison import PairwiseComparison, pairwise_comparisons
 from nmlab.reports.analysis.pairwise.partial import (
     Partial,
     at_last_common_step,
     at_the_end,
-    is_on_log_scale,
-    points_by_run,
 )
 from nmlab.reports.analysis.pairwise.side import Side
 from nmlab.reports.read.evaluations import Evaluation
-from nmlab.reports.statistics import SideComparison, holm
+from nmlab.reports.read.histories import Curves
+from nmlab.reports.statistics import LEVEL, SideComparison, holm
 from nmlab.reports.values import Direction
-
-LEVEL = 0.05
 
 
 class Completion(StrEnum):
@@ -70,7 +64,7 @@ class OtherConfiguration:
     def stated(self) -> SideComparison | None:
         """The deciding test as tables state it: as a ratio where it was made on the log scale."""
         found, metric = self.decisive, self.item.objective.metric
-        return found.as_ratio() if found is not None and is_on_log_scale(self.item, metric=metric) else found
+        return found.as_ratio() if found is not None and is_compared_by_ratio(metric) else found
 
     @property
     def is_tested(self) -> bool:
@@ -130,29 +124,29 @@ class Winner:
 
 
 def winners_of(
-    configurations: Sequence[Configuration], *, evaluations: Mapping[str, Evaluation], progress: pd.DataFrame
+    configurations: Sequence[Configuration], *, evaluations: Mapping[str, Evaluation], progress: Curves
 ) -> dict[Hashable, Winner]:
     """Return the best searched configuration of each group of comparable ones, compared with all others.
 
     Args:
         configurations: of one launch, best first.
         evaluations: losses by window, by run id, of configurations without training noise.
-        progress: ``run_id, step, value`` of the searched metric.
+        progress: the searched metric of each run by step.
     """
-    points = points_by_run(progress)
     found: dict[Hashable, Winner] = {}
     for group, members in groups_of(searched(configurations)).items():
         best = best_of(members)
         if best is not None:
-            found[group] = Winner(group, best, _rest(best, members, evaluations, points))
+            found[group] = Winner(group, best, _rest(best, members=members, evaluations=evaluations, progress=progress))
     return found
 
 
 def _rest(
     best: Configuration,
+    *,
     members: Sequence[Configuration],
     evaluations: Mapping[str, Evaluation],
-    points: Mapping[str, "pd.Series[float]"],
+    progress: Curves,
 ) -> tuple[OtherConfiguration, ...]:
     metric = best.objective.metric
     others = [item for item in members if item is not best]
@@ -165,19 +159,18 @@ def _rest(
         for item, own in zip(whole, comparisons, strict=True)
     ]
     unfinished = [item for item in others if not item.is_complete]
-    rest += [found for item in unfinished if (found := _incomplete(item, best, metric, points)) is not None]
+    rest += [found for item in unfinished if (found := _incomplete(item, best=best, progress=progress)) is not None]
     p_values = holm([_p_value(item, best) for item in rest])
     return tuple(_with_p_value(item, p) for item, p in zip(rest, p_values, strict=True))
 
 
-def _incomplete(
-    item: Configuration, best: Configuration, metric: str, points: Mapping[str, "pd.Series[float]"]
-) -> OtherConfiguration | None:
+def _incomplete(item: Configuration, *, best: Configuration, progress: Curves) -> OtherConfiguration | None:
     """Return an incomplete configuration compared with the best; None where it has no known value."""
+    metric = best.objective.metric
     partial = at_the_end(item, best=best, metric=metric)
-    standing = Completion.STOPPED_EARLY if is_stopped_early(item) else Completion.LACKS_RUNS
+    standing = Completion.STOPPED_EARLY if item.pruned else Completion.LACKS_RUNS
     if standing is Completion.STOPPED_EARLY and item.value is None:
-        partial = at_last_common_step(item, best=best, metric=metric, points=points)
+        partial = at_last_common_step(item, best=best, metric=metric, progress=progress)
     elif item.value is None:
         return None
     difference = partial.difference if partial.own else _difference(item, best)

@@ -1,17 +1,16 @@
 """The numbers that the two papers print, as data: MaskPro and SUSI, every table, tidy and as printed.
 
-One row for each printed cell: ``paper table model pattern method setting metric unit value printed flags``. Names of
-methods and settings are those that users of nmlab type; ``setting`` is ``name=value`` pairs separated by spaces.
-``value`` is NaN where the paper prints a dash, and text that is no number (a version) stands in ``printed`` only.
-Nothing is corrected: contradictions are named in ``flags`` and explained by :func:`remarks`.
+Names of methods and settings are those that users of nmlab type. Nothing is corrected: contradictions are named
+in ``flags`` and explained by :func:`remarks`.
 """
 
+import csv
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import pandas as pd
 import yaml
 
 from nmlab.reports.read.errors import ReportError
@@ -19,6 +18,31 @@ from nmlab.trials.contract.near_names import unknown_name
 
 FOLDER = Path(__file__).parent
 PAPERS = ("maskpro", "susi")
+
+
+@dataclass(frozen=True, slots=True)
+class PrintedNumber:
+    """One printed cell of a table.
+
+    Attributes:
+        table: its full name, such as ``susi/table-2``.
+        setting: ``name=value`` pairs, separated by spaces; see :func:`settings_of`.
+        value: NaN where the paper prints a dash, or text that is no number (a version).
+        printed: the text in print.
+        flags: the remarks on it.
+    """
+
+    paper: str
+    table: str
+    model: str
+    pattern: str
+    method: str
+    setting: str
+    metric: str
+    unit: str
+    value: float
+    printed: str
+    flags: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +67,9 @@ class Remark:
 
 
 @cache
-def published_numbers() -> pd.DataFrame:
-    """Return every printed cell of both papers, in the order of print, ``table`` in full (``susi/table-2``)."""
-    parts = [pd.read_csv(FOLDER / f"{paper}.csv", dtype=str, keep_default_na=False) for paper in PAPERS]
-    rows = pd.concat(parts, ignore_index=True)
-    rows["table"] = rows["paper"] + "/" + rows["table"]
-    rows["value"] = [float(text) if text else float("nan") for text in rows["value"]]
-    return rows
+def published_numbers() -> tuple[PrintedNumber, ...]:
+    """Return every printed cell of both papers, in the order of print."""
+    return tuple(number for paper in PAPERS for number in _read(FOLDER / f"{paper}.csv"))
 
 
 @cache
@@ -66,7 +86,7 @@ def remarks() -> Mapping[str, Remark]:
     return {record["id"]: Remark(**record) for record in records}
 
 
-def numbers_of(table: str) -> pd.DataFrame:
+def numbers_of(table: str) -> tuple[PrintedNumber, ...]:
     """Return the printed cells of one table.
 
     Raises:
@@ -74,11 +94,31 @@ def numbers_of(table: str) -> pd.DataFrame:
     """
     if table not in published_tables():
         raise ReportError(unknown_name(table, kind="published table", known=published_tables()))
-    rows = published_numbers()
-    return rows[rows["table"] == table].reset_index(drop=True)
+    return tuple(number for number in published_numbers() if number.table == table)
 
 
 def settings_of(text: str) -> dict[str, str]:
     """Return ``alpha=0.99 steps=100`` as a mapping of texts."""
     pairs = (part.partition("=") for part in text.split())
     return {name: value for name, _, value in pairs}
+
+
+def _read(path: Path) -> list[PrintedNumber]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return [_number(record) for record in csv.DictReader(file)]
+
+
+def _number(record: Mapping[str, str]) -> PrintedNumber:
+    return PrintedNumber(
+        paper=record["paper"],
+        table=f"{record['paper']}/{record['table']}",
+        model=record["model"],
+        pattern=record["pattern"],
+        method=record["method"],
+        setting=record["setting"],
+        metric=record["metric"],
+        unit=record["unit"],
+        value=float(record["value"]) if record["value"] else math.nan,
+        printed=record["printed"],
+        flags=tuple(record["flags"].split()),
+    )

@@ -1,6 +1,6 @@
 """Printed numbers in terms of our metrics: the same quantity in the printed unit, or computed from our metrics."""
 
-from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.statistics import MeanEstimate
@@ -17,24 +17,28 @@ SAME = {  # published name: our name and the factor from our unit to the printed
 }
 PARTS_OF_A_STEP = ("time/sample_s", "time/forward_s", "time/update_s")
 PERCENT_OF_A_STEP = {f"{name.removesuffix('_s')}_share": name for name in PARTS_OF_A_STEP}
-TIMES_AS_MANY = {"cost/trainable_ratio": ("cost/trainable_params", {"method": "susi"})}
-TIMES_AS_FAST = {"time/sample_speedup": ("time/sample_s", {"setting": "sampler=multinomial"})}
+TIMES_AS_MANY = {"cost/trainable_ratio": ("cost/trainable_params", "susi")}  # of that method
+TIMES_AS_FAST = {"time/sample_speedup": ("time/sample_s", "sampler=multinomial")}  # with that setting
 
 COUNTED = ("memory", "time", "cost")
 HIGHER = ("time/sample_speedup",)  # of these, the ones where higher is better
 GAINS = {"acc_gain": "acc", "acc_change": "acc"}  # printed differences, by the measure that they are of
 
-RowLike = Callable[[Mapping[str, str]], Configuration | None]
+
+class RowLike(Protocol):
+    """Finds the configuration of the same printed row with another method or setting."""
+
+    def __call__(self, *, method: str = ..., setting: str = ...) -> Configuration | None: ...
 
 
-def is_counted(metric: str) -> bool:
+def is_cost(metric: str) -> bool:
     """Return whether a printed number is a cost of learning rather than the quality of a mask."""
     return metric.partition("/")[0] in COUNTED
 
 
 def printed_direction(metric: str) -> Direction:
     """Return which way a printed number gets better; hyperparameters and facts of a machine have no direction."""
-    if is_counted(metric):
+    if is_cost(metric):
         return Direction.HIGHER if metric in HIGHER else Direction.LOWER
     measured = printed_measure(metric)
     return Direction.NONE if measured is None else measured.direction
@@ -43,27 +47,27 @@ def printed_direction(metric: str) -> Direction:
 def printed_measure(metric: str) -> Metric | None:
     """Return the measure of a task that is printed as ``task/measure``, or as a difference of it; None for the rest."""
     task, _, measure = metric.rpartition("/")
-    return None if is_counted(metric) else task_metric(f"eval/{task}/{GAINS.get(measure, measure)}")
+    return None if is_cost(metric) else task_metric(f"eval/{task}/{GAINS.get(measure, measure)}")
 
 
 def quantity(metric: str, item: Configuration, *, row_like: RowLike) -> MeanEstimate | None:
     """Return the printed quantity ``metric`` of ``item`` in the printed unit; None where we did not measure it.
 
-    ``row_like(changes)`` finds the configuration of the same printed row with ``changes`` applied: some numbers are
-    printed as multiples of another row's. Shares and multiples are of the means and have no interval.
+    ``row_like`` finds other rows, since some numbers are printed as multiples of another row's. Shares and multiples
+    are of the means and have no interval.
     """
     if metric in PERCENT_OF_A_STEP:
         parts = [item.estimate(name) for name in PARTS_OF_A_STEP]
         whole = sum(part.mean for part in parts if part is not None)
         return _over(item.estimate(PERCENT_OF_A_STEP[metric]), whole / 100) if None not in parts else None
     if metric in TIMES_AS_MANY:
-        name, changes = TIMES_AS_MANY[metric]
-        one = _measured(row_like(changes), name)
+        name, method = TIMES_AS_MANY[metric]
+        one = _measured(row_like(method=method), name)
         return None if one is None else _over(item.estimate(name), one.mean)
     if metric in TIMES_AS_FAST:
-        name, changes = TIMES_AS_FAST[metric]
+        name, setting = TIMES_AS_FAST[metric]
         own = item.estimate(name)
-        return None if own is None else _over(_measured(row_like(changes), name), own.mean)
+        return None if own is None else _over(_measured(row_like(setting=setting), name), own.mean)
     name, factor = SAME.get(metric, (f"eval/{metric}", 100.0) if metric.endswith("/acc") else ("", 1.0))
     same = _measured(item, name)
     return None if same is None else _scaled(same, factor)

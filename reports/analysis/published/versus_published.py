@@ -1,15 +1,14 @@
 """Published numbers versus ours: the configuration that matches each printed row, in the printed unit."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import pandas as pd
 from scipy import stats
 
 from nmlab.reports.analysis.configurations import Configuration, best_of
-from nmlab.reports.analysis.published import numbers_of, settings_of
-from nmlab.reports.analysis.published.quantities import is_counted, printed_direction, printed_measure, quantity
+from nmlab.reports.analysis.published import PrintedNumber, numbers_of, settings_of
+from nmlab.reports.analysis.published.quantities import is_cost, printed_direction, printed_measure, quantity
 from nmlab.reports.statistics import MeanEstimate, adjusted
 from nmlab.trials.contract import run_params
 from nmlab.trials.contract.measures import Direction
@@ -27,20 +26,17 @@ class Pair:
     both: by ``ours`` where all of them have it, else by ``searched``. A single row has no rank.
     """
 
-    model: str
-    pattern: str
-    method: str
-    setting: str
-    metric: str
-    unit: str
-    printed: str
-    value: float
-    flags: tuple[str, ...]
+    number: PrintedNumber
     item: Configuration | None
     ours: MeanEstimate | None
     searched: MeanEstimate | None
     rank: int | None = None
     our_rank: int | None = None
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """The published model and metric, within which rows are ordered."""
+        return self.number.model, self.number.metric
 
     @property
     def has_ours(self) -> bool:
@@ -50,9 +46,9 @@ class Pair:
     @property
     def difference(self) -> float | None:
         """Ours minus the printed value, where both are the same quantity."""
-        if self.ours is None or not math.isfinite(self.value):
+        if self.ours is None or not math.isfinite(self.number.value):
             return None
-        return self.ours.mean - self.value
+        return self.ours.mean - self.number.value
 
 
 def pairs_of(table: str, *, configurations: Sequence[Configuration]) -> tuple[Pair, ...]:
@@ -61,11 +57,10 @@ def pairs_of(table: str, *, configurations: Sequence[Configuration]) -> tuple[Pa
     Raises:
         ReportError: no published table of that name.
     """
-    rows = numbers_of(table)
-    metrics = [name for name in dict.fromkeys(rows["metric"]) if name in MAIN_METRICS or is_counted(name)]
-    metrics = metrics or list(dict.fromkeys(rows["metric"]))
-    records = rows[rows["metric"].isin(metrics)].to_dict("records")
-    pairs = [_pair({str(name): value for name, value in record.items()}, configurations) for record in records]
+    numbers = numbers_of(table)
+    printed = list(dict.fromkeys(number.metric for number in numbers))
+    metrics = [name for name in printed if name in MAIN_METRICS or is_cost(name)] or printed
+    pairs = [_pair(number, configurations) for number in numbers if number.metric in metrics]
     return tuple(_ranked(pairs, own) for own in pairs)
 
 
@@ -73,45 +68,35 @@ def agreement(pairs: Sequence[Pair]) -> dict[tuple[str, str], tuple[float, int]]
     """Return Kendall's tau between the printed order and ours, by model and metric, with the number of rows."""
     found = {}
     ranked = [pair for pair in pairs if pair.rank is not None]
-    for key in dict.fromkeys((pair.model, pair.metric) for pair in ranked):
-        own = [pair for pair in ranked if (pair.model, pair.metric) == key]
+    for key in dict.fromkeys(pair.kind for pair in ranked):
+        own = [pair for pair in ranked if pair.kind == key]
         if len(own) > 2:
-            frame = pd.DataFrame({"theirs": [pair.rank for pair in own], "ours": [pair.our_rank for pair in own]})
-            found[key] = (float(frame["theirs"].corr(frame["ours"], method="kendall")), len(own))
+            theirs, ours = [pair.rank for pair in own], [pair.our_rank for pair in own]
+            found[key] = (float(stats.kendalltau(theirs, ours).statistic), len(own))
     return found
 
 
 def order_p_values(pairs: Sequence[Pair]) -> dict[tuple[str, str], float | None]:
     """Return the exact two-sided p-value of each :func:`agreement`, adjusted over all of them; None where undefined."""
     found = {}
-    for model, metric in agreement(pairs):
-        own = [pair for pair in pairs if (pair.model, pair.metric) == (model, metric) and pair.rank is not None]
+    for kind in agreement(pairs):
+        own = [pair for pair in pairs if pair.kind == kind and pair.rank is not None]
         p_value = stats.kendalltau([pair.rank for pair in own], [pair.our_rank for pair in own]).pvalue
-        found[model, metric] = None if math.isnan(p_value) else float(p_value)
+        found[kind] = None if math.isnan(p_value) else float(p_value)
     return dict(zip(found, adjusted(list(found.values())), strict=True))
 
 
-def _pair(record: dict[str, object], configurations: Sequence[Configuration]) -> Pair:
-    texts = {name: str(value) for name, value in record.items()}
-    item = _match(texts, configurations)
-    metric = texts["metric"]
+def _pair(number: PrintedNumber, configurations: Sequence[Configuration]) -> Pair:
+    item = _match(number, configurations)
 
-    def row_like(changes: Mapping[str, str]) -> Configuration | None:
-        return _match({**texts, **changes}, configurations)
+    def row_like(*, method: str = number.method, setting: str = number.setting) -> Configuration | None:
+        return _match(replace(number, method=method, setting=setting), configurations)
 
     return Pair(
-        model=texts["model"],
-        pattern=texts["pattern"],
-        method=texts["method"],
-        setting=texts["setting"],
-        metric=metric,
-        unit=texts["unit"],
-        printed=texts["printed"],
-        value=float(texts["value"]),
-        flags=tuple(texts["flags"].split()),
+        number=number,
         item=item,
-        ours=None if item is None else quantity(metric, item, row_like=row_like),
-        searched=item.value if item is not None and _is_quality(metric) else None,
+        ours=None if item is None else quantity(number.metric, item, row_like=row_like),
+        searched=item.value if item is not None and _is_quality(number.metric) else None,
     )
 
 
@@ -121,14 +106,14 @@ def _is_quality(metric: str) -> bool:
     return measure is not None and measure.direction is not Direction.NONE
 
 
-def _match(row: dict[str, str], configurations: Sequence[Configuration]) -> Configuration | None:
+def _match(row: PrintedNumber, configurations: Sequence[Configuration]) -> Configuration | None:
     """Return our best complete configuration of the row's method, pattern and settings."""
-    wanted = {RENAMED.get(name, name): value for name, value in settings_of(row["setting"]).items()}
+    wanted = {RENAMED.get(name, name): value for name, value in settings_of(row.setting).items()}
     fitting = [
         item
         for item in configurations
-        if item.method == row["method"]
-        and (item.is_dense or item.pattern == row["pattern"])
+        if item.method == row.method
+        and (item.is_dense or item.pattern == row.pattern)
         and item.is_complete
         and all(_same(item.settings.get(name), value) for name, value in wanted.items())
     ]
@@ -146,19 +131,19 @@ def _same(own: object, wanted: str) -> bool:
 
 def _ranked(pairs: Sequence[Pair], own: Pair) -> Pair:
     """Return a pair with its ranks among the masks of the same model and metric that both sides have."""
-    peers = [pair for pair in pairs if (pair.model, pair.metric) == (own.model, own.metric) and _is_ranked(pair)]
+    peers = [pair for pair in pairs if pair.kind == own.kind and _is_ranked(pair)]
     if own not in peers or len(peers) == 1:
         return own
     has_same_quantity = all(pair.ours is not None for pair in peers)
-    sign = 1.0 if printed_direction(own.metric) is Direction.LOWER else -1.0
-    rank = 1 + sum(sign * pair.value < sign * own.value for pair in peers)
+    sign = 1.0 if printed_direction(own.number.metric) is Direction.LOWER else -1.0
+    rank = 1 + sum(sign * pair.number.value < sign * own.number.value for pair in peers)
     standing = [_standing(pair, sign if has_same_quantity else None) for pair in peers]
     our_rank = 1 + sum(other < standing[peers.index(own)] for other in standing)
     return replace(own, rank=rank, our_rank=our_rank)
 
 
 def _is_ranked(pair: Pair) -> bool:
-    return pair.has_ours and not math.isnan(pair.value) and pair.method != "dense"
+    return pair.has_ours and not math.isnan(pair.number.value) and pair.number.method != "dense"
 
 
 def _standing(pair: Pair, sign: float | None) -> float:

@@ -1,89 +1,19 @@
-"""Losses of masks drawn from the final logits, on several minibatches: they show why the loss residual is used.
-
-Where minibatches differ more than masks, a good mask on a hard minibatch has a higher loss than a bad one on an easy
-one, and the plain loss says little about the mask. Axes: K masks, B minibatches.
-"""
+"""Losses of masks drawn from the final logits: all minibatches on one scale, and a histogram of each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
-import numpy.typing as npt
 
-from nmlab.reports.analysis.configurations import Configuration
+from nmlab.reports.analysis.maskpro.sampled_losses import BatchLosses, SampledLosses
 from nmlab.reports.figures.style import DASHES, INK, MUTED, SETTINGS, FigureFile, look_of, new_figure, saved
-from nmlab.reports.read.masks import MaskLosses
 
 KEY, TITLE = "sampled_losses", "Losses of masks drawn from the final logits"
-MOST_BATCHES, FEWEST_MASKS = 4, 10
+MOST_BATCHES = 4
 ROOM = 0.06  # of the span, outside the outermost loss
 
 
-@dataclass(frozen=True, slots=True)
-class BatchLosses:
-    """One minibatch: losses of the masks in nats a token, ascending, of the initial mask and of the dense model."""
-
-    losses: tuple[float, ...]
-    initial: float
-    dense: float
-
-    @property
-    def mean(self) -> float:
-        """Mean loss of the masks."""
-        return float(np.mean(self.losses))
-
-
-@dataclass(frozen=True, slots=True)
-class SampledInfo:
-    """The minibatches in order, with the spread of masks and of minibatches; or why there is nothing to show.
-
-    Attributes:
-        batch_deviation: standard deviation of the minibatches' mean losses.
-        mask_deviation: standard deviation of the masks on one minibatch, pooled over minibatches.
-        agreement: mean correlation of the masks' losses between two minibatches; 1 where all rank the masks alike.
-    """
-
-    label: str
-    batches: tuple[BatchLosses, ...]
-    batch_deviation: float = 0.0
-    mask_deviation: float = 0.0
-    agreement: float = 0.0
-    skipped: str = ""
-
-    @property
-    def ratio(self) -> float:
-        """Spread between minibatches over spread between masks; infinite where all masks have the same loss."""
-        return self.batch_deviation / self.mask_deviation if self.mask_deviation else float("inf")
-
-
-def sampled_info(found: MaskLosses | None, *, configurations: Sequence[Configuration]) -> SampledInfo:
-    """Return the losses by minibatch and their spreads.
-
-    Args:
-        found: what one run kept, None where none kept any.
-        configurations: all of a launch, for the name of the run's configuration.
-    """
-    if found is None:
-        return SampledInfo("", (), skipped="no run drew masks from its final logits (loss_masks)")
-    loss_KB = found.loss_KB
-    if len(loss_KB) < FEWEST_MASKS or loss_KB.shape[1] < 2 or not np.isfinite(loss_KB).all():
-        shape = f"{len(loss_KB)} masks on {loss_KB.shape[1]} minibatches"
-        return SampledInfo("", (), skipped=f"{shape} do not show a spread: at least {FEWEST_MASKS} on 2 are needed")
-    batches = tuple(
-        BatchLosses(tuple(np.sort(loss_K).tolist()), float(initial), float(dense))
-        for loss_K, initial, dense in zip(loss_KB.T, found.initial_B, found.dense_B, strict=True)
-    )
-    return SampledInfo(
-        label=next((item.method for item in configurations if found.run_id in item.run_ids), ""),
-        batches=batches,
-        batch_deviation=float(loss_KB.mean(axis=0).std(ddof=1)),
-        mask_deviation=float(np.sqrt(loss_KB.var(axis=0, ddof=1).mean())),
-        agreement=_agreement(loss_KB),
-    )
-
-
-def draw_sampled(info: SampledInfo) -> FigureFile:
+def draw_sampled(info: SampledLosses) -> FigureFile:
     """Draw the minibatches on one axis, and a histogram of each, all equally wide, with the initial mask as a line."""
     if info.skipped:
         return FigureFile(KEY, TITLE, "", skipped=info.skipped)
@@ -95,7 +25,7 @@ def draw_sampled(info: SampledInfo) -> FigureFile:
         span = max(max(*batch.losses, batch.initial) - min(*batch.losses, batch.initial) for batch in shown)
         panels = [figure.add_subplot(grid[1, place]) for place in range(len(shown))]
         highest = max(
-            _draw_histogram(axes, batch, place, span)
+            _draw_histogram(axes, batch, place=place, span=span)
             for place, (axes, batch) in enumerate(zip(panels, shown, strict=True))
         )
         for axes in panels:
@@ -119,7 +49,7 @@ def _draw_ranges(axes: "matplotlib.axes.Axes", batches: Sequence[BatchLosses]) -
     )
 
 
-def _draw_histogram(axes: "matplotlib.axes.Axes", batch: BatchLosses, place: int, span: float) -> float:
+def _draw_histogram(axes: "matplotlib.axes.Axes", batch: BatchLosses, *, place: int, span: float) -> float:
     """Draw one minibatch; returns the height of its highest bar."""
     colour = look_of(place)[0]
     middle = (max(batch.losses[-1], batch.initial) + min(batch.losses[0], batch.initial)) / 2
@@ -135,14 +65,7 @@ def _draw_histogram(axes: "matplotlib.axes.Axes", batch: BatchLosses, place: int
     return float(np.max(counts))
 
 
-def _agreement(loss_KB: npt.NDArray[np.float64]) -> float:
-    if not loss_KB.std(axis=0).all():
-        return 0.0
-    matrix_BB = np.atleast_2d(np.corrcoef(loss_KB.T))
-    return float(matrix_BB[np.triu_indices(len(matrix_BB), k=1)].mean())
-
-
-def _caption(info: SampledInfo) -> str:
+def _caption(info: SampledLosses) -> str:
     count = len(info.batches[0].losses)
     first = (
         f"{count:,} masks drawn from the final logits of one run of {info.label}, each on {len(info.batches)} "

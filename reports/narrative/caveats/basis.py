@@ -7,12 +7,11 @@ from nmlab.reports.analysis.analysis import Analysis
 from nmlab.reports.analysis.comparability import DECISIVE_VERSIONS
 from nmlab.reports.analysis.configurations import Configuration, groups_of, searched
 from nmlab.reports.analysis.metrics import chosen_on, is_counted
-from nmlab.reports.read.frame import records_of, tag_json
+from nmlab.reports.read.trials import tag_json
 from nmlab.reports.statistics.bootstrap import FEWEST_WINDOWS
-from nmlab.reports.values.wording import counted
+from nmlab.reports.values import counted
 from nmlab.trials.contract import run_tags
 
-DIGESTS = {"model_digest": "model", "data_digest": "data"}
 SECONDS = "cost/seconds"
 
 
@@ -57,7 +56,7 @@ def _windows(analysis: Analysis) -> str:
 
 def _costs(configurations: Sequence[Configuration]) -> str:
     runs = sum(len(item.trials) for item in configurations)
-    known = sum(int(item.trials[SECONDS].notna().sum()) for item in configurations if SECONDS in item.trials)
+    known = sum(SECONDS in trial.metrics for item in configurations for trial in item.trials)
     if known == runs:
         return ""
     return f"The cost of {runs - known} of {counted(runs, noun='run')} is not known: totals leave them out."
@@ -65,24 +64,21 @@ def _costs(configurations: Sequence[Configuration]) -> str:
 
 def _digests(configurations: Sequence[Configuration]) -> list[str]:
     """Return how many runs did not record the digest of their model or data."""
-    found = []
-    for column, noun in DIGESTS.items():
-        values = [str(value) for item in configurations if column in item.trials for value in item.finished[column]]
-        unknown = sum(not value for value in values)
-        if unknown:
-            found.append(
-                f"The digest of the {noun} is not recorded in {unknown} of {counted(len(values), noun='finished run')}."
-            )
-    return found
+    finished = [trial for item in configurations for trial in item.finished]
+    digests = {"model": [trial.model_digest for trial in finished], "data": [trial.data_digest for trial in finished]}
+    unknown = {noun: sum(not digest for digest in own) for noun, own in digests.items()}
+    runs = counted(len(finished), noun="finished run")
+    return [
+        f"The digest of the {noun} is not recorded in {count} of {runs}." for noun, count in unknown.items() if count
+    ]
 
 
 def _versions(configurations: Sequence[Configuration]) -> list[str]:
     """Return the packages whose versions differ between finished runs; decisive ones make runs incomparable instead."""
     seen: dict[str, Counter[str]] = {}
     for item in configurations:
-        columns = [name for name in ("run_id", "versions") if name in item.finished]
-        for record in records_of(item.finished, columns=columns) if len(columns) == 2 else ():
-            versions = tag_json(str(record["versions"]), tag=run_tags.VERSIONS, run_id=str(record["run_id"]))
+        for trial in item.finished:
+            versions = tag_json(trial.versions, tag=run_tags.VERSIONS, run_id=trial.run_id)
             for name, version in versions.items():
                 seen.setdefault(name, Counter())[str(version)] += 1
     differing = {

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 from nmlab.reports.analysis.configurations import Configuration, searched
-from nmlab.reports.analysis.diverged_region import diverged_region
-from nmlab.reports.analysis.outcomes import is_stopped_early, pruned_runs
-from nmlab.reports.values.wording import counted
+from nmlab.reports.analysis.space.diverged_region import diverged_region
+from nmlab.reports.values import counted
 from nmlab.trials.contract.run_status import TrialStatus
 
 NAMED = 4
@@ -45,10 +44,10 @@ def _diverged(configurations: Sequence[Configuration]) -> str:
 
 
 def _stopped_early(configurations: Sequence[Configuration]) -> str:
-    items = [item for item in configurations if is_stopped_early(item)]
+    items = [item for item in configurations if item.pruned]
     if not items:
         return ""
-    runs, all_tried = sum(pruned_runs(item.trials) for item in items), len(searched(configurations))
+    runs, all_tried = sum(item.pruned for item in items), len(searched(configurations))
     verb = "was" if len(items) == 1 else "were"
     return (
         f"{len(items)} of {counted(all_tried, noun='searched configuration')} {verb} stopped early "
@@ -68,7 +67,7 @@ def _failed(configurations: Sequence[Configuration]) -> str:
 
 def _lacking(configurations: Sequence[Configuration]) -> str:
     """Return the configurations with some finished runs and some that did not finish or never began."""
-    items = [item for item in configurations if 0 < len(item.finished) < item.planned and not is_stopped_early(item)]
+    items = [item for item in configurations if 0 < len(item.finished) < item.planned and not item.pruned]
     if not items:
         return ""
     verb, rank = ("lacks", "has no rank") if len(items) == 1 else ("lack", "have no rank")

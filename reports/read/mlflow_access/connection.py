@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy
 
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.mlflow_access import library, settings
+from nmlab.reports.read.mlflow_access import library
 from nmlab.reports.read.mlflow_access.addresses import DATABASES, EXPECTED, canonical, check_address, dialect, shown
 from nmlab.reports.read.mlflow_access.failures import reason
 from nmlab.trials.contract import run_tags
@@ -34,7 +34,7 @@ def connect(uri: str) -> "MlflowClient":
     check_address(uri)
     if dialect(uri) in DATABASES:
         _check_database(uri)
-    with settings.environment(_PATIENCE):
+    with library.environment(_PATIENCE):
         try:
             client = library.client(uri)
             client.search_experiments(max_results=1)
@@ -51,7 +51,7 @@ def check_writing(client: "MlflowClient", study: str, *, uri: str) -> None:
     Raises:
         ReportError: as :func:`connect`.
     """
-    with settings.environment(_PATIENCE):
+    with library.environment(_PATIENCE):
         try:
             found = client.get_experiment_by_name(study)
             if found is not None and found.lifecycle_stage != "active":

@@ -8,7 +8,10 @@ process that it starts decides on telemetry anew. A choice that the user made in
 import logging
 import os
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric, Param
     from mlflow.exceptions import MlflowException
 
+_FILE = "sqlite:///"
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",  # creating a store needs no message
@@ -27,10 +31,15 @@ _SETTINGS = {
 
 
 def client(uri: str) -> "MlflowClient":
-    """Return MLflow's client of a store, which sends nothing yet."""
+    """Return MLflow's client of a store, which sends nothing yet.
+
+    MLflow keeps one store for each address, so the file of a relative one is looked up in the present folder here.
+    """
     _prepare()
     from mlflow import MlflowClient
 
+    if uri.startswith(_FILE):
+        uri = f"{_FILE}{Path(uri.removeprefix(_FILE)).absolute()}"
     return MlflowClient(tracking_uri=uri)
 
 
@@ -62,6 +71,21 @@ def apply_settings() -> None:
     """Set the variables that the user did not set, for this process and its children; without importing MLflow."""
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
+
+
+@contextmanager
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of the environment for the duration of a block."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @cache

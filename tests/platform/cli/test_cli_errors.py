@@ -4,21 +4,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from studies import SMALL
 
 from nmlab.platform import cli
 
-STUDY = {
-    "name": "small",
-    "model": {"source": "builtin:tiny"},
-    "data": {
-        "calibration": {"source": "builtin:python-docs", "samples": 4, "sequence_length": 32, "batch_size": 2},
-        "evaluation": {"source": "builtin:python-docs", "sequence_length": 32, "windows": 4},
-    },
-    "pattern": "2:4",
-    "method": "maskpro",
-    "fixed": {"steps": 4},
-    "space": {"alpha": {"grid": [0.9, 0.99]}},
-}
 RUN = ("run", "maskpro", "--set", "steps=4")
 
 
@@ -28,7 +17,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("NMLAB_RESULTS", raising=False)
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(STUDY))
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(SMALL))
     (tmp_path / "short.txt").write_text("A few words are no corpus.")
     (tmp_path / "long.txt").write_text("".join(f"Sentence {number} is like no other. " for number in range(800)))
     (tmp_path / "file").write_text("in the way")
@@ -44,7 +33,7 @@ def nmlab(monkeypatch, capsys, *arguments):
 
 
 def write_study(**changes):
-    Path("study.yaml").write_text(yaml.safe_dump({**STUDY, **changes}))
+    Path("study.yaml").write_text(yaml.safe_dump({**SMALL, **changes}))
 
 
 def contents(folder):

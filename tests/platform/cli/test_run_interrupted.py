@@ -4,16 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
-import typer
 
-from nmlab.platform.cli import interruption
-from nmlab.platform.cli.interruption import Interruption
-from nmlab.platform.process.leaving import SIGNALS
+from nmlab.platform import cli
+from nmlab.platform.process.interruption import RunInterrupted
 
 NMLAB = Path(sys.executable).with_name("nmlab")
 RUN = ("run", "maskpro", "--samples", "4", "--sequence-length", "32", "--batch-size", "2", "--windows", "4")
@@ -43,42 +40,14 @@ def test_ctrl_c_saves_a_checkpoint_from_which_the_same_command_continues(tmp_pat
     assert "Traceback" not in message
 
 
-@pytest.mark.parametrize("number", SIGNALS)
-def test_a_trial_that_comes_to_its_next_step_is_only_asked(tmp_path, number):
-    with Interruption(tmp_path, key="k") as taken:
-        assert not taken.is_asked()
-        signal.raise_signal(number)
-        assert taken.is_asked()
-    assert "after step 40 with a checkpoint" in taken.saved(40)
+def test_a_trial_that_is_lost_between_two_steps_ends_the_command_with_a_line(tmp_path, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise RunInterrupted("interrupted while trial k1 was between two steps")
 
-
-@pytest.mark.parametrize(
-    ("files", "message"),
-    [
-        ((), "nothing of it is kept"),
-        (
-            ("checkpoint-000000020.safetensors", "checkpoint-000000040.safetensors"),
-            "its checkpoint after step 40 is kept",
-        ),
-    ],
-)
-@pytest.mark.parametrize("waits", [False, True])
-def test_one_that_does_not_ends_with_a_line_on_what_is_lost(tmp_path, monkeypatch, capsys, files, message, waits):
-    monkeypatch.setattr(interruption, "WAIT_S", 0.2)
-    for name in files:
-        (tmp_path / name).touch()
-
-    def trial():
-        with Interruption(tmp_path, key="k1"):
-            signal.raise_signal(signal.SIGTERM)
-            if not waits:
-                signal.raise_signal(signal.SIGTERM)
-            threading.Event().wait(20)
-
-    with pytest.raises(typer.Exit) as exit_:
-        trial()
-    assert exit_.value.exit_code == 1
-    assert capsys.readouterr().err == (
-        f"nmlab: interrupted while trial k1 was between two steps; {message}, later work is lost; "
-        "the same command continues from there\n"
-    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("nmlab.platform.run_one.run_one", interrupted)
+    monkeypatch.setattr(sys, "argv", ["nmlab", *RUN])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    assert exit_.value.code == 1
+    assert capsys.readouterr().err == "nmlab: interrupted while trial k1 was between two steps\n"

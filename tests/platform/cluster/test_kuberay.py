@@ -6,10 +6,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
-import typer
 import yaml
 
-from nmlab.platform.cli.app import app
+from nmlab.platform.cli import verbs
 from nmlab.platform.planning.study_plan import check_settings
 from nmlab.search_spaces import loader
 
@@ -85,7 +84,7 @@ def test_every_pod_has_the_token_and_the_folder(cluster, job):
 def test_our_command_line_takes_the_jobs_command(job):
     program, verb, *arguments = shlex.split(job["spec"]["entrypoint"])
     assert program == "nmlab"
-    command = typer.main.get_command(app).commands[verb]
+    command = verbs.load(verb)
     with command.make_context(verb, list(arguments)) as context:
         given = context.params
     assert given["address"] == "auto"

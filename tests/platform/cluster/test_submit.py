@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import yaml
 from launched import kill_session
+from studies import small
 
 from nmlab.platform.cluster.submit import package, submit_study, sweep_command
 from nmlab.search_spaces import loader
@@ -34,20 +35,7 @@ def has(module):
         return False
 
 
-STUDY = {
-    "name": "sent",
-    "model": {"source": "builtin:tiny"},
-    "data": {
-        "calibration": {"source": "builtin:python-docs", "samples": 4, "sequence_length": 32, "batch_size": 2},
-        "evaluation": {"source": "builtin:python-docs", "sequence_length": 32, "windows": 4},
-    },
-    "pattern": "2:4",
-    "method": "maskpro",
-    "fixed": {"steps": 2},
-    "space": {"alpha": {"grid": [0.9]}},
-    "seeds": [0],
-    "baselines": [],
-}
+STUDY = small(name="sent", fixed={"steps": 2}, space={"alpha": {"grid": [0.9]}}, seeds=[0], baselines=[])
 
 
 def submit(address, results="/shared"):
@@ -64,12 +52,10 @@ def test_an_address_without_an_answer():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-        begun = time.monotonic()
         with pytest.raises(
             ValueError, match=rf"no Ray cluster answers at 'http://127.0.0.1:{port}': Connection refused"
         ):
             submit(f"http://127.0.0.1:{port}")
-    assert time.monotonic() - begun < 3
 
 
 def test_a_web_server_that_is_no_ray(tmp_path):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from nmlab.platform.dispatch.messages import Lease
-from nmlab.platform.dispatch.received import AcceptedEnds, ReceivedRecords
+from nmlab.platform.dispatch.received import ReceivedRecords, ResultCheck
 from nmlab.platform.dispatch.state import DispatchState
 from nmlab.platform.dispatch.worker_link import GivenUpError, WorkerLink
 from nmlab.platform.records.events import TrialEnded, TrialMetrics
@@ -69,13 +69,13 @@ class FaultyConnection:
             raise LostError
         return answer
 
-    def take(self, process, *, slot, done, within):
-        return self.call("take", process, slot=slot, done=done)
+    def take(self, process, *, slot, last_epoch, within):
+        return self.call("take", process, slot=slot, last_epoch=last_epoch)
 
     def receive(self, process, **sent):
         return self.call("receive", process, **sent)
 
-    def introduce(self, process, *, facts, claims, me):
+    def introduce(self, process, *, facts, claims, own_actor):
         self.call("introduce", process, facts, claims)
         return self.dispatcher.generation
 
@@ -113,7 +113,7 @@ class Sweep:
     def __init__(self):
         self.connection, self.received, self.journal = FaultyConnection(), ReceivedRecords(), []
         self.files_fail = lambda: False
-        self.accepted = AcceptedEnds(lambda record: "its file is gone" if self.files_fail() else "")
+        self.accepted = ResultCheck(lambda record: "its file is gone" if self.files_fail() else "")
         self.trials: dict[str, Trial] = {}
         self.replicas = {name: self.new_replica(name) for name in "ab"}
         self.tokens = 0
@@ -123,7 +123,7 @@ class Sweep:
             self.actor_submits(key)
 
     def new_replica(self, name):
-        return Replica(WorkerLink(self.connection, name=name, facts={}, me=None))
+        return Replica(WorkerLink(self.connection, name=name, facts={}, own_actor=None))
 
     def all_is_well(self, rounds):
         """Without long stretches like this, faults would only occur in trials that have hardly begun."""
@@ -250,14 +250,14 @@ class Sweep:
             if dispatcher.generation != self.received.generation:
                 unwanted = [key for key, trial in self.trials.items() if not trial.wanted]
                 self.connection.call("open", self.received.ended, self.received.replicas, unwanted)
-                self.received.opened(dispatcher.generation)
+                self.received.begin_generation(dispatcher.generation)
                 return
             answer = self.connection.drain(self.received.acknowledged, self.accepted.refused)
         except LostError:
             return
         self.accepted.refused = []
         if answer is not None:
-            self.journal += self.received.take(self.accepted.filter(answer, over=self.received.ended))
+            self.journal += self.received.accept(self.accepted.check(answer, ended=self.received.ended))
 
     def ends(self):
         return Counter(record.key for record in self.journal if isinstance(record, TrialEnded))

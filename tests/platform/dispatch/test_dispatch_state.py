@@ -3,8 +3,8 @@
 import pytest
 from dispatchers import DONE, FACTS, SPEC, Replica, dispatcher_with, drained, drained_events, new_dispatcher, point
 
-from nmlab.platform.dispatch.messages import GivenUp, Message, Progress, ReplicaProcess, TrialUpdate
-from nmlab.platform.records.events import TrialMetrics, WeightsVerified
+from nmlab.platform.dispatch.messages import GivenUp, Message, Receipt, ReplicaProcess, TrialUpdate
+from nmlab.platform.records.events import TrialMetrics, WeightsChecked
 
 LATER = 100.0  # when every back-off is over
 
@@ -25,7 +25,7 @@ def test_a_replica_that_is_not_introduced_gets_nothing(replica, incarnation):
     dispatcher, a = dispatcher_with("x")
     process = ReplicaProcess(replica, incarnation)
     nothing = {"generation": dispatcher.generation, "running": [], "messages": []}
-    assert dispatcher.take(process, slot=0, done=0, now=0.0) is None
+    assert dispatcher.take(process, slot=0, last_epoch=0, now=0.0) is None
     assert dispatcher.receive(process, **nothing, now=0.0) == GivenUp()
     assert a.take().key == "x"
 
@@ -35,7 +35,7 @@ def test_a_slot_that_never_got_its_lease_is_given_the_same_one_again():
     lost = a.take(slot=0)
     again = a.take(slot=0)
     assert (again.key, again.epoch) == (lost.key, lost.epoch) == ("x", lost.epoch)
-    assert a.take(slot=0, done=again.epoch).key == "y", "a slot that has done its lease wants another"
+    assert a.take(slot=0, last_epoch=again.epoch).key == "y", "a slot that has done its lease wants another"
 
 
 def test_the_stream_holds_everything_in_order_until_it_is_acknowledged():
@@ -196,7 +196,7 @@ def test_a_replica_that_comes_back_runs_the_trials_of_its_predecessor():
     job = old.take()
     new = Replica(dispatcher, "a", 2, now=1.0)
     assert old.send() == GivenUp()
-    assert isinstance(new.send(), Progress)
+    assert isinstance(new.send(), Receipt)
     assert old.take(now=5.0) is None
     assert new.push(job, point(1)) is False
     assert new.take(now=5.0).key == "x"
@@ -337,7 +337,7 @@ def test_a_job_that_was_cancelled_before_it_is_known_ends_at_once():
 
 def test_a_message_of_a_replica_itself_is_passed_on():
     dispatcher, a = dispatcher_with()
-    a.send(Message(1, WeightsVerified(unchanged=False, host="a")))
+    a.send(Message(1, WeightsChecked(unchanged=False, host="a")))
     (record,) = drained(dispatcher)
     assert (record.event, record.host, record.unchanged) == ("verified", "a", False)
 
@@ -348,13 +348,3 @@ def test_a_dispatcher_that_stops_leases_nothing_and_says_so():
     dispatcher.stopping = True
     assert a.send().stopping is True
     assert a.take() is None
-
-
-def test_the_snapshot_shows_who_runs_what():
-    dispatcher, a = dispatcher_with("x", "y")
-    a.take()
-    assert dispatcher.snapshot() == {
-        "generation": 100,
-        "replicas": [{"name": "a", "jobs": ["x"], **FACTS}],
-        "running": 2,
-    }

@@ -4,7 +4,7 @@ import pytest
 from dispatchers import DONE, SPEC, Replica, dispatcher_with, drained, drained_events, new_dispatcher, point
 
 from nmlab.platform.dispatch.messages import Claim, Lease, MustIntroduce, ReplicaProcess
-from nmlab.platform.dispatch.state import GRACE_S, DispatchState
+from nmlab.platform.dispatch.state import RETURN_SECONDS, DispatchState
 from nmlab.platform.records.events import TrialMetrics
 
 
@@ -53,8 +53,8 @@ def test_a_restarted_dispatcher_does_not_wait_for_ever():
     dispatcher = new_dispatcher(generation=200, replicas={"a": 1, "b": 1})
     dispatcher.submit("x", SPEC)
     a = Replica(dispatcher, "a")
-    assert a.take(now=GRACE_S) is None
-    assert a.take(now=GRACE_S + 0.1).key == "x"
+    assert a.take(now=RETURN_SECONDS) is None
+    assert a.take(now=RETURN_SECONDS + 0.1).key == "x"
     (lost,) = drained(dispatcher, "replica lost")
     assert (lost.host, lost.reason) == ("b", "did not come back to a restarted dispatcher")
 

@@ -23,7 +23,7 @@ class Dispatcher:
         self._given = min(self._given + 1, len(KEYS))
         known = enumerate(KEYS[: self._given], start=1)
         records = [LoggedRecord(number, TrialSubmitted(key=key, spec={})) for number, key in known]
-        return Drained(7, self._given, records[acknowledged:], silence=0.0)
+        return Drained(7, self._given, records[acknowledged:], silent_seconds=0.0)
 
     def cancel(self, key, *, generation):
         self._calls.append(("cancel", key, generation))
@@ -35,7 +35,7 @@ def run(unwanted=()):
     def accept(records):
         calls.append(("journal", *(record.key for record in records)))
 
-    loop = DriverLoop(Dispatcher(calls), accept=accept, look=lambda: None, unwanted=lambda: unwanted)
+    loop = DriverLoop(Dispatcher(calls), accept=accept, on_round=lambda: None, unwanted=lambda: unwanted)
     assert loop.finish(within=30)
     assert loop.error is None
     return calls, loop
@@ -58,7 +58,7 @@ def test_what_cannot_be_journaled_is_never_acknowledged():
     def accept(records):
         raise OSError("no room")
 
-    loop = DriverLoop(Dispatcher(calls), accept=accept, look=lambda: None, unwanted=tuple)
+    loop = DriverLoop(Dispatcher(calls), accept=accept, on_round=lambda: None, unwanted=tuple)
     assert loop.finish(within=30)
     assert isinstance(loop.error, OSError)
     assert [call for call in calls if call[0] == "acknowledged"] == [("acknowledged", 0)]

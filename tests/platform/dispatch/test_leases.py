@@ -19,8 +19,8 @@ def leases(records):
     return Leases(max_failures=1, epoch=100, record=records.append)
 
 
-def take(leases, process=A, *, slot=0, done=0, now=0.0):
-    return leases.take(process, slot=slot, done=done, now=now)
+def take(leases, process=A, *, slot=0, last_epoch=0, now=0.0):
+    return leases.take(process, slot=slot, last_epoch=last_epoch, now=now)
 
 
 def test_a_trial_is_queued_leased_and_ended(leases, records):
@@ -31,7 +31,7 @@ def test_a_trial_is_queued_leased_and_ended(leases, records):
     leases.end("x", {"status": "finished"})
     assert leases.held_by("a") == []
     assert leases.pull("x", after=-1).ended is None
-    leases.journaled("x")
+    leases.confirm_end("x")
     assert leases.pull("x", after=-1).ended == {"status": "finished"}
     assert [record.event for record in records] == ["trial", "leased"]
 
@@ -74,5 +74,5 @@ def test_an_end_can_be_rejected_until_it_is_journaled(leases):
     leases.reject("x", replica="a", reason="gone", now=0.0)
     assert take(leases, B, now=0.5).key == "x"
     leases.end("x", {"status": "finished"})
-    leases.journaled("x")
+    leases.confirm_end("x")
     assert not leases.is_rejectable("x", lease.epoch + 1)

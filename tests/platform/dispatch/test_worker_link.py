@@ -5,7 +5,7 @@ import pytest
 from nmlab.platform.dispatch.messages import ReplicaProcess
 from nmlab.platform.dispatch.state import DispatchState
 from nmlab.platform.dispatch.worker_link import GivenUpError, WorkerLink
-from nmlab.platform.records.events import WeightsVerified
+from nmlab.platform.records.events import WeightsChecked
 
 
 class Direct:
@@ -18,10 +18,10 @@ class Direct:
         self.state = DispatchState(max_failures=3, generation=generation)
         self.state.open({}, {}, [], now=0.0)
 
-    def take(self, process, *, slot, done, within):
-        return self.state.take(process, slot=slot, done=done, now=0.0)
+    def take(self, process, *, slot, last_epoch, within):
+        return self.state.take(process, slot=slot, last_epoch=last_epoch, now=0.0)
 
-    def introduce(self, process, *, facts, claims, me):
+    def introduce(self, process, *, facts, claims, own_actor):
         self.state.introduce(process, facts, claims, now=0.0)
         return self.state.generation
 
@@ -39,7 +39,7 @@ def dispatcher():
 
 @pytest.fixture
 def link(dispatcher):
-    link = WorkerLink(dispatcher, name="a", facts={"slots": 1}, me=None)
+    link = WorkerLink(dispatcher, name="a", facts={"slots": 1}, own_actor=None)
     link.exchange()
     return link
 
@@ -122,7 +122,7 @@ def test_a_replica_ends_when_the_dispatcher_stops(dispatcher, link):
 
 @pytest.mark.parametrize("acknowledges", [True, False])
 def test_closing_a_link_waits_for_the_driver_but_not_for_ever(dispatcher, link, acknowledges, monkeypatch):
-    link.enqueue(WeightsVerified(unchanged=True, host="a"))
+    link.enqueue(WeightsChecked(unchanged=True, host="a"))
     link.exchange()
     if acknowledges:
         drained(dispatcher, drained(dispatcher)[-1]["sequence"])

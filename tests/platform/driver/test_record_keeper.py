@@ -102,7 +102,7 @@ def test_what_another_thread_notes_is_kept_in_order_by_the_owner(opened, keeper)
 
 def test_what_is_noted_last_is_kept_before_the_end(opened, keeper):
     keeper.hand_over()
-    in_a_thread(lambda: keeper.accept([ReplicaStarted(host="replica-0", incarnation=1, rest=FACTS)]))
+    in_a_thread(lambda: keeper.accept([ReplicaStarted(host="replica-0", incarnation=1, **FACTS)]))
     in_a_thread(lambda: keeper.note(LOST))
     result = close_launch(opened, keeper=keeper, is_interrupted=True)
     assert events(opened) == ["replica", "train run lost", "launch ended"]

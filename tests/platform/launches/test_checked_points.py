@@ -6,12 +6,12 @@ import pytest
 
 from nmlab.platform.planning import examples
 from nmlab.platform.planning.estimate import Estimate
-from nmlab.platform.planning.examples import covering, to_check, to_plan
+from nmlab.platform.planning.examples import configurations_to_check, configurations_to_plan, covering_configurations
 from nmlab.platform.planning.machine import Machine
 from nmlab.platform.planning.study_plan import check_settings
 from nmlab.platform.search.initial_points import points
 from nmlab.search_spaces import loader
-from nmlab.trials.sizing.dry_run import EmptyModel
+from nmlab.trials.sizing.dry_run import FakeTensorModel
 
 RANDOM = "search={algorithm: random, samples: 5}"
 
@@ -34,7 +34,7 @@ def test_every_point_of_a_finite_space_is_checked():
     study = _study(NESTED)
     every = list(points(study))
     assert len(every) == 2 * (1 + 5 + 3)
-    assert _keyed(to_check(study)) == _keyed(to_plan(study)) == _keyed(every)
+    assert _keyed(configurations_to_check(study)) == _keyed(configurations_to_plan(study)) == _keyed(every)
 
 
 def test_one_bad_point_of_thousands_is_found():
@@ -51,7 +51,7 @@ def test_of_a_space_that_is_not_finite_every_value_end_and_pair_is_used():
         "{alpha: {uniform: [0.5, 0.9]}, learning_rate: {loguniform: [0.1, 10]}, steps: {int: [2, 1000000]}, "
         "sampler: {choice: [multinomial, gumbel, tied]}}"
     )
-    found = to_check(_study(space))
+    found = configurations_to_check(_study(space))
     options = {
         "alpha": [0.5, 0.9],
         "learning_rate": [0.1, 10.0],
@@ -71,7 +71,7 @@ def test_values_that_only_meet_under_a_chain_of_conditions_are_used():
         "sampler: {choice: [multinomial, gumbel], when: {masks_per_step: 777}}, "
         "loss_batches: {choice: [1, 2], when: {sampler: gumbel}}}"
     )
-    found = covering(_study(space))
+    found = covering_configurations(_study(space))
     assert {each.get("loss_batches") for each in found if each.get("sampler") == "gumbel"} == {1, 2}
     assert {each["masks_per_step"] for each in found} == {1, 777, 1000000}
     assert all(("sampler" in each) is (each["masks_per_step"] == 777) for each in found)
@@ -87,8 +87,8 @@ def test_a_wrong_value_behind_a_chain_of_conditions_is_found():
 
 
 def test_with_too_many_pairs_every_value_and_condition_is_still_used(monkeypatch):
-    monkeypatch.setattr(examples, "LIMIT", 10)
-    found = to_check(_study(NESTED))
+    monkeypatch.setattr(examples, "MOST_CHECKED", 10)
+    found = configurations_to_check(_study(NESTED))
     assert {each["alpha"] for each in found} == {0.5, 0.9}
     assert {each.get("masks_per_step") for each in found} == {None, 1, 4, 6}
     assert {each.get("loss_batches") for each in found} == {None, 1, 3}
@@ -98,7 +98,9 @@ def test_methods_with_spaces_of_their_own_are_all_used():
     space = (
         "{alpha: {uniform: [0.5, 0.9], when: {method: maskpro}}, tau_init: {uniform: [1, 2], when: {method: maskllm}}}"
     )
-    found = to_check(_study(space, "method={choice: [maskpro, maskllm]}", "pattern={choice: ['2:4', '1:4']}"))
+    found = configurations_to_check(
+        _study(space, "method={choice: [maskpro, maskllm]}", "pattern={choice: ['2:4', '1:4']}")
+    )
     seen = {(each["method"], each["pattern"]) for each in found}
     assert seen == {(method, pattern) for method in ("maskpro", "maskllm") for pattern in ("2:4", "1:4")}
     assert {each.get("tau_init") for each in found} == {None, 1.0, 2.0}
@@ -124,8 +126,10 @@ def test_where_the_dry_run_fails_the_plan_stands_and_says_what_is_unknown(plan_o
         raise RuntimeError("Expected inputs of BF16 type.\nmore")
 
     for name in ("forward", "evaluation"):
-        monkeypatch.setattr(EmptyModel, name, fail)
-    machine = Machine("cpu", 1, 4, 2**40, flops=1e9, copied=1e9)
+        monkeypatch.setattr(FakeTensorModel, name, fail)
+    machine = Machine(
+        device="cpu", device_count=1, cores=4, free_bytes=2**40, flops_per_second=1e9, copied_bytes_per_second=1e9
+    )
     estimate = Estimate(plan_of(), machine)
     estimate.check()
     record = estimate.record(trials=None)
@@ -137,7 +141,9 @@ def test_where_the_dry_run_fails_the_plan_stands_and_says_what_is_unknown(plan_o
 
 
 def test_where_it_does_not_there_is_nothing_to_say(plan_of):
-    machine = Machine("cpu", 1, 4, 2**40, flops=1e9, copied=1e9)
+    machine = Machine(
+        device="cpu", device_count=1, cores=4, free_bytes=2**40, flops_per_second=1e9, copied_bytes_per_second=1e9
+    )
     record = Estimate(plan_of(), machine).record(trials=None)
     assert record["could not tell"] == []
     assert record["coverage"] == "prunes 100% of the decoder blocks' matrix weights"

@@ -6,11 +6,11 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from nmlab.platform import cli
-from nmlab.platform.launches.cleaning import Choice, all_launches, carry_out, survey
+from nmlab.platform.launches.cleaning import CleaningChoice, all_launches, carry_out, survey
 from nmlab.platform.launches.journal import Journal
 from nmlab.platform.launches.launch import create
 from nmlab.platform.launches.ownership import OwnedError, held_by, owned
-from nmlab.platform.planning.study_plan import trial_spec
+from nmlab.platform.planning.study_trials import trial_spec
 from nmlab.platform.records.events import LaunchBegan, LaunchEnded, TrialEnded, TrialSubmitted
 from nmlab.platform.tracking.recorder import Recorder
 from nmlab.platform.tracking.store import MlflowStore
@@ -91,15 +91,15 @@ def made(tmp_path, plan_of, migrated_database):
 
 
 def cleaned(made, **choice):
-    return carry_out(made.launch, Choice(**choice), undelivered=undelivered)
+    return carry_out(made.launch, CleaningChoice(**choice), undelivered=undelivered)
 
 
 def test_a_look_says_bytes_by_kind_and_changes_nothing(made):
     made = made().deliver()
     before = made.files()
-    found = survey(made.launch, Choice(), undelivered=undelivered)
+    found = survey(made.launch, CleaningChoice(), undelivered=undelivered)
     assert found.bytes_by_kind == {"checkpoints": CHECKPOINTS, "leftovers": LEFTOVERS, "ray": RAY}
-    only = survey(made.launch, Choice(checkpoints=True), undelivered=undelivered)
+    only = survey(made.launch, CleaningChoice(checkpoints=True), undelivered=undelivered)
     assert only.bytes_by_kind == {"checkpoints": CHECKPOINTS}
     assert made.files() == before, "not even a lock was left"
 
@@ -187,7 +187,7 @@ def test_a_launch_that_a_process_owns_is_left_alone(made):
     before = made.files()
     with owned(made.launch.folder):
         assert held_by(made.launch.folder).startswith("process ")
-        found = survey(made.launch, Choice(whole=True), undelivered=undelivered)
+        found = survey(made.launch, CleaningChoice(whole=True), undelivered=undelivered)
         assert found.kept_because.startswith("it is owned by process ")
         assert found.paths == {}
         with pytest.raises(OwnedError):

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from launched import Nmlab, check_complete, keys
 
+from nmlab.platform import cli
+
 ARCHIVE = Path(__file__).parents[2] / "kept" / "launch-32ecf56.tar.xz"
 MADE_IN = "/tmp/oldfix"
 FINISHED = {"0aa7b6fc8c222069", "00054e83afb17b6d", "de8cfe1da11088fc", "be4c9e20a914ccdb"}
@@ -31,36 +33,44 @@ def earlier(tmp_path_factory):
     return Nmlab(folder, "old-grid")
 
 
-def printed(nmlab, *arguments):
-    """Return what a command prints as JSON."""
-    return nmlab.finish(nmlab.start(*arguments, "--json"))
+@pytest.fixture
+def command(earlier, monkeypatch, capsys):
+    """Return a function that runs a command in the launch's folder, in this process, and returns what it prints."""
+    monkeypatch.chdir(earlier.folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["nmlab", *arguments])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        printed = capsys.readouterr()
+        assert not exit_.value.code, printed.err
+        return printed.out
+
+    return run
 
 
-def test_its_state_is_told(earlier):
-    found = printed(earlier, "status")
+def test_its_state_is_told(earlier, command):
+    found = json.loads(command("status", "--json"))
     assert found["launch"] == earlier.launch.name
     assert found["ended"] == len(FINISHED)
 
 
-def test_it_is_reported_and_compared(earlier):
-    process = earlier.start("report", "old-grid", *STORE, "--output", "report")
-    assert process.wait(120) == 0, (earlier.folder / "err.txt").read_text()
+def test_it_is_reported_and_compared(earlier, command):
+    command("report", "old-grid", *STORE, "--output", "report")
     report = json.loads((earlier.folder / "report" / "report.json").read_text())
     assert report["study"] == "old-grid"
     (runs,) = (table for table in report["tables"] if table["key"] == "runs")
     assert len(runs["rows"]) >= len(FINISHED)
-    process = earlier.start("compare", "old-grid", *STORE)
-    assert process.wait(120) == 0, (earlier.folder / "err.txt").read_text()
-    assert "maskpro" in (earlier.folder / "out.txt").read_text()
+    assert "maskpro" in command("compare", "old-grid", *STORE)
 
 
-def test_a_trial_of_it_is_evaluated_and_exported(earlier):
+def test_a_trial_of_it_is_evaluated_and_exported(earlier, command):
     key = sorted(FINISHED - set(rules(earlier)))[0]
     recorded = json.loads((earlier.launch / "trials" / key / "trial.json").read_text())["metrics"]["eval/perplexity"]
-    found = printed(earlier, "evaluate", key, *STORE)
+    found = json.loads(command("evaluate", key, *STORE, "--json"))
     assert found["metrics"]["eval/perplexity"] == pytest.approx(recorded, rel=1e-6)
-    process = earlier.start("export", key, "--format", "hf", "--output", "exported", *STORE)
-    assert process.wait(120) == 0, (earlier.folder / "err.txt").read_text()
+    command("export", key, "--format", "hf", "--output", "exported", *STORE)
     assert (earlier.folder / "exported" / "model.safetensors").is_file()
 
 
@@ -77,7 +87,7 @@ def rules(nmlab):
 def test_it_is_resumed(earlier):
     """Finished trials are kept, the one whose end was not received reports it again, and every point is there once."""
     before = earlier.journal()
-    found = printed(earlier, "resume", "--no-report", *STORE)
+    found = earlier.finish(earlier.start("resume", "--no-report", *STORE, "--json"))
     assert found["counts"] == {"finished": 6}
     check_complete(earlier, planned=6)
     since = earlier.journal()[len(before) :]

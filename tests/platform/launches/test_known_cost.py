@@ -2,9 +2,9 @@
 
 import pytest
 
-from nmlab.platform.launches.known_cost import add_known_cost
+from nmlab.platform.launches.trial_ends import add_known_cost
 from nmlab.platform.run_one import run_one
-from nmlab.trials.contract.errors import note_account
+from nmlab.trials.contract.errors import attach_account
 from nmlab.trials.measure.cost import Bill, Cost
 from nmlab.trials.trial.checkpoint import CheckpointFolder
 
@@ -59,7 +59,7 @@ def test_a_reported_cost_is_left_alone(tmp_path):
 @pytest.mark.parametrize("error", [RuntimeError("no such kernel"), KeyboardInterrupt()])
 def test_a_single_run_that_fails_is_recorded_with_its_cost(plan_of, tmp_path, tracking_uri, client, monkeypatch, error):
     def fail(*_, **__):
-        note_account(error, step=3, metrics={"cost/seconds": 1.5, "cost/tokens": 64.0, "memory/peak_bytes": 7.0})
+        attach_account(error, step=3, metrics={"cost/seconds": 1.5, "cost/tokens": 64.0, "memory/peak_bytes": 7.0})
         raise error
 
     plan = plan_of()

@@ -23,12 +23,12 @@ from nmlab.platform.records.events import (
     TrialLeased,
     TrialMetrics,
     TrialSubmitted,
-    WeightsVerified,
+    WeightsChecked,
 )
 from nmlab.trials.files.checked_json import read_checked, write_checked
 
 METRIC = "eval/perplexity"
-REPLICA = ReplicaStarted(host="replica-0", loads=1, rest={"pid": 7, "slots": 1, "shards": [{}], "device": "cpu"})
+REPLICA = ReplicaStarted(host="replica-0", loads=1, pid=7, slots=1, shards=[{}], device="cpu")
 
 
 def trial(key, seed=0, **hyperparameters):
@@ -107,10 +107,10 @@ def test_trials_of_a_lost_replica_wait_and_those_of_others_go_on(state):
 
 def test_what_replicas_found_of_their_weights_outlives_the_process_and_a_change_is_never_forgotten(state):
     assert state.frozen_weights == "unverified"
-    state.recall([REPLICA, WeightsVerified(host="replica-0", unchanged=True)], over=())
+    state.recall([REPLICA, WeightsChecked(host="replica-0", unchanged=True)], over=())
     assert state.frozen_weights == "verified"
-    state.update([WeightsVerified(host="replica-0", unchanged=False)])
-    state.update([WeightsVerified(host="replica-1", unchanged=True)])
+    state.update([WeightsChecked(host="replica-0", unchanged=False)])
+    state.update([WeightsChecked(host="replica-1", unchanged=True)])
     assert state.frozen_weights == "mismatch"
 
 
@@ -209,7 +209,7 @@ def test_the_status_is_written_once_a_second_and_always_when_it_matters(launch, 
 def test_a_killed_launch_is_shown_with_how_to_go_on(launch, state, dead_pid, phase, hint):
     state.update(
         [
-            replace(REPLICA, rest={**REPLICA.rest, "model_bytes": 1}),
+            replace(REPLICA, model_bytes=1),
             trial("x", steps=9),
             leased("x"),
             ended("x", status="oom", reason="full"),

@@ -4,16 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from nmlab.platform.launches import node_trouble
+from nmlab.platform.launches import trial_ends
 from nmlab.platform.launches.launch import Launch
-from nmlab.platform.launches.node_trouble import NodeTrouble, why_unreadable
+from nmlab.platform.launches.node_trouble import NodeTrouble
+from nmlab.platform.launches.trial_ends import why_unreadable
 from nmlab.platform.records.events import ReplicaRefused, ResultRefused, TrialEnded
 from nmlab.trials.files.file_digest import describe_files
 
 
 @pytest.fixture
 def ended(tmp_path, monkeypatch):
-    monkeypatch.setattr(node_trouble, "SLOW_FILES_S", 0.3)
+    monkeypatch.setattr(trial_ends, "SLOW_FILES_SECONDS", 0.3)
     folder = Launch(tmp_path).trial_folder("k")
     folder.mkdir(parents=True)
     (folder / "trial.json").write_text("{}")

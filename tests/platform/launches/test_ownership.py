@@ -31,8 +31,8 @@ def folder(tmp_path):
 
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch):
-    monkeypatch.setattr(ownership, "BEAT_S", 0.05)
-    monkeypatch.setattr(ownership, "SILENT_S", 0.5)
+    monkeypatch.setattr(ownership, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(ownership, "SILENT_OWNER_SECONDS", 0.5)
 
 
 def hold(folder):

@@ -71,7 +71,7 @@ def test_a_replica_is_refused_before_it_loads_and_when_it_introduces_itself(show
     a, b = ReplicaProcess("a", 1), ReplicaProcess("b", 1)
     dispatcher.introduce(b, {**FACTS, "node_id": "n2"}, [], now=0.0)
     assert dispatcher.receive(b, generation=100, running=[], messages=[], now=0.0) == GivenUp()
-    assert dispatcher.take(b, slot=0, done=0, now=0.0) is None
+    assert dispatcher.take(b, slot=0, last_epoch=0, now=0.0) is None
     dispatcher.introduce(a, {**FACTS, "proofs": [proof]}, [], now=0.0)
     records = drained(dispatcher)
     assert [(r.event, r.host) for r in records] == [

@@ -3,7 +3,7 @@
 import pytest
 
 from nmlab.platform.launches.launch import create
-from nmlab.platform.launches.record_completion import RecordCompletion
+from nmlab.platform.launches.trial_ends import RecordCompletion
 from nmlab.platform.records.events import TrialEnded, TrialLeased
 from nmlab.trials.measure.cost import Bill, Cost
 from nmlab.trials.trial.checkpoint import CheckpointFolder

@@ -14,7 +14,7 @@ from coordinators import Counting, Listener, SharedCoordinator, assert_same_mask
 from nmlab.platform.mask_parallel.group import MaskParallelCoordinator
 from nmlab.platform.mask_parallel.messages import LEADER, AllLosses, Closed, Evaluate, Member, NotOpen, Wait
 from nmlab.platform.mask_parallel.peer import Peer
-from nmlab.platform.planning.study_plan import trial_spec
+from nmlab.platform.planning.study_trials import trial_spec
 from nmlab.platform.search.initial_points import points
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import GroupClosedError
@@ -54,9 +54,9 @@ def lead(coordinator, spec, replica, folder, *, epoch=1, size=2, when=lambda: Tr
     return result, events, notices, leader
 
 
-def attend(coordinator, name, step, *, now, given=None, digest=b""):
+def report(coordinator, name, step, *, now, given=None, digest=b""):
     member = Member("k", 1, name)
-    return coordinator.attend(member, step, given=given or {}, digest=digest, saved=0, now=now)
+    return coordinator.report(member, step, given=given or {}, digest=digest, checkpoint=0, now=now)
 
 
 def follow_leader(coordinator, spec, replica, folder, *, wrap=lambda peer: peer, patience=20):
@@ -248,15 +248,15 @@ def test_silent_peers_and_groups_with_a_silent_leader_are_removed():
     first, second = coordinator.offer(now=0.0), coordinator.offer(now=0.0)
     assert coordinator.offer(now=1.0) is None
     assert {first.member.name, second.member.name} == {"peer-1", "peer-2"}
-    assert attend(coordinator, "peer-2", 0, now=2.0) == Evaluate([1, 3])
-    assert attend(coordinator, "peer-1", 0, now=59.0) is None, "it joined within the step"
-    assert attend(coordinator, LEADER, 0, now=59.0) == Evaluate([0, 2])
+    assert report(coordinator, "peer-2", 0, now=2.0) == Evaluate([1, 3])
+    assert report(coordinator, "peer-1", 0, now=59.0) is None, "it joined within the step"
+    assert report(coordinator, LEADER, 0, now=59.0) == Evaluate([0, 2])
     assert coordinator.offer(now=63.0).member.name == "peer-3"
-    assert attend(coordinator, LEADER, 0, now=63.0) == Evaluate([0, 1, 2, 3])
-    assert attend(coordinator, "peer-2", 0, now=63.0) == Closed()
+    assert report(coordinator, LEADER, 0, now=63.0) == Evaluate([0, 1, 2, 3])
+    assert report(coordinator, "peer-2", 0, now=63.0) == Closed()
     assert coordinator.notices("k") == ["peer-2 was silent for 60 s; the trial goes on without it"]
     assert coordinator.offer(now=200.0) is None
-    assert attend(coordinator, LEADER, 0, now=200.0) == NotOpen()
+    assert report(coordinator, LEADER, 0, now=200.0) == NotOpen()
 
 
 def test_a_peer_that_starts_slowly_has_a_place_and_costs_the_others_nothing():
@@ -265,15 +265,15 @@ def test_a_peer_that_starts_slowly_has_a_place_and_costs_the_others_nothing():
     coordinator.open(Member("k", 1), spec={}, size=2, masks=2, step=0, now=0.0)
     assert coordinator.offer(now=0.0).member.name == "peer-1"
     for step in range(20):
-        assert coordinator.attend(
-            Member("k", 1, LEADER), step, given={}, digest=b"", saved=0, now=20.0 * step
+        assert coordinator.report(
+            Member("k", 1, LEADER), step, given={}, digest=b"", checkpoint=0, now=20.0 * step
         ) == Evaluate([0, 1])
-        answer = attend(coordinator, LEADER, step, given={0: 1.0, 1: 2.0}, digest=b"d", now=20.0 * step)
+        answer = report(coordinator, LEADER, step, given={0: 1.0, 1: 2.0}, digest=b"d", now=20.0 * step)
         assert answer == AllLosses([[1.0, 2.0]])
         assert coordinator.offer(now=20.0 * step) is None, "its place is kept"
-    assert attend(coordinator, "peer-1", 0, now=390.0) == AllLosses([[1.0, 2.0]] * 20)
-    assert attend(coordinator, LEADER, 20, now=400.0) == Evaluate([0])
-    assert attend(coordinator, "peer-1", 20, now=400.0) == Evaluate([1])
+    assert report(coordinator, "peer-1", 0, now=390.0) == AllLosses([[1.0, 2.0]] * 20)
+    assert report(coordinator, LEADER, 20, now=400.0) == Evaluate([0])
+    assert report(coordinator, "peer-1", 20, now=400.0) == Evaluate([1])
     assert coordinator.notices("k") == []
 
 
@@ -282,7 +282,7 @@ def test_a_peer_that_never_starts_loses_its_place():
     coordinator.open(Member("k", 1), spec={}, size=2, masks=2, step=0, now=0.0)
     assert coordinator.offer(now=0.0).member.name == "peer-1"
     for seconds in range(0, 620, 50):
-        attend(coordinator, LEADER, 0, now=float(seconds))
+        report(coordinator, LEADER, 0, now=float(seconds))
     assert coordinator.offer(now=620.0).member.name == "peer-2"
     assert coordinator.notices("k") == ["peer-1 did not start within 600 s; the trial goes on without it"]
 
@@ -295,11 +295,11 @@ def test_a_member_that_works_for_long_is_not_silent(monkeypatch):
         def open(self, leader, **group):
             coordinator.open(leader, **group, now=clock[0])
 
-        def present(self, member):
-            coordinator.present(member, now=clock[0])
+        def heartbeat(self, member):
+            coordinator.heartbeat(member, now=clock[0])
 
-        def attend(self, member, step, *, within, **given):
-            return coordinator.attend(member, step, **given, now=clock[0]) or Wait()
+        def report(self, member, step, *, within, **given):
+            return coordinator.report(member, step, **given, now=clock[0]) or Wait()
 
     def takes_long(index):
         clock[0] += 40.0
@@ -310,7 +310,7 @@ def test_a_member_that_works_for_long_is_not_silent(monkeypatch):
     for step in range(3):
         leader.losses(step, 4, evaluate=takes_long, digest=lambda: b"8 bytes.")
         coordinator.offer(now=clock[0])
-    assert attend(coordinator, LEADER, 3, now=clock[0]) == Evaluate([0, 1, 2, 3])
+    assert report(coordinator, LEADER, 3, now=clock[0]) == Evaluate([0, 1, 2, 3])
 
 
 def test_the_group_that_lacks_most_peers_is_offered_first():
@@ -327,6 +327,6 @@ def test_an_older_lease_does_not_open_the_group_again():
     coordinator = MaskParallelCoordinator()
     coordinator.open(Member("k", 2), spec={}, size=1, masks=2, step=3, now=0.0)
     coordinator.open(Member("k", 1), spec={}, size=1, masks=2, step=0, now=0.0)
-    assert attend(coordinator, LEADER, 0, now=1.0) == Closed(), "the older leader is to stop"
-    now = coordinator.attend(Member("k", 2), 3, given={}, digest=b"", saved=0, now=1.0)
+    assert report(coordinator, LEADER, 0, now=1.0) == Closed(), "the older leader is to stop"
+    now = coordinator.report(Member("k", 2), 3, given={}, digest=b"", checkpoint=0, now=1.0)
     assert now == Evaluate([0, 1]), "the newer one goes on"

@@ -12,7 +12,7 @@ from coordinators import Listener, SharedCoordinator, assert_same_masks, once_al
 
 from nmlab.platform.mask_parallel.messages import Member
 from nmlab.platform.mask_parallel.peer import Peer
-from nmlab.platform.planning.study_plan import trial_spec
+from nmlab.platform.planning.study_trials import trial_spec
 from nmlab.platform.search.initial_points import points
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.engines import MaskKey

@@ -1,67 +1,152 @@
-"""Trials whose masks are evaluated by slots of several nodes."""
+"""Trials whose masks are evaluated by replicas of two nodes, each with two pipeline stages, while these are killed."""
 
+import itertools
 import json
 import os
 import signal
 
+import numpy as np
 import pytest
 import yaml
-from launched import GRID, kill_session, results, steps_so_far
+from launched import GRID, check_complete, kill_session, results, session, steps_so_far
 from raylet_cluster import LOCAL, Raylets
+from safetensors.numpy import load_file
+
+from nmlab.platform.planning.study_plan import plan_study
+from nmlab.platform.planning.study_trials import trial_spec
+from nmlab.search_spaces import loader
+from nmlab.search_spaces.space import grid_points
+from nmlab.trials.context.replica_context import ReplicaContext
+from nmlab.trials.contract.declarations import has_phase
+from nmlab.trials.contract.metrics import Phase
+from nmlab.trials.models import FrozenModel
+from nmlab.trials.trial.run import run_trial
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # minutes only where others use the machine
 
+STEPS = 160
 STUDY = {
     **GRID,
-    "fixed": {**GRID["fixed"], "steps": 120, "masks_per_step": 4},
+    "fixed": {**GRID["fixed"], "steps": STEPS, "masks_per_step": 4},
     "space": {"alpha": {"grid": [0.9]}},
-    "baselines": ["dense"],
+    "baselines": ["dense", {"method": "susi", "steps": 20}],
     "seeds": [0],
+    "replica": {"count": 2, "mask_parallel": 2, "pipeline_stages": 2, "resources": {"cpus": 0.5}},
 }
+KEPT = ("eval/", "initial/", "train/")
 
 
-def start(new_nmlab, replica, *arguments):
+class Listener:
+    """Keeps the values that a trial records, by name and step."""
+
+    def __init__(self):
+        self.values = {}
+
+    def metrics(self, step, values):
+        self.values |= {(name, step): value for name, value in values.items() if name.startswith(KEPT)}
+
+    def cancelled(self):
+        return False
+
+
+def run_alone(path, folder):
+    """Run every trial of a study in this process, one after the other; return what `results` does of a launch."""
+    study = loader.load(path)
+    plan = plan_study(study)
+    replica, found = ReplicaContext(FrozenModel.load(study.model)), {}
+    for spec in (*plan.baselines, *(trial_spec(study, point, seed=0) for point in grid_points(study))):
+        listener, place = Listener(), folder / spec.key
+        ended = run_trial(spec, replica=replica, folder=place, events=listener)
+        last = {
+            (n, ended.step): v for n, v in ended.metrics.items() if n.startswith(KEPT) and has_phase((n,), Phase.END)
+        }
+        found[spec.key] = last | listener.values
+        if (place / "mask.safetensors").is_file():
+            found[spec.key]["mask"] = {n: bits.tolist() for n, bits in load_file(place / "mask.safetensors").items()}
+    return found
+
+
+def test_stages_of_several_nodes_share_the_masks_of_a_trial_which_is_as_if_run_alone(new_nmlab, tmp_path):
+    """Killed: the coordinator, the last stage of a peer, and that of the leader, whose trial another replica leads."""
     nmlab = new_nmlab()
-    (nmlab.folder / "grid.yaml").write_text(yaml.safe_dump({**STUDY, "replica": replica}))
-    return nmlab, nmlab.start("sweep", "grid.yaml", "--json", "--no-report", *arguments, **LOCAL)
-
-
-@pytest.fixture(scope="module")
-def alone(new_nmlab):
-    nmlab, process = start(new_nmlab, {"count": 1, "slots": 1})
-    nmlab.finish(process)
-    return results(nmlab)
-
-
-@pytest.mark.parametrize(("nodes", "slots", "stages"), [(2, 2, 2), (3, 4, 1)])
-def test_masks_are_shared_by_nodes_and_the_trial_is_as_if_run_alone(new_nmlab, alone, nodes, slots, stages):
-    """One worker of a peer is killed while the trial runs; with pipeline stages, it is the last stage."""
-    nmlab = new_nmlab()
+    (nmlab.folder / "grid.yaml").write_text(yaml.safe_dump(STUDY))
+    alone = run_alone(nmlab.folder / "grid.yaml", tmp_path / "alone")
     cluster = Raylets(nmlab.folder)
     try:
-        for _ in range(nodes):
+        for _ in range(2):
             cluster.add()
-        shared = {"count": slots, "mask_parallel": slots, "pipeline_stages": stages}
-        replica = {**shared, "resources": {"cpus": 0.5}}
-        nmlab, process = start(new_nmlab, replica, "--address", cluster.address)
+        arguments = ("sweep", "grid.yaml", "--json", "--no-report", "--address", cluster.address)
+        process = nmlab.start(*arguments, **LOCAL)
         try:
-            helping = nmlab.wait_until(lambda: peer_at_work(nmlab), process=process, what="peers to join")
-            os.kill(helping["shards"][-1]["pid"], signal.SIGKILL)
+            disturb(nmlab, process, cluster)
         except BaseException:
             kill_session(process.pid)
             raise
         printed = nmlab.finish(process)
     finally:
         cluster.close()
-    assert printed["counts"] == {"finished": 2}
-    assert results(nmlab) == alone
-    (ended,) = [record for record in nmlab.journal() if record["event"] == "party ended"]
-    assert 0 < ended["exchanged_bytes"] / STUDY["fixed"]["steps"] < 2000, json.dumps(ended)
+    assert printed["counts"] == {"finished": len(alone)}
+    check_complete(nmlab, planned=len(alone))
+    assert same(results(nmlab), alone)
+    check_journal(nmlab.journal())
 
 
-def peer_at_work(nmlab):
-    """Return the record of a replica that follows a trial of more than 20 steps so far, or None."""
+def disturb(nmlab, process, cluster):
+    helping = nmlab.wait_until(lambda: peer_at_work(nmlab, after=10), process=process, what="a peer to join")
+    assert [stage["layers"] for stage in helping["shards"]] == [7, 7]
+    (coordinator,) = [pid for pid, title in session(cluster.process.pid).items() if "MaskParallelCoord" in title]
+    os.kill(coordinator, signal.SIGKILL)
+    again = nmlab.wait_until(lambda: peer_at_work(nmlab, after=40), process=process, what="a peer to join again")
+    os.kill(again["shards"][-1]["pid"], signal.SIGKILL)
+    leading = nmlab.wait_until(lambda: leader_at_work(nmlab, after=60), process=process, what="the trial to go on")
+    os.kill(leading["shards"][-1]["pid"], signal.SIGKILL)
+
+
+def same(ours, theirs):
+    """Return whether two launches have the same values, bit for bit."""
+    assert ours.keys() == theirs.keys()
+    for key, values in theirs.items():
+        assert ours[key].keys() == values.keys()
+        assert all(np.array_equal(ours[key][place], value) for place, value in values.items() if place != "mask")
+    return {key: values.get("mask") for key, values in ours.items()} == {
+        key: values.get("mask") for key, values in theirs.items()
+    }
+
+
+def check_journal(journal):
+    """Check that the leader's trial was leased again, both stages were started again, and little was exchanged."""
+    assert 2 in [record["attempt"] for record in journal if record["event"] == "leased"]
+    by_host = {}
+    for record in journal:
+        if record["event"] == "replica":
+            by_host.setdefault(record["host"], []).append({stage["pid"] for stage in record["shards"]})
+    assert any(len(started) > 1 for started in by_host.values())
+    assert all(not one & other for started in by_host.values() for one, other in itertools.pairwise(started))
+    ended = [record for record in journal if record["event"] == "party ended"]
+    assert ended
+    assert all(0 < record["exchanged_bytes"] / STEPS < 2000 for record in ended), json.dumps(ended)
+
+
+def shared_step(journal):
+    """Return the newest step of the trial whose masks are shared; 0 while there is none."""
+    shared = {r["key"] for r in journal if r["event"] == "trial" and r["spec"]["hyperparameters"].get("masks_per_step")}
+    return max((step for key, step in steps_so_far(journal).items() if key in shared), default=0)
+
+
+def peer_at_work(nmlab, *, after):
+    """Return the record of a replica that follows the shared trial, once that is past a step; else None."""
     journal = nmlab.journal()
     up = {record["host"]: record for record in journal if record["event"] == "replica"}
+    lost = {record["host"] for record in journal if record["event"] == "replica lost"}
     helping = [record["host"] for record in journal if record["event"] == "participant"]
-    return up[helping[-1]] if helping and max(steps_so_far(journal).values(), default=0) > 20 else None
+    at_work = helping and helping[-1] not in lost and shared_step(journal) > after
+    return up[helping[-1]] if at_work else None
+
+
+def leader_at_work(nmlab, *, after):
+    """Return the record of the replica that has the lease of the shared trial, once that is past a step; else None."""
+    journal = nmlab.journal()
+    up = {record["host"]: record for record in journal if record["event"] == "replica"}
+    leased = {record["key"]: record["host"] for record in journal if record["event"] == "leased"}
+    running = [leased[key] for key in steps_so_far(journal) if key in leased]
+    return up[running[0]] if running and shared_step(journal) > after else None

@@ -2,7 +2,8 @@
 
 import pytest
 
-from nmlab.platform.planning.study_plan import plan_study, trial_spec
+from nmlab.platform.planning.study_plan import plan_study
+from nmlab.platform.planning.study_trials import trial_spec
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.space import baseline_points, grid_points
 from nmlab.trials.methods import registry

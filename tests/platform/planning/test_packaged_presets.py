@@ -2,7 +2,8 @@
 
 import pytest
 
-from nmlab.platform.planning.study_plan import baseline_specs, check_settings, example_specs
+from nmlab.platform.planning.study_plan import check_settings
+from nmlab.platform.planning.study_trials import baseline_specs, example_specs
 from nmlab.search_spaces import loader
 
 STUDIES = [(name, preset) for name in loader._names() for preset in loader.presets(name) or (None,)]

@@ -7,18 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nmlab.platform.planning import Machine, admit, free_bytes, proposal
 from nmlab.platform.planning.admission import (
     BESIDE_BYTES,
     CUDA_BYTES,
     WORKER_BYTES,
     Load,
-    refuses,
+    check_study_fits,
+    replica_fit,
     size,
+    why_worker_does_not_fit,
 )
 from nmlab.platform.planning.estimate import Estimate, probe_methods
 from nmlab.platform.planning.listing import list_trials
-from nmlab.platform.planning.study_plan import trial_spec
+from nmlab.platform.planning.machine import Machine, free_bytes
+from nmlab.platform.planning.study_trials import trial_spec
 from nmlab.platform.search.strategies import strategy_of
 
 MB = 10**6
@@ -26,11 +28,25 @@ LOAD = Load(weights=1000 * MB, block_weights=800 * MB, blocks=8, shared=MB, slot
 
 
 def cpu(free, *, cores=4):
-    return Machine("cpu", 1, cores, free, flops=1e9, copied=1e9)
+    return Machine(
+        device="cpu",
+        device_count=1,
+        cores=cores,
+        free_bytes=free,
+        flops_per_second=1e9,
+        copied_bytes_per_second=1e9,
+    )
 
 
 def gpu(free, *, devices=1):
-    return Machine("cuda", devices, 4, free + CUDA_BYTES, flops=1e12, copied=1e12)
+    return Machine(
+        device="cuda",
+        device_count=devices,
+        cores=4,
+        free_bytes=free + CUDA_BYTES,
+        flops_per_second=1e12,
+        copied_bytes_per_second=1e12,
+    )
 
 
 def processes(replicas, stages=1):
@@ -49,31 +65,31 @@ def study_of(plan_of):
 def test_what_fits_to_the_byte_is_admitted_and_a_byte_less_is_not(study_of):
     study = study_of(count=2, slots=3)
     free = processes(2) + 1000 * MB + 2 * 3 * 100 * MB + 2 * MB
-    admit(study, LOAD, machine=cpu(free))
+    check_study_fits(study, LOAD, machine=cpu(free))
     message = r"slots = 3: 2 replicas of weights 1.0 GB and 3 slot\(s\) of 100 MB need 1.6 GB"
     with pytest.raises(ValueError, match=message):
-        admit(study, LOAD, machine=cpu(free - 1))
+        check_study_fits(study, LOAD, machine=cpu(free - 1))
 
 
 def test_a_refusal_names_the_slots_that_fit(study_of):
     free = processes(1) + 1000 * MB + 5 * 100 * MB + MB
     message = r"this machine has 1\.5 GB free; slots: 5 would fit, 4 would have a core each"
     with pytest.raises(ValueError, match=message):
-        admit(study_of(slots=6), LOAD, machine=cpu(free))
+        check_study_fits(study_of(slots=6), LOAD, machine=cpu(free))
     with pytest.raises(ValueError, match="not one slot fits; use a smaller model, dtype"):
-        admit(study_of(), LOAD, machine=cpu(processes(1) + 1050 * MB))
+        check_study_fits(study_of(), LOAD, machine=cpu(processes(1) + 1050 * MB))
 
 
 def test_a_model_larger_than_a_gpu_is_offered_pipeline_stages(study_of):
     with pytest.raises(
         ValueError, match=r"each GPU has 600 MB free; slots: 1 with pipeline_stages: 3 would fit on 3 GPUs$"
     ):
-        admit(study_of(), LOAD, machine=gpu(600 * MB, devices=4))
+        check_study_fits(study_of(), LOAD, machine=gpu(600 * MB, devices=4))
     with pytest.raises(ValueError, match="pipeline_stages: 3 would fit on 3 GPUs, of which this machine has 2"):
-        admit(study_of(), LOAD, machine=gpu(600 * MB, devices=2))
+        check_study_fits(study_of(), LOAD, machine=gpu(600 * MB, devices=2))
     with pytest.raises(ValueError, match="not even one block a GPU"):
-        admit(study_of(), LOAD, machine=gpu(200 * MB, devices=8))
-    admit(study_of(slots=2), LOAD, machine=gpu(1201 * MB))
+        check_study_fits(study_of(), LOAD, machine=gpu(200 * MB, devices=8))
+    check_study_fits(study_of(slots=2), LOAD, machine=gpu(1201 * MB))
 
 
 @pytest.mark.parametrize("slots", [1, 4])
@@ -90,15 +106,15 @@ def test_a_worker_holds_whole_blocks():
 
 def test_slots_are_proposed_by_memory_and_by_cores(study_of):
     free = processes(2) + 1000 * MB + 2 * MB + 12 * 100 * MB
-    assert proposal(study_of(count=2), LOAD, machine=cpu(free, cores=8)).slots == 4
-    assert proposal(study_of(count=2), LOAD, machine=cpu(free, cores=32)).slots == 6
-    assert proposal(study_of(), LOAD, machine=gpu(1301 * MB)).slots == 3
+    assert replica_fit(study_of(count=2), LOAD, machine=cpu(free, cores=8)).slots == 4
+    assert replica_fit(study_of(count=2), LOAD, machine=cpu(free, cores=32)).slots == 6
+    assert replica_fit(study_of(), LOAD, machine=gpu(1301 * MB)).slots == 3
 
 
 def test_a_replica_looks_at_its_own_memory():
-    assert refuses(LOAD, slots=1, stages=1, device="cpu") == ""
+    assert why_worker_does_not_fit(LOAD, slots=1, stages=1, device="cpu") == ""
     huge = dataclasses.replace(LOAD, slot=free_bytes("cpu"))
-    message = refuses(huge, slots=2, stages=1, device="cpu")
+    message = why_worker_does_not_fit(huge, slots=2, stages=1, device="cpu")
     assert "replica.slots = 2: weights 1.0 GB and 2 slot(s)" in message
     assert "not one slot fits" in message
 
@@ -121,8 +137,8 @@ def test_the_most_slots_of_a_worker_are_the_most_that_fit(blocks, stages, slot, 
 
 def test_a_worker_of_a_pipeline_is_told_the_slots_that_fit_its_stage():
     room = LOAD.worker(slots=3, stages=4)
-    assert refuses(LOAD, slots=3, stages=4, device="cpu", room=room) == ""
-    message = refuses(LOAD, slots=4, stages=4, device="cpu", room=room)
+    assert why_worker_does_not_fit(LOAD, slots=3, stages=4, device="cpu", room=room) == ""
+    message = why_worker_does_not_fit(LOAD, slots=4, stages=4, device="cpu", room=room)
     assert "in 4 pipeline stages" in message
     assert message.endswith("slots: 3 would fit")
 

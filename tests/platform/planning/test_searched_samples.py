@@ -2,7 +2,8 @@
 
 import pytest
 
-from nmlab.platform.planning.study_plan import baseline_specs, check_settings, example_specs, plan_study, trial_spec
+from nmlab.platform.planning.study_plan import check_settings, plan_study
+from nmlab.platform.planning.study_trials import baseline_specs, example_specs, trial_spec
 from nmlab.platform.search.initial_points import configurations_tried, initial_points, points
 from nmlab.platform.search.strategies import OptunaStrategy, Outcome
 from nmlab.search_spaces import loader

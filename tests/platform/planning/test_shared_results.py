@@ -2,21 +2,23 @@
 
 import pytest
 
-from nmlab.platform.planning import Machine, admit
-from nmlab.platform.planning.admission import Load
+from nmlab.platform.planning.admission import Load, check_study_fits
 from nmlab.platform.planning.estimate import Estimate
-from nmlab.platform.planning.shared_results import shared_results
+from nmlab.platform.planning.forecast import shared_results
+from nmlab.platform.planning.machine import Machine
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.models import MaskedModel
-from nmlab.trials.models.needs import OF_A_SEED, Shape
+from nmlab.trials.models.needs import PER_SEED, Shape
 from nmlab.trials.testing.small import LENGTH, SAMPLES, small_replica, small_spec, small_text
 
 GB = 10**9
 NORMS = 26 * GB
-CPU = Machine("cpu", 1, 4, 64 * GB, flops=1e9, copied=1e9)
+CPU = Machine(
+    device="cpu", device_count=1, cores=4, free_bytes=64 * GB, flops_per_second=1e9, copied_bytes_per_second=1e9
+)
 
 
 def trials(tmp_path, *, numbers_of_samples, shared):
@@ -35,7 +37,7 @@ def test_seven_sets_of_norms_take_what_running_trials_use_and_the_budget(tmp_pat
 
 
 def test_what_every_seed_has_of_its_own_counts_as_often(tmp_path):
-    shared = {f"initial mask random 2:4{OF_A_SEED}": GB, "initial mask wanda 2:4": GB}
+    shared = {f"initial mask random 2:4{PER_SEED}": GB, "initial mask wanda 2:4": GB}
     given = trials(tmp_path, numbers_of_samples=[4], shared=shared)
     found = shared_results(given, held_out_tokens=0, seeds=5, slots=1, budget=100 * GB)
     assert round(found.most / GB) == 6
@@ -50,15 +52,23 @@ def test_a_plan_counts_it_as_memory(plan_of):
 
 
 def test_on_a_gpu_it_is_memory_of_the_machine(plan_of):
-    gpu = Machine("cuda", 1, 4, 64 * GB, flops=1e12, copied=1e12, host=64 * GB)
+    gpu = Machine(
+        device="cuda",
+        device_count=1,
+        cores=4,
+        free_bytes=64 * GB,
+        flops_per_second=1e12,
+        copied_bytes_per_second=1e12,
+        host_free_bytes=64 * GB,
+    )
     load = Estimate(plan_of(), gpu).load
     assert (load.shared, load.host > 0) == (0, True)
-    admit(plan_of().study, load, machine=gpu)
+    check_study_fits(plan_of().study, load, machine=gpu)
     large = Load(weights=1, block_weights=1, blocks=1, shared=0, slot=1, host=40 * GB)
     with pytest.raises(
         ValueError, match=r"2 worker\(s\) keep 40\.0 GB each .* 80\.0 GB, but this machine has 64\.0 GB"
     ):
-        admit(plan_of("replica={count: 2}").study, large, machine=gpu)
+        check_study_fits(plan_of("replica={count: 2}").study, large, machine=gpu)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from nmlab.platform.cluster.nodes import check_room
-from nmlab.platform.planning import Machine, admit
-from nmlab.platform.planning.admission import Load, refuses
+from nmlab.platform.planning.admission import Load, check_study_fits, why_worker_does_not_fit
+from nmlab.platform.planning.machine import Machine
 from nmlab.platform.planning.study_plan import check_settings
 from nmlab.search_spaces import loader
 
@@ -19,7 +19,14 @@ STUDIES = [(name, preset) for name in loader._names() for preset in loader.prese
 
 
 def machine(device):
-    return Machine(device, 8, 8, 10**12, flops=1e12, copied=1e12)
+    return Machine(
+        device=device,
+        device_count=8,
+        cores=8,
+        free_bytes=10**12,
+        flops_per_second=1e12,
+        copied_bytes_per_second=1e12,
+    )
 
 
 def study(plan_of, replica):
@@ -37,7 +44,7 @@ def study(plan_of, replica):
 )
 def test_a_plan_refuses_it_where_workers_have_gpus(plan_of, device, replica):
     with pytest.raises(ValueError) as refused:
-        admit(study(plan_of, replica), SMALL, machine=machine(device))
+        check_study_fits(study(plan_of, replica), SMALL, machine=machine(device))
     assert str(refused.value) == MESSAGE
 
 
@@ -51,7 +58,7 @@ def test_a_plan_refuses_it_where_workers_have_gpus(plan_of, device, replica):
     ],
 )
 def test_all_else_is_admitted(plan_of, device, replica):
-    admit(study(plan_of, replica), SMALL, machine=machine(device))
+    check_study_fits(study(plan_of, replica), SMALL, machine=machine(device))
 
 
 def test_a_submitted_study_that_asks_for_gpus_is_refused_before_it_is_sent(plan_of):
@@ -72,10 +79,10 @@ def test_a_cluster_with_gpus_refuses_it_when_it_is_joined(plan_of, monkeypatch, 
 
 
 def test_a_worker_refuses_it_itself_whatever_the_driver_knew():
-    assert refuses(SMALL, slots=2, stages=4, device="cuda", room=10**12) == MESSAGE
-    assert refuses(SMALL, slots=1, stages=4, device="cuda", room=10**12) == ""
-    assert refuses(SMALL, slots=2, stages=1, device="cuda", room=10**12) == ""
-    assert refuses(dataclasses.replace(SMALL), slots=2, stages=4, device="cpu", room=10**12) == ""
+    assert why_worker_does_not_fit(SMALL, slots=2, stages=4, device="cuda", room=10**12) == MESSAGE
+    assert why_worker_does_not_fit(SMALL, slots=1, stages=4, device="cuda", room=10**12) == ""
+    assert why_worker_does_not_fit(SMALL, slots=2, stages=1, device="cuda", room=10**12) == ""
+    assert why_worker_does_not_fit(dataclasses.replace(SMALL), slots=2, stages=4, device="cpu", room=10**12) == ""
 
 
 @pytest.mark.parametrize(("name", "preset"), STUDIES)

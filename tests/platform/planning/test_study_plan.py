@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from nmlab.platform.planning.study_plan import baseline_specs, example_specs, longest_trial, plan_study, trial_spec
+from nmlab.platform.planning.study_plan import plan_study
+from nmlab.platform.planning.study_trials import baseline_specs, example_specs, longest_trial, trial_spec
 from nmlab.platform.search.initial_points import configurations_tried, points
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.space import grid_points

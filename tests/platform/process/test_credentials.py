@@ -17,8 +17,13 @@ from nmlab.platform.cli.options import console, print_json
 from nmlab.platform.cluster.submit import sweep_command
 from nmlab.platform.failures import reason_line
 from nmlab.platform.launches import launch as launches
-from nmlab.platform.process.command_line import arguments_without_secrets
-from nmlab.platform.process.credentials import kept_uri, restored_uri, split_credentials, take_credentials
+from nmlab.platform.process.credentials import (
+    arguments_without_secrets,
+    kept_uri,
+    restored_uri,
+    split_credentials,
+    take_credentials,
+)
 from nmlab.search_spaces import loader
 
 NAMES = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
@@ -165,7 +170,7 @@ def test_the_whole_command_uses_the_password_and_shows_it_nowhere(server, tmp_pa
 
 def test_the_process_list_shows_no_password(tmp_path):
     """The command is started anew; its second self prints how it was called."""
-    code = "import sys; from nmlab.platform.cli import _hide_secrets; _hide_secrets(); import os, json\n"
+    code = "import sys; from nmlab.platform.api.command import hide_secrets; hide_secrets(); import os, json\n"
     code += "print(json.dumps([open('/proc/self/cmdline').read(), os.environ['MLFLOW_TRACKING_URI']]))"
     uri = "postgresql://u:geheim@db/x"
     command = [sys.executable, "-c", code, "sweep", "--tracking-uri", uri]
@@ -177,7 +182,7 @@ def test_the_process_list_shows_no_password(tmp_path):
 
 
 def test_a_stream_that_is_masked_is_still_that_stream():
-    from nmlab.platform.cli.options import MaskedStream
+    from nmlab.platform.api.consoles import MaskedStream
 
     inner = io.StringIO()
     stream = MaskedStream(inner)

@@ -24,7 +24,7 @@ def later(monkeypatch, tmp_path):
         monkeypatch.setattr(oom_detection, "death_of", lambda actor: asked.append(actor) or death)
         if mark is not None:
             (tmp_path / "at_work.json").write_text(mark if isinstance(mark, str) else json.dumps(mark))
-        why = oom_detection.reason(tmp_path)
+        why = oom_detection.why_killed(tmp_path)
         assert asked == (["a1"] if isinstance(mark, dict) else [])
         return why
 
@@ -52,11 +52,11 @@ def test_a_mark_stays_when_a_process_did_not_finish(monkeypatch, tmp_path):
     monkeypatch.setattr(oom_detection, "_name", lambda: BEFORE)
     monkeypatch.setattr(oom_detection, "death_of", lambda actor: None)
     mark = tmp_path / "trial" / "at_work.json"
-    with oom_detection.at_work(tmp_path / "trial") as why:
+    with oom_detection.marked_as_worked_on(tmp_path / "trial") as why:
         assert json.loads(mark.read_text()) == BEFORE
     assert why == ""
     assert not mark.exists()
-    with pytest.raises(KeyboardInterrupt), oom_detection.at_work(tmp_path / "trial"):
+    with pytest.raises(KeyboardInterrupt), oom_detection.marked_as_worked_on(tmp_path / "trial"):
         raise KeyboardInterrupt
     assert mark.exists()
 

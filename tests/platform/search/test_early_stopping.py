@@ -218,7 +218,7 @@ def test_the_plan_says_when_no_evaluation_lies_before_the_end(plan_of):
 
 def specs_of(plan, folder):
     """Return the trials of the first configurations of a search, seed by seed."""
-    from nmlab.platform.planning.study_plan import trial_spec
+    from nmlab.platform.planning.study_trials import trial_spec
     from nmlab.platform.search.strategies import strategy_of
 
     strategy = strategy_of(plan.study, journal=folder / "specs.journal")

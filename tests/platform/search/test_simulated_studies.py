@@ -1,4 +1,4 @@
-"""Two hundred studies of another package's method, through the searcher, early stopping and the report's verdict.
+"""A hundred studies of another package's method, through the searcher, early stopping and the report's verdict.
 
 Trials are simulated: a curve of perplexities with noise of the seed. All code that decides is the real one.
 """
@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from measured import as_curves
 from simulated import METRIC, SimulatedSweep
 
 from nmlab.platform.planning.study_plan import Plan, plan_study
@@ -17,7 +18,7 @@ from nmlab.platform.records.events import TrialMetrics, TrialSubmitted
 from nmlab.reports.analysis.configurations import configurations_of
 from nmlab.reports.analysis.pairwise import winners_of
 from nmlab.reports.read.collect import Objective
-from nmlab.reports.read.frame import trial_frame
+from nmlab.reports.read.trials import trial_records
 from nmlab.reports.statistics import winner_margin
 from nmlab.search_spaces import loader
 from nmlab.trials.contract.trial_spec import TrialSpec
@@ -25,7 +26,7 @@ from nmlab.trials.methods import registry
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-STUDIES, CONFIGURATIONS, SEEDS = 200, 8, 3
+STUDIES, CONFIGURATIONS, SEEDS = 100, 8, 3
 STEPS = (0, 10, 20, 30, 40, 50)
 NOISE = 0.01
 """Standard deviation over seeds of the logarithm of the last perplexity."""
@@ -42,8 +43,8 @@ SETTINGS = (
     "data.evaluation={source: 'builtin:python-docs', sequence_length: 32, windows: 4}",
 )
 GRID, WITH_ASHA = "search={algorithm: grid}", "search={algorithm: grid, scheduler: asha, grace_period: 10}"
-CHANCES = 16
-"""Of 200 studies at 5% each, more than this many go wrong in about one of a hundred families of tests."""
+CHANCES = 10
+"""Of 100 studies at 5% each, more than this many go wrong in about one of a hundred families of tests."""
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +88,9 @@ def verdict(sweep):
         columns=["run_id", "metric", "step", "value"],
     )
     runs = [as_run(specs[key], result) for key, result in sweep.results.items()]
-    table = trial_frame(runs, histories=histories, objective=METRIC)
-    study = SimpleNamespace(trials=table.rows, settings=table.settings, objective=Objective(METRIC, "min"))
-    progress = histories[histories["metric"] == METRIC]
+    table = trial_records(runs, histories=histories, objective=METRIC)
+    study = SimpleNamespace(trials=table.trials, objective=Objective(METRIC, "min"))
+    progress = as_curves(histories[histories["metric"] == METRIC])
     (winner,) = winners_of(configurations_of(study), evaluations={}, progress=progress).values()
     return winner
 

@@ -6,7 +6,7 @@ from mlflow.tracking import MlflowClient
 
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.journal import Journal
-from nmlab.platform.planning.study_plan import trial_spec
+from nmlab.platform.planning.study_trials import trial_spec
 from nmlab.platform.records.events import LaunchBegan, LaunchEnded, TrialEnded, TrialMetrics, TrialSubmitted
 from nmlab.platform.search.initial_points import points
 from nmlab.platform.tracking import MlflowStore, Recorder, recorder
@@ -14,7 +14,7 @@ from nmlab.platform.tracking import MlflowStore, Recorder, recorder
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
-    monkeypatch.setattr(recorder, "_FIRST_WAIT_S", 0.02)
+    monkeypatch.setattr(recorder, "_FIRST_RETRY_SECONDS", 0.02)
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def _write(folder, spec, value):
 @pytest.fixture
 def launched(plan_of, tracking_uri, tmp_path):
     """A launch with the specs of its trials: two seeds of each method; the second of wanda failed."""
-    from nmlab.platform.planning.study_plan import trial_spec
+    from nmlab.platform.planning.study_trials import trial_spec
 
     plan = plan_of()
     launch = create(plan.study, results=tmp_path / "results", settings={})

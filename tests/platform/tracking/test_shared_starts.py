@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -11,28 +10,28 @@ from pathlib import Path
 import pytest
 import yaml
 from mlflow.tracking import MlflowClient
+from studies import small
 
+from nmlab.platform import cli
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import read_bundle
+from nmlab.trials.methods import registry
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # on a busy machine Ray takes its time
 
 NMLAB = Path(sys.executable).with_name("nmlab")
-STUDY = {
-    "name": "shared-starts",
-    "model": {"source": "builtin:tiny"},
-    "data": {
-        "calibration": {"source": "builtin:python-docs", "samples": 16, "sequence_length": 32, "batch_size": 8},
-        "evaluation": {"source": "builtin:python-docs", "sequence_length": 32, "windows": 8},
-    },
-    "pattern": "2:4",
-    "method": {"grid": ["hill_climb", "maskllm"]},
-    "fixed": {"steps": 5, "initial_mask": "gblm"},
-    "baselines": ["dense", "gblm"],
-    "search": {"algorithm": "grid"},
-    "seeds": [0, 1],
-    "replica": {"count": 2, "slots": 1},
-}
+STUDY = small(
+    name="shared-starts",
+    calibration={"samples": 16, "batch_size": 8},
+    evaluation={"windows": 8},
+    method={"grid": ["hill_climb", "maskllm"]},
+    fixed={"steps": 5, "initial_mask": "gblm"},
+    space={},
+    baselines=["dense", "gblm"],
+    search={"algorithm": "grid"},
+    seeds=[0, 1],
+    replica={"count": 2, "slots": 1},
+)
 PLANNED = 2 + 2 * 2
 
 
@@ -42,7 +41,8 @@ def nmlab(tmp_path_factory, migrated_database, thirteenth):
     folder = tmp_path_factory.mktemp("shared")
     shutil.copyfile(migrated_database, folder / "nmlab.db")
     (folder / "study.yaml").write_text(yaml.safe_dump(STUDY))
-    environment = {**os.environ, "PYTHONPATH": str(thirteenth)}
+    path = os.pathsep.join([str(thirteenth), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path}
     environment.pop("MLFLOW_TRACKING_URI", None)
 
     def run(*arguments):
@@ -86,11 +86,29 @@ def test_a_method_from_outside_runs_in_rays_workers(swept):
     assert json.loads(parent.data.tags["nmlab.versions"])["nmlab-thirteenth"] == "1.0"
 
 
-def test_a_method_from_outside_is_listed_and_explained(nmlab):
-    run, _ = nmlab
-    assert "hill_climb" in run("methods")
-    assert "nmlab-thirteenth" in run("methods", "hill_climb")
-    (record,) = json.loads(run("methods", "hill_climb", "--json"))
+@pytest.fixture
+def printed(thirteenth, monkeypatch, capsys):
+    """Return a function that runs a command in this process, with the other package installed."""
+    monkeypatch.syspath_prepend(str(thirteenth))
+    registry.rescan()
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["nmlab", *arguments])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        assert not exit_.value.code
+        return capsys.readouterr().out
+
+    yield run
+    monkeypatch.undo()
+    registry.rescan()
+    sys.modules.pop("nmlab_thirteenth", None)
+
+
+def test_a_method_from_outside_is_listed_and_explained(printed):
+    assert "hill_climb" in printed("methods")
+    assert "nmlab-thirteenth" in printed("methods", "hill_climb")
+    (record,) = json.loads(printed("methods", "hill_climb", "--json"))
     assert record["package"] == "nmlab-thirteenth"
     assert record["hyperparameters"]["mutation"]["default_from"] == "ours"
 
@@ -138,34 +156,3 @@ def test_the_report_has_the_method_and_tells_starts_from_trials(swept):
     assert mask.info.run_id in tables["initial_masks"]
     assert not any(mask.info.run_id in text for name, text in tables.items() if name != "initial_masks")
     assert f"{PLANNED} finished of {PLANNED}" in (launch / "report" / "report.md").read_text()
-
-
-def test_a_resumed_launch_takes_its_starts_from_the_folder(nmlab, swept):
-    """Two trials forgotten, as by a crash before their ends were written: they run again, the mask does not."""
-    run, folder = nmlab
-    _, _, before = swept
-    (launch,) = (folder / "results" / "shared-starts").iterdir()
-    learned = [found for found in before["trial"] if "nmlab.initial_mask_digest" in found.data.tags][:2]
-    forgotten = {found.data.tags["nmlab.trial_key"] for found in learned}
-    records = [json.loads(line) for line in (launch / "journal.jsonl").read_text().splitlines()]
-    kept = [record for record in records if record.get("key") not in forgotten]
-    (launch / "journal.jsonl").write_text("".join(json.dumps(record) + "\n" for record in kept))
-    for key in forgotten:
-        shutil.rmtree(launch / "trials" / key)
-    (mask_file,) = (launch / "initial_masks").rglob("mask.safetensors")
-    written = mask_file.stat().st_mtime_ns
-
-    assert json.loads(run("resume", "--json", "--no-report"))["counts"] == {"finished": PLANNED}
-    after = _runs(folder)
-    assert mask_file.stat().st_mtime_ns == written
-    assert [found.info.run_id for found in after["initial_mask"]] == [before["initial_mask"][0].info.run_id]
-    assert len(after["trial"]) == PLANNED
-    journal = [json.loads(line) for line in (launch / "journal.jsonl").read_text().splitlines()]
-    again = [r["result"] for r in journal if r["event"] == "ended" and r["key"] in forgotten]
-    assert len(again) == 2
-    for result in again:
-        start = result["metrics"]["cost/initial_forwards"]
-        assert result["metrics"]["cost/spent_forwards"] == result["metrics"]["cost/forwards"] - start
-    with sqlite3.connect(folder / "nmlab.db") as database:
-        points = list(database.execute("select run_uuid, key, step from metrics"))
-    assert len(points) == len(set(points)), "no point is there twice"

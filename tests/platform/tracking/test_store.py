@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from stores import LAUNCH, children, history, result_of
 
-from nmlab.platform.planning.study_plan import trial_spec
+from nmlab.platform.planning.study_trials import trial_spec
 from nmlab.platform.tracking.address import absolute_uri, check_store, experiment_id
 from nmlab.platform.tracking.store import MlflowStore
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from stores import DIGEST, RECORD, result_of
 
-from nmlab.platform.planning.study_plan import trial_spec
+from nmlab.platform.planning.study_trials import trial_spec
 from nmlab.platform.tracking.store import MlflowStore
 
 WRITES = {

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from stores import DIGEST, LAUNCH, RECORD, children, history, result_of
 
-from nmlab.platform.planning.study_plan import trial_spec
+from nmlab.platform.planning.study_trials import trial_spec
 
 NOWHERE = Path("nowhere")
 

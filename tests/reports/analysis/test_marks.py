@@ -1,7 +1,6 @@
 """The rule of marks: the best of comparable masks, what no test separates from it, and the next best mean."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from nmlab.reports.analysis.analysis import analyse
@@ -18,7 +17,6 @@ from nmlab.reports.values import Cell, Direction, Mark
 
 METRIC = "eval/perplexity"
 TOKENS = np.full(40, 100)
-NO_PROGRESS = pd.DataFrame({"run_id": [], "step": [], "value": []})
 
 
 def marks(values, direction=Direction.LOWER):
@@ -37,7 +35,7 @@ def column(table, key=METRIC):
 
 def windows(item, perplexity, seed=0):
     loss = 100 * (np.log(perplexity) + 0.05 * np.random.default_rng(seed).normal(size=40))
-    return {run_id: Evaluation(loss, TOKENS, np.full(40, 60), None) for run_id in item.trials["run_id"]}
+    return {run_id: Evaluation(loss, TOKENS, np.full(40, 60), None) for run_id in item.run_ids}
 
 
 def test_lowest_is_best_and_highest_where_higher_is_better():
@@ -101,7 +99,7 @@ def test_what_the_winner_leaves_undecided_shares_the_mark_of_the_best_of_the_sea
     """Against a rule that is better than all of the search, the tests of the table decide alone."""
     near = configuration([70.0, 71.0, 72.0], alpha=1), configuration([70.4, 72.6, 71.4], alpha=2)
     rest = [configuration([base, base + 1.0, base + 2.2], alpha=base) for base in (90.0, 95.0)]
-    (winner,) = winners_of([*near, *rest], evaluations={}, progress=NO_PROGRESS).values()
+    (winner,) = winners_of([*near, *rest], evaluations={}, progress={}).values()
     assert [other.item.key for other in winner.undecided] == [near[1].key]
     assert of([*near, *rest], winners=[winner]) == ["best", "tied", "second", ""]
     rule = configuration([20.0], method="wanda", role="baseline")

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from measured import with_metrics
 from scipy import stats
 
 from nmlab.reports.analysis.marks import marks_of
@@ -24,7 +25,7 @@ def evaluation(perplexity, *, wobble=0.0, seed=0):
 
 
 def kept(item, perplexity, **noise):
-    return {run_id: evaluation(perplexity, **noise) for run_id in item.trials["run_id"]}
+    return {run_id: evaluation(perplexity, **noise) for run_id in item.run_ids}
 
 
 def test_two_trained_sides_are_paired_by_seed(configuration):
@@ -40,7 +41,7 @@ def test_two_trained_sides_are_paired_by_seed(configuration):
 def test_metrics_other_than_perplexity_are_compared_on_their_own_scale(configuration):
     items = [configuration(values, alpha=values[0]) for values in ([0.5, 0.6, 0.8], [0.3, 0.5, 0.5])]
     for item in items:
-        object.__setattr__(item, "trials", item.trials.assign(**{"eval/quiz/acc": item.trials["eval/perplexity"]}))
+        with_metrics(item, {"eval/quiz/acc": [trial.metric("eval/perplexity") for trial in item.trials]})
     (found,) = pairwise_comparisons(Side(items[1]), others=[Side(items[0])], metric="eval/quiz/acc", evaluations={})
     assert found.training.p_value == pytest.approx(stats.ttest_rel([0.5, 0.6, 0.8], [0.3, 0.5, 0.5]).pvalue)
     assert not found.is_ratio
@@ -78,7 +79,7 @@ def test_a_learned_mask_without_training_noise_is_a_constant(configuration):
     """ProxSparse learns from the dense weights without random draws, so one run shows all of its training."""
     trained = configuration([10.0, 12.0, 15.0], depends_on_seed="true")
     fixed, rule = (configuration([20.0], method=method, depends_on_seed="false") for method in ("proxsparse", "wanda"))
-    object.__setattr__(fixed, "trials", fixed.trials.assign(**{"initial/perplexity": [40.0]}))
+    with_metrics(fixed, {"initial/perplexity": [40.0]})
     (found,) = pairwise_comparisons(Side(trained), others=[Side(fixed)], metric=METRIC, evaluations={})
     assert found.training.p_value == pytest.approx(stats.ttest_1samp(np.log([10.0, 12.0, 15.0]), np.log(20.0)).pvalue)
     windows = {**kept(fixed, 20.0, wobble=0.1, seed=1), **kept(rule, 30.0, wobble=0.1, seed=2)}
@@ -118,9 +119,7 @@ def test_one_draw_of_a_random_mask_is_not_tested_by_windows(configuration):
 
 def test_windows_never_replace_the_seeds_of_a_trained_side(configuration):
     """One seed of a trained mask shows no training noise, for any number of windows."""
-    rows = configuration([20.0]).trials.assign(**{"initial/perplexity": [40.0]})
-    trained = configuration([20.0])
-    object.__setattr__(trained, "trials", rows)
+    trained = with_metrics(configuration([20.0]), {"initial/perplexity": 40.0})
     rule = configuration([30.0], method="wanda", role="baseline")
     windows = {**kept(trained, 20.0, wobble=0.1), **kept(rule, 30.0, wobble=0.1, seed=2)}
     (found,) = pairwise_comparisons(Side(rule), others=[Side(trained)], metric=METRIC, evaluations=windows)
@@ -131,7 +130,7 @@ def test_windows_never_replace_the_seeds_of_a_trained_side(configuration):
 
 def test_losses_of_several_seeds_are_averaged_and_other_text_is_refused(configuration):
     item = configuration([10.0, 20.0])
-    ids = list(item.trials["run_id"])
+    ids = list(item.run_ids)
     both = {ids[0]: evaluation(10.0), ids[1]: evaluation(20.0)}
     assert losses_of(Side(item), evaluations=both).loss_W == pytest.approx(100 * np.log(np.sqrt(200.0)))
     assert losses_of(Side(item), evaluations={ids[0]: evaluation(10.0)}) is None

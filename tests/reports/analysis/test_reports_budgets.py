@@ -3,17 +3,17 @@
 import math
 import re
 
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from measured import as_curves, with_metrics
 
 from nmlab.reports.analysis.analysis import analyse
 from nmlab.reports.analysis.budgets import Trajectory, equal_budgets, front, front_points
-from nmlab.reports.figures import draw_pareto, pareto_info
+from nmlab.reports.figures import draw_pareto, pareto_panels
 from nmlab.reports.read.collect import collect
-from nmlab.reports.read.frame import initial_name
 from nmlab.reports.tables.budget import equal_budget_table, pareto_table
+from nmlab.trials.contract.metrics import initial_name
 
 few = st.integers(0, 4).map(float)
 COSTS = {"cost/tokens": 100.0, "cost/forwards": 10.0, "cost/seconds": 2.0}
@@ -26,7 +26,7 @@ def priced(configuration, values, *, method, learned=True, tokens=100.0, start=0
     columns = {name: [value] * len(values) for name, value in extra.items()}
     if learned:
         columns[initial_name("eval/perplexity")] = [99.0] * len(values)
-    object.__setattr__(item, "trials", item.trials.assign(**columns))
+    with_metrics(item, columns)
     return item
 
 
@@ -35,10 +35,10 @@ def progress_of(*parts):
     records = [
         {"run_id": run_id, "step": step, "value": value}
         for item, points in parts
-        for run_id in item.trials["run_id"]
+        for run_id in item.run_ids
         for step, value in points.items()
     ]
-    return pd.DataFrame(records)
+    return as_curves(records)
 
 
 def test_steps_cost_the_same_after_the_initial_mask_is_paid():
@@ -133,7 +133,7 @@ def test_a_metric_that_grows_is_better_on_top(configuration):
 
 
 def test_the_figure_says_which_are_on_the_front(analysis):
-    info = pareto_info(analysis.front, objective=analysis.runs.objective)
+    info = pareto_panels(analysis.front, objective=analysis.runs.objective)
     (panel,) = info.panels
     assert panel.cost == "cost/seconds"
     assert set(info.labels) == {"maskpro", "magnitude", "wanda"}
@@ -148,7 +148,7 @@ def test_groups_that_are_not_compared_have_a_row_each(configuration):
         for value, tokens in ((50.0, 20.0), (70.0, 10.0)):
             items.append(priced(configuration, [value], method="maskpro", tokens=tokens, alpha=value))
             object.__setattr__(items[-1], "pattern", pattern)
-    info = pareto_info(front_points(items), objective=items[0].objective)
+    info = pareto_panels(front_points(items), objective=items[0].objective)
     assert [(panel.place, panel.group, panel.cost) for panel in info.panels] == [
         (0, "2:4", "cost/tokens"),
         (2, "4:8", "cost/tokens"),
@@ -171,14 +171,14 @@ def test_ticks_of_a_cost_that_may_be_zero_do_not_overlap(configuration, tokens, 
         priced(configuration, [100.0 - place], method="maskpro", tokens=count, alpha=place)
         for place, count in enumerate(tokens)
     ]
-    text = draw_pareto(pareto_info(front_points(items), objective=items[0].objective)).svg.decode()
+    text = draw_pareto(pareto_panels(front_points(items), objective=items[0].objective)).svg.decode()
     drawn = re.findall(r"<!-- (\S+) -->", text)
     assert [label for label in drawn if label in {"0", "10", "100", "1000", "10k", "100k", "1M"}] == ticks
 
 
 def test_without_a_cost_that_differs_there_is_no_figure(configuration):
     items = [priced(configuration, [value], method="maskpro", alpha=value) for value in (1.0, 2.0)]
-    info = pareto_info(front_points(items), objective=items[0].objective)
+    info = pareto_panels(front_points(items), objective=items[0].objective)
     assert info.skipped == "no cost differs between comparable masks"
     assert draw_pareto(info).svg == b""
 

@@ -4,13 +4,13 @@ import math
 
 import pytest
 from judging import METRIC, judge, trained
+from measured import with_metrics
 
 from nmlab.reports.analysis.claims import ClaimVerdict, Evidence, checks_of
 from nmlab.reports.analysis.claims.claim import BeatsTest, ChoiceTest, FlatTest, ImprovesTest, OrderTest, Selector
-from nmlab.reports.analysis.claims.select import NotTestableError
-from nmlab.reports.analysis.planned import planned_values
-from nmlab.reports.read.frame import initial_name
+from nmlab.reports.analysis.claims.select import NotTestableError, planned_values
 from nmlab.reports.tables.claims import claims_table
+from nmlab.trials.contract.metrics import initial_name
 
 
 def beats(*names):
@@ -124,7 +124,7 @@ def test_every_start_of_the_paper_is_evidence(configuration):
     found = judge(ImprovesTest(kind="improves", method="maskpro", starts=("wanda", "random")), items)
     assert found.verdict is ClaimVerdict.NOT_TESTED
     assert "1 of 2 starts ran; missing: random" in found.evidence
-    object.__setattr__(items[0], "trials", items[0].trials.assign(**{initial_name(METRIC): [100.0, 100.0, math.nan]}))
+    with_metrics(items[0], {initial_name(METRIC): [100.0, 100.0, math.nan]})
     items[0].__dict__.pop("finished", None)
     with pytest.raises(NotTestableError, match="missing: wanda \\(its initial mask was not evaluated\\)"):
         judge(ImprovesTest(kind="improves", method="maskpro"), items)

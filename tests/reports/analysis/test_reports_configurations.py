@@ -1,8 +1,10 @@
 """Configurations: means over seeds, varying settings, and comparable groups."""
 
 import math
+from dataclasses import replace
 
 import pytest
+from measured import with_metrics
 
 from nmlab.reports.analysis.configurations import (
     baselines,
@@ -121,8 +123,7 @@ def test_another_model_is_another_group(writer, store, trial):
 
 def test_an_initial_mask_that_is_not_finite_gives_no_gain(configurations):
     item = searched(configurations)[0]
-    rows = item.trials.assign(**{"initial/perplexity": [120.0, math.inf, 120.0]})
-    odd = type(item)(item.key, item.method, item.pattern, item.role, item.settings, rows, item.objective)
+    odd = with_metrics(replace(item), {"initial/perplexity": [120.0, math.inf, 120.0]})
     assert odd.gain is None
     assert odd.initial is None
     assert odd.value.n == 3
@@ -130,8 +131,7 @@ def test_an_initial_mask_that_is_not_finite_gives_no_gain(configurations):
 
 def test_a_value_that_is_not_finite_gives_no_mean(configurations, runs):
     item = searched(configurations)[0]
-    rows = item.trials.assign(**{"eval/odd": [1.0, math.inf, 2.0]})
-    odd = type(item)(item.key, item.method, item.pattern, item.role, item.settings, rows, item.objective)
+    odd = with_metrics(replace(item), {"eval/odd": [1.0, math.inf, 2.0]})
     assert odd.estimate("eval/odd") is None
     assert odd.estimate("eval/never") is None
     assert odd.estimate(runs.objective.metric).n == 3

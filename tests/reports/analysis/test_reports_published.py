@@ -1,17 +1,33 @@
 """The published numbers: complete, consistent with the totals that the papers print, contradictions named."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import asdict
 
 import pandas as pd
 import pytest
 
-from nmlab.reports.analysis.published import numbers_of, published_numbers, published_tables, remarks, settings_of
+from nmlab.reports.analysis import published
+from nmlab.reports.analysis.published import published_tables, remarks, settings_of
 from nmlab.reports.read.errors import ReportError
 
 PARTS = ("sample", "forward", "update")
 ROUNDING = 0.0051  # two decimals are printed
 AVERAGED = {"maskpro/table-5": 4, "maskpro/table-8": 14, "maskpro/table-9": 14, "susi/table-1": 27, "susi/table-10": 24}
 CELL = ["table", "model", "pattern", "method", "setting", "metric"]
+
+
+def table_of(numbers: Sequence[published.PrintedNumber]) -> pd.DataFrame:
+    """Printed numbers as a table, flags as text."""
+    return pd.DataFrame([{**asdict(number), "flags": " ".join(number.flags)} for number in numbers])
+
+
+def numbers_of(table: str) -> pd.DataFrame:
+    return table_of(published.numbers_of(table))
+
+
+def published_numbers() -> pd.DataFrame:
+    return table_of(published.published_numbers())
 
 
 def value(table: str, **where: str) -> float:

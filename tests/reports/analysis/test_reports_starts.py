@@ -7,10 +7,11 @@ import pytest
 
 from nmlab.reports.analysis.analysis import analyse
 from nmlab.reports.analysis.configurations import configurations_of
-from nmlab.reports.figures import progress_info
+from nmlab.reports.analysis.training.progress import progress_by_tokens
 from nmlab.reports.narrative.headline import headline_of
 from nmlab.reports.narrative.verdicts import verdict_sentences
 from nmlab.reports.read.collect import collect
+from nmlab.reports.read.frame import trial_frame
 from nmlab.reports.read.histories import with_starts
 from nmlab.reports.tables.comparison import comparison_tables
 
@@ -38,24 +39,25 @@ def launches(request, writer, store, trial):
     return collect(store, study=old), collect(store, study=new)
 
 
-def plain(frame):
+def plain(table):
     """A table without the columns that differ between two stores."""
-    return frame.drop(columns="run_id").reset_index(drop=True)
+    return table.drop(columns="run_id").reset_index(drop=True)
 
 
 def test_both_layouts_are_one_table(launches):
     old, new = launches
-    pd.testing.assert_frame_equal(plain(old.trials), plain(new.trials))
+    pd.testing.assert_frame_equal(plain(trial_frame(old.trials)), plain(trial_frame(new.trials)))
     assert old.metrics == new.metrics
     assert not [name for name in new.metrics if name.startswith("initial/")]
 
 
 def test_both_layouts_are_one_curve(launches):
-    order = ["metric", "step", "value"]
-    old, new = (runs.progress.sort_values(order)[order].reset_index(drop=True) for runs in launches)
-    pd.testing.assert_frame_equal(old, new)
-    assert list(new[new["step"] == 0]["value"]) == [99.0, 100.0, 100.0, 101.0, 101.0, 102.0, 102.0]
-    found = [progress_info(configurations_of(runs), summary_rows=(), progress=runs.progress) for runs in launches]
+    old, new = (
+        sorted(point for curve in runs.progress.values() for point in curve.by_step.items()) for runs in launches
+    )
+    assert old == new
+    assert [value for step, value in new if step == 0] == [99.0, 100.0, 100.0, 101.0, 101.0, 102.0, 102.0]
+    found = [progress_by_tokens(configurations_of(runs), summary_rows=(), progress=runs.progress) for runs in launches]
     assert found[0] == found[1]
 
 
@@ -73,17 +75,17 @@ def test_both_layouts_are_one_report(launches, store):
 
 def test_a_run_that_never_learned_has_a_start_and_no_evaluation(launches):
     for runs in launches:
-        unfinished = runs.trials[runs.trials["status"] != "finished"]
+        unfinished = trial_frame(runs.trials)[trial_frame(runs.trials)["status"] != "finished"]
         assert list(unfinished["status"]) == ["stopped", "diverged"]
         assert unfinished[METRIC].isna().all()
         assert list(unfinished[INITIAL]) == [101.0, 102.0]
-        finished = runs.trials[runs.trials["status"] == "finished"]
+        finished = trial_frame(runs.trials)[trial_frame(runs.trials)["status"] == "finished"]
         assert finished[METRIC].notna().all()
 
 
 def test_a_rule_has_an_evaluation_at_step_0_and_no_start(launches):
     for runs in launches:
-        (rule,) = runs.trials[runs.trials["method"] == "wanda"].to_dict("records")
+        (rule,) = trial_frame(runs.trials)[trial_frame(runs.trials)["method"] == "wanda"].to_dict("records")
         assert rule[METRIC] == 99.0
         assert pd.isna(rule[INITIAL])
 
@@ -95,7 +97,7 @@ def test_a_rule_whose_mask_has_no_finite_perplexity_keeps_it(writer, store, tria
         trial("random", 0, float("inf"), role="baseline", status="diverged"),
     ]
     writer.launch("starts-infinite", trials, name="infinite-1")
-    rows = collect(store, study="starts-infinite").trials
+    rows = trial_frame(collect(store, study="starts-infinite").trials)
     assert list(rows[rows["method"] == "random"][METRIC]) == [float("inf")]
 
 

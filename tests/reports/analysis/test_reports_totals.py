@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 import pytest
+from measured import with_metrics
 
 from nmlab.reports.analysis.analysis import analyse
 from nmlab.reports.analysis.totals import Total, total_of, total_text, totals_by_method, totals_line
-from nmlab.reports.figures import pareto_info
+from nmlab.reports.figures import pareto_panels
 from nmlab.reports.narrative.verdicts import verdict_sentences
 from nmlab.reports.read.collect import collect
 from nmlab.reports.tables.cost import cost_table
@@ -41,7 +42,7 @@ def reported(writer, store, trial):
         found = analyse(store, runs=collect(store, study=name))
         (sentence,) = [text for text in verdict_sentences(found) if text.startswith("One run of")]
         table = cost_table(found.configurations)
-        info = pareto_info(found.front, objective=found.runs.objective, configurations=found.configurations)
+        info = pareto_panels(found.front, objective=found.runs.objective, configurations=found.configurations)
         return sentence, table, info
 
     return report
@@ -85,7 +86,7 @@ def test_the_sum_of_a_configuration(configuration):
     item = configuration([10.0, 11.0, float("nan")])
     assert total_of([item]) == Total(0.0, runs=3, unknown=3, in_part=0)
     assert totals_line([item]) == totals_by_method([item]) == ""
-    object.__setattr__(item, "trials", item.trials.assign(**{METRIC: [1.0, float("nan"), 4.0]}))
+    with_metrics(item, {METRIC: [1.0, float("nan"), 4.0]})
     assert total_of([item, item]) == Total(10.0, runs=6, unknown=2, in_part=0)
     assert total_text(total_of([item])) == "5.00 s (cost of 1 run unknown)"
     assert total_of([item], metric="cost/spent_seconds").known == 0

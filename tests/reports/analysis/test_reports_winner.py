@@ -1,11 +1,11 @@
 """The winner among the searched configurations: the statement, its error rate, its power, and its sentence."""
 
-import dataclasses
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
+from measured import as_curves, with_facts
 
 from nmlab.reports.analysis.analysis import analyse
 from nmlab.reports.analysis.configurations import Configuration, configurations_of, searched
@@ -13,37 +13,40 @@ from nmlab.reports.analysis.pairwise import Completion, Winner, winners_of
 from nmlab.reports.narrative.winner_words import winner_sentence
 from nmlab.reports.read.collect import Objective, collect
 from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.read.trials import TrialRecord
 from nmlab.reports.statistics import holm, winner_margin, winner_power
 from nmlab.reports.tables.comparison import comparison_tables
 
 METRIC = "eval/perplexity"
-NO_PROGRESS = pd.DataFrame({"run_id": [], "metric": [], "step": [], "value": []})
 GROUP = ("2:4",)
 
 
 def searched_item(key, values, *, statuses=None, reason=""):
     """A searched configuration with one value for each seed; runs are finished unless a status is given."""
     statuses = statuses or ["finished"] * len(values)
-    rows = pd.DataFrame(
-        {
-            "run_id": [f"{key}-{seed}" for seed in range(len(values))],
-            "seed": range(len(values)),
-            "status": statuses,
-            "reason": [reason if status == "stopped" else "" for status in statuses],
-            "depends_on_seed": "unknown",
-            METRIC: [
-                value if status == "finished" else math.nan for value, status in zip(values, statuses, strict=True)
-            ],
-        }
+    trials = tuple(
+        TrialRecord(
+            run_id=f"{key}-{seed}",
+            trial_key="",
+            configuration=key,
+            role="search",
+            method="maskpro",
+            pattern="2:4",
+            seed=seed,
+            status=status,
+            reason=reason if status == "stopped" else "",
+            metrics={METRIC: value} if status == "finished" else {},
+        )
+        for seed, (value, status) in enumerate(zip(values, statuses, strict=True))
     )
-    return Configuration(key, "maskpro", "2:4", "search", {"alpha": key}, rows, Objective(METRIC, "min"))
+    return Configuration(key, "maskpro", "2:4", "search", {"alpha": key}, trials, Objective(METRIC, "min"))
 
 
-def winner(items, *, progress=NO_PROGRESS, evaluations=None) -> Winner:
+def winner(items, *, progress=(), evaluations=None) -> Winner:
     ordered = sorted(
         items, key=lambda item: (item.value is None, not item.is_complete, item.value.mean if item.value else 0)
     )
-    return winners_of(ordered, evaluations=evaluations or {}, progress=progress)[GROUP]
+    return winners_of(ordered, evaluations=evaluations or {}, progress=as_curves(progress))[GROUP]
 
 
 def curve(key, points, *, seeds=3):
@@ -161,7 +164,7 @@ def test_a_configuration_whose_seeds_all_diverged_is_not_compared():
 def test_methods_without_training_noise_are_tested_over_windows():
     def item(key, perplexity):
         made = searched_item(key, [perplexity])
-        return dataclasses.replace(made, trials=made.trials.assign(depends_on_seed="false"))
+        return with_facts(made, depends_on_seed="false")
 
     def losses(perplexity, windows):
         wobble = np.sin(np.arange(windows))

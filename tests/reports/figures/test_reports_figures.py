@@ -4,11 +4,13 @@ import re
 
 import matplotlib
 import numpy as np
-import pandas as pd
 import pytest
+from measured import as_curves
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from nmlab.reports.analysis.configurations import configurations_of, searched
+from nmlab.reports.analysis.maskpro.residuals import residuals_of
+from nmlab.reports.analysis.space.importance import distribution, importance_of
 from nmlab.reports.figures import (
     DARK,
     LIGHT,
@@ -16,20 +18,23 @@ from nmlab.reports.figures import (
     draw_parallel,
     draw_ranking,
     draw_residual,
-    importance_info,
-    parallel_info,
-    ranking_info,
-    residual_info,
+    parallel_coordinates,
+    ranking_of,
     study_figures,
 )
-from nmlab.reports.figures.importance import distribution
 from nmlab.reports.figures.parallel import ConfigurationLine, setting_axis, shown_lines
 from nmlab.reports.read.collect import collect
 
 
 def curve(run_id, values, *, first=1):
     steps = range(first, first + len(values))
-    return pd.DataFrame({"run_id": run_id, "metric": "train/residual", "step": list(steps), "value": values})
+    return as_curves(
+        [{"run_id": run_id, "step": step, "value": value} for step, value in zip(steps, values, strict=True)]
+    )
+
+
+def together(parts):
+    return {run_id: one for part in parts for run_id, one in part.items()}
 
 
 @pytest.fixture
@@ -46,10 +51,9 @@ def swept(configuration):
 
 def test_residuals_are_averaged_within_bins_then_over_seeds(configuration):
     item = configuration([70.0, 72.0])
-    data = pd.concat(
-        [curve(item.run_ids[0], [0.0] * 50 + [-1.0] * 50), curve(item.run_ids[1], [0.0] * 50 + [-3.0] * 50)]
-    )
-    info = residual_info([item], curves=data)
+    first, second = item.run_ids
+    data = curve(first, [0.0] * 50 + [-1.0] * 50) | curve(second, [0.0] * 50 + [-3.0] * 50)
+    info = residuals_of([item], curves=data)
     (drawn,) = info.curves
     assert len(drawn.steps) == 20
     assert info.steps_per_bin == 5.0
@@ -60,7 +64,7 @@ def test_residuals_are_averaged_within_bins_then_over_seeds(configuration):
 
 def test_few_points_are_drawn_as_they_are(configuration):
     item = configuration([70.0])
-    (drawn,) = residual_info([item], curves=curve(item.run_ids[0], [0.0, -1.0, -2.0])).curves
+    (drawn,) = residuals_of([item], curves=curve(item.run_ids[0], [0.0, -1.0, -2.0])).curves
     assert drawn.mean == (0.0, -1.0, -2.0)
     assert drawn.steps == pytest.approx((1.0, 2.0, 3.0))
 
@@ -68,35 +72,35 @@ def test_few_points_are_drawn_as_they_are(configuration):
 def test_one_short_run_does_not_coarsen_the_others(configuration):
     items = [configuration([70.0], alpha=a) for a in (1, 2, 3)]
     lengths = dict(zip([item.run_ids[0] for item in items], (200, 200, 2), strict=True))
-    info = residual_info(items, curves=pd.concat([curve(run, [-1.0] * n) for run, n in lengths.items()]))
+    info = residuals_of(items, curves=together(curve(run, [-1.0] * n) for run, n in lengths.items()))
     assert [len(drawn.steps) for drawn in info.curves] == [40, 40, 1]
 
 
 def test_seeds_that_did_not_finish_draw_nothing(configuration):
     item = configuration([70.0, float("nan")])
-    data = pd.concat([curve(run, [value] * 10) for run, value in zip(item.run_ids, (-1.0, 99.0), strict=True)])
-    (drawn,) = residual_info([item], curves=data).curves
+    data = together(curve(run, [value] * 10) for run, value in zip(item.run_ids, (-1.0, 99.0), strict=True))
+    (drawn,) = residuals_of([item], curves=data).curves
     assert drawn.seeds == 1
     assert max(drawn.high) == -1.0
 
 
 def test_no_residual_is_a_stated_reason(configuration):
-    figure = draw_residual(residual_info([configuration([70.0])], curves=curve("other", [1.0])))
+    figure = draw_residual(residuals_of([configuration([70.0])], curves=curve("other", [1.0])))
     assert figure.skipped == "no finished run recorded train/residual"
     assert figure.svg == b""
 
 
 def test_the_best_of_each_method_is_named_first(configuration):
     items = [configuration([float(v)], alpha=v) for v in range(60, 66)] + [configuration([90.0], method="susi")]
-    data = pd.concat([curve(item.run_ids[0], [0.0, -1.0]) for item in items])
-    info = residual_info(items, curves=data)
+    data = together(curve(item.run_ids[0], [0.0, -1.0]) for item in items)
+    info = residuals_of(items, curves=data)
     assert [drawn.label for drawn in info.curves[:2]] == ["maskpro: alpha=60", "susi"]
-    assert info.highlighted == 4
+    assert info.named == 4
     assert len(info.curves) == 7
 
 
 def test_ranking_of_the_small_study(configurations):
-    info = ranking_info(configurations)
+    info = ranking_of(configurations)
     assert [point.label for point in info.points] == ["0.99", "0.95", "0.995", "0.9", "0.7"]
     assert [point.mean for point in info.points] == [80.0, 85.0, 100.0, 95.0, 129.0]
     assert [point.is_complete for point in info.points] == [True, True, True, False, False]
@@ -106,7 +110,7 @@ def test_ranking_of_the_small_study(configurations):
 
 
 def test_ranking_shows_the_best_and_counts_the_rest(swept):
-    info = ranking_info(swept, shown=5)
+    info = ranking_of(swept, shown=5)
     assert [point.key for point in info.points] == [item.key for item in swept[:5]]
     assert info.hidden == 11
     assert "In the tables only: 11 further configurations." in draw_ranking(info).caption
@@ -118,7 +122,7 @@ def test_reference_lines_are_next_to_their_own_pattern(writer, store, trial):
         trials.append(trial("wanda", 0, value, role="baseline", pattern=pattern))
         trials.append(trial("maskpro", 0, value - 10, value, residual=[0.0], pattern=pattern))
     writer.launch("beside", trials, name="beside-1")
-    lines = ranking_info(configurations_of(collect(store, study="beside"))).lines
+    lines = ranking_of(configurations_of(collect(store, study="beside"))).lines
     assert [(line.name, line.value, line.first, line.last) for line in lines] == [
         ("dense", 40.0, 0, 1),
         ("wanda", 90.0, 0, 0),
@@ -127,7 +131,7 @@ def test_reference_lines_are_next_to_their_own_pattern(writer, store, trial):
 
 
 def test_importance_finds_what_decides(swept):
-    info = importance_info(swept)
+    info = importance_of(swept)
     first, *others = info.shares
     assert first.name == "learning_rate"
     assert first.low > max(share.high for share in others)
@@ -142,7 +146,7 @@ def test_importance_has_a_range(configuration):
         configuration([float(random.normal())], left=float(random.uniform()), right=float(random.uniform()))
         for _ in range(8)
     ]
-    left, right = importance_info(items).shares
+    left, right = importance_of(items).shares
     assert all(share.low <= share.value <= share.high for share in (left, right))
     assert max(share.high - share.low for share in (left, right)) > 0.2
 
@@ -154,7 +158,7 @@ def test_importance_respects_the_direction(configuration):
             for i in range(16)
         ]
 
-    low, high = importance_info(study("min")), importance_info(study("max"))
+    low, high = importance_of(study("min")), importance_of(study("max"))
     assert low.shares[0].name == high.shares[0].name == "decides"
     flags = [next(share.value for share in info.shares if share.name == "flag") for info in (low, high)]
     assert flags[1] > flags[0]
@@ -163,7 +167,7 @@ def test_importance_respects_the_direction(configuration):
 def test_conditional_settings_have_an_importance(configuration):
     items = [configuration([50.0 + i], alpha=0.5 + i / 50, steps=100 + i) for i in range(6)]
     items += [configuration([80.0 + i], method="susi", tau_end=0.01 * (i + 1), steps=100 + i) for i in range(6)]
-    info = importance_info(items)
+    info = importance_of(items)
     assert {share.name for share in info.shares} == {"method", "alpha", "tau_end", "steps"}
 
 
@@ -176,7 +180,7 @@ def test_conditional_settings_have_an_importance(configuration):
     ],
 )
 def test_importance_is_skipped_with_the_reason(configuration, settings, reason):
-    info = importance_info([configuration([float(i)], **values) for i, values in enumerate(settings)])
+    info = importance_of([configuration([float(i)], **values) for i, values in enumerate(settings)])
     assert info.skipped.startswith(reason)
     assert draw_importance(info).skipped == info.skipped
 
@@ -232,7 +236,7 @@ def test_a_setting_that_is_not_used_lies_below_the_axis():
 def test_the_best_is_at_the_top_and_a_loser_has_no_quality(configuration, mode, best):
     values = [10.0, 20.0, 30.0, float("nan")]
     items = [configuration([value], mode=mode, alpha=float(i)) for i, value in enumerate(values)]
-    info = parallel_info(items)
+    info = parallel_coordinates(items)
     by_key = {line.key: line for line in info.lines}
     assert by_key[items[best].key].quality == 0.0
     assert by_key[items[best].key].places[-1] == 1.0
@@ -245,17 +249,19 @@ def test_the_best_is_at_the_top_and_a_loser_has_no_quality(configuration, mode, 
 
 
 def test_parallel_coordinates_need_two_configurations(configuration):
-    assert parallel_info([configuration([1.0], alpha=1.0)]).skipped == "nothing varied between the configurations"
+    assert (
+        parallel_coordinates([configuration([1.0], alpha=1.0)]).skipped == "nothing varied between the configurations"
+    )
 
 
 def test_drawings_are_the_same_bytes_every_time(analysis, swept):
-    first = [*study_figures(analysis), draw_importance(importance_info(swept))]
-    again = [*study_figures(analysis), draw_importance(importance_info(swept))]
+    first = [*study_figures(analysis), draw_importance(importance_of(swept))]
+    again = [*study_figures(analysis), draw_importance(importance_of(swept))]
     assert [(figure.svg, figure.png) for figure in first] == [(figure.svg, figure.png) for figure in again]
 
 
 def test_drawings_hold_no_date_and_no_maker(swept):
-    figure = draw_parallel(parallel_info(swept))
+    figure = draw_parallel(parallel_coordinates(swept))
     assert figure.svg.startswith(b"<?xml")
     assert figure.png.startswith(b"\x89PNG")
     for trace in (b"dc:date", b"Matplotlib v", b"Creation Time", b"Software"):
@@ -265,7 +271,7 @@ def test_drawings_hold_no_date_and_no_maker(swept):
 def test_every_colour_drawn_is_one_that_the_page_can_swap(analysis, swept):
     assert LIGHT.keys() == DARK.keys()
     assert len(set(LIGHT.values())) == len(LIGHT)
-    figures = [*study_figures(analysis), draw_parallel(parallel_info(swept))]
+    figures = [*study_figures(analysis), draw_parallel(parallel_coordinates(swept))]
     drawn = {colour for figure in figures for colour in re.findall(r"#[0-9a-f]{6}\b", figure.svg.decode())}
     assert drawn
     assert drawn <= set(LIGHT.values())
@@ -273,7 +279,7 @@ def test_every_colour_drawn_is_one_that_the_page_can_swap(analysis, swept):
 
 def test_drawing_leaves_the_readers_matplotlib_alone(configurations):
     before = dict(matplotlib.rcParams)
-    draw_ranking(ranking_info(searched(configurations)))
+    draw_ranking(ranking_of(searched(configurations)))
     assert dict(matplotlib.rcParams) == before
 
 

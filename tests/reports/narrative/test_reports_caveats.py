@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nmlab.reports.analysis.analysis import analyse
-from nmlab.reports.analysis.diverged_region import diverged_region
+from nmlab.reports.analysis.space.diverged_region import diverged_region
 from nmlab.reports.analysis.starts import has_telling_start
 from nmlab.reports.analysis.statements import change_text, quality
 from nmlab.reports.narrative.caveats import caveats_of

@@ -4,16 +4,17 @@ import pytest
 
 from nmlab.reports.analysis.analysis import analyse
 from nmlab.reports.analysis.configurations import configurations_of
+from nmlab.reports.analysis.evaluation_check import EvaluationCheck, check_evaluations
 from nmlab.reports.narrative.headline import headline_of
 from nmlab.reports.narrative.provenance import provenance_of, warnings_of
 from nmlab.reports.narrative.verdicts import verdict_sentences
 from nmlab.reports.read.collect import collect
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.evaluations import EvaluationCheck, check_evaluations, read_evaluations
+from nmlab.reports.read.evaluations import read_evaluations
 
 
-def check_of(store, rows):
-    return check_evaluations(read_evaluations(store, run_ids=rows["run_id"]), rows=[rows])
+def check_of(store, trials):
+    return check_evaluations(read_evaluations(store, run_ids=[trial.run_id for trial in trials]), trials=trials)
 
 
 def headline(store, study):
@@ -120,7 +121,7 @@ def warned(store, study):
 
 
 def test_a_clean_finished_study_has_no_warning(store, runs):
-    finished = runs.trials[runs.trials["status"] == "finished"]
+    finished = [trial for trial in runs.trials if trial.is_finished]
     assert warnings_of(runs, check=check_of(store, finished)) == ()
 
 
@@ -170,7 +171,7 @@ def test_warnings_from_the_check(runs):
 
 
 def test_provenance_names_code_model_data_and_hardware(store, runs):
-    finished = runs.trials[runs.trials["status"] == "finished"]
+    finished = [trial for trial in runs.trials if trial.is_finished]
     sections = provenance_of(runs, check=check_of(store, finished))
     facts = {name: value for section in sections for name, value in section.facts}
     assert facts["commit"] == "0123456789abcdef0123456789abcdef01234567"

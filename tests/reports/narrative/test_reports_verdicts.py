@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from measured import with_metrics
 
 from nmlab.reports.analysis.analysis import analyse
 from nmlab.reports.analysis.published.versus_published import agreement, pairs_of
@@ -61,10 +62,10 @@ def alphas(writer, store, trial):
 
 
 def test_printed_rows_find_ours_by_their_setting(alphas):
-    found = {(pair.model, pair.setting): pair for pair in alphas.pairs["maskpro/table-10"]}
+    found = {(pair.number.model, pair.number.setting): pair for pair in alphas.pairs["maskpro/table-10"]}
     assert len(found) == 10
     pair = found["LLaMA-2-7B", "alpha=0.99"]
-    assert (pair.value, pair.searched.mean, pair.rank, pair.our_rank) == (49.62, 60.5, 1, 1)
+    assert (pair.number.value, pair.searched.mean, pair.rank, pair.our_rank) == (49.62, 60.5, 1, 1)
     assert (pair.ours, pair.difference) == (None, None)  # accuracy there, perplexity here
     assert not found["LLaMA-2-7B", "alpha=0.95"].has_ours
     assert found["LLaMA-13B", "alpha=0.7"].rank == 3
@@ -89,10 +90,10 @@ def test_a_study_may_reproduce_several_items(writer, store, trial):
 
 def test_a_difference_is_only_of_the_same_quantity(configuration):
     item = configuration([20.0], method="wanda", role="baseline")
-    object.__setattr__(item, "trials", item.trials.assign(**{"eval/word_perplexity": 500.0, "memory/peak_bytes": 2e9}))
+    with_metrics(item, {"eval/word_perplexity": 500.0, "memory/peak_bytes": 2e9})
     pairs = pairs_of("maskpro/table-1", configurations=[item])
-    own = next(pair for pair in pairs if pair.model == "LLaMA-2-7B" and pair.method == "wanda")
-    assert (own.metric, own.value, own.ours.mean) == ("wikitext/word_perplexity", 23.44, 500.0)
+    own = next(pair for pair in pairs if pair.number.model == "LLaMA-2-7B" and pair.number.method == "wanda")
+    assert (own.number.metric, own.number.value, own.ours.mean) == ("wikitext/word_perplexity", 23.44, 500.0)
     assert own.difference == pytest.approx(476.56)
     memory = next(iter(pairs_of("maskpro/table-7", configurations=[replace(item, method="maskpro")])))
     assert memory.ours is None  # at 1:4, which was not run
@@ -107,7 +108,7 @@ def test_the_searched_metric_orders_only_what_is_printed_of_quality(configuratio
 
 
 def measured(item, **values):
-    object.__setattr__(item, "trials", item.trials.assign(**{f"{n.replace('__', '/')}": v for n, v in values.items()}))
+    with_metrics(item, {name.replace("__", "/"): value for name, value in values.items()})
     return item
 
 
@@ -116,16 +117,16 @@ def test_multiples_and_shares_in_print_are_worked_out_from_what_they_follow_from
         measured(configuration([20.0], method=method), cost__trainable_params=params)
         for method, params in (("susi", 200.0), ("maskllm", 300.0), ("proxsparse", 448.0))
     ]
-    table_3 = {(pair.method, pair.metric): pair for pair in pairs_of("susi/table-3", configurations=items)
-               if (pair.model, pair.pattern) == ("Qwen2.5-7B", "2:4")}  # fmt: skip
+    table_3 = {(pair.number.method, pair.number.metric): pair for pair in pairs_of("susi/table-3", configurations=items)
+               if (pair.number.model, pair.number.pattern) == ("Qwen2.5-7B", "2:4")}  # fmt: skip
     ratios = {method: pair.ours.mean for (method, metric), pair in table_3.items() if metric.endswith("ratio")}
     assert ratios == {"susi": 1.0, "maskllm": 1.5, "proxsparse": 2.24}
     assert table_3["maskllm", "cost/trainable_ratio"].difference == 0.0
     without_susi = pairs_of("susi/table-3", configurations=items[1:])
-    assert all(pair.ours is None for pair in without_susi if pair.metric.endswith("ratio"))
+    assert all(pair.ours is None for pair in without_susi if pair.number.metric.endswith("ratio"))
 
     step = measured(configuration([20.0]), time__sample_s=0.2, time__forward_s=0.7, time__update_s=0.1)
-    shares = {pair.metric: pair.ours.mean for pair in pairs_of("maskpro/table-15", configurations=[step])}
+    shares = {pair.number.metric: pair.ours.mean for pair in pairs_of("maskpro/table-15", configurations=[step])}
     assert [shares[f"time/{part}_share"] for part in ("sample", "forward", "update")] == pytest.approx([20, 70, 10])
     assert pairs_of("maskpro/table-15", configurations=[configuration([20.0])])[0].ours is None
 
@@ -133,8 +134,8 @@ def test_multiples_and_shares_in_print_are_worked_out_from_what_they_follow_from
         measured(configuration([20.0], sampler=name), time__sample_s=seconds)
         for name, seconds in (("multinomial", 6.0), ("gumbel_topk", 2.0), ("gaussian_topk", 1.5))
     ]
-    faster = {pair.setting: pair for pair in pairs_of("maskpro/table-17", configurations=samplers)
-              if pair.metric == "time/sample_speedup" and pair.model == "LLaMA-13B"}  # fmt: skip
+    faster = {pair.number.setting: pair for pair in pairs_of("maskpro/table-17", configurations=samplers)
+              if pair.number.metric == "time/sample_speedup" and pair.number.model == "LLaMA-13B"}  # fmt: skip
     assert {setting: (pair.ours.mean, pair.our_rank) for setting, pair in faster.items()} == {
         "sampler=gumbel_topk": (3.0, 2),
         "sampler=gaussian_topk": (4.0, 1),

@@ -3,7 +3,7 @@
 import numpy as np
 from damage import check_damage
 
-from nmlab.reports.read.archives import read_archive
+from nmlab.reports.read.evaluations import read_archive
 
 
 def test_arrays_are_read_as_they_were_or_refused_by_name(tmp_path):

@@ -8,22 +8,23 @@ from mlflow.entities import Metric
 
 from nmlab.reports.read.collect import collect, curve_runs, objective_of
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.frame import typed
+from nmlab.reports.read.frame import trial_frame
 from nmlab.reports.read.histories import read_histories
 from nmlab.reports.read.store import RunStore
+from nmlab.reports.read.trials import typed
 
 
 def test_every_child_run_is_a_row(runs):
     assert len(runs.trials) == 18
-    assert runs.trials["run_id"].is_unique
-    assert runs.trials["status"].value_counts().to_dict() == {"finished": 16, "diverged": 1, "failed": 1}
+    assert trial_frame(runs.trials)["run_id"].is_unique
+    assert trial_frame(runs.trials)["status"].value_counts().to_dict() == {"finished": 16, "diverged": 1, "failed": 1}
 
 
 def test_parameters_have_their_types_back(runs):
-    row = runs.trials[runs.trials["method"] == "maskpro"].iloc[0]
-    assert isinstance(row["alpha"], float)
-    assert isinstance(row["logit_magnitude"], int)
-    assert row["initial_mask"] == "wanda"
+    settings = next(trial.settings for trial in runs.trials if trial.method == "maskpro")
+    assert isinstance(settings["alpha"], float)
+    assert isinstance(settings["logit_magnitude"], int)
+    assert settings["initial_mask"] == "wanda"
     assert runs.settings[:4] == ("alpha", "initial_mask", "logit_magnitude", "steps")
     assert "seed" not in runs.settings
 
@@ -50,15 +51,16 @@ def test_typed(texts, expected):
 
 
 def test_initial_value_only_where_a_later_one_exists(runs):
-    rows = runs.trials.set_index(["method", "seed"])
-    finished = runs.trials[(runs.trials["method"] == "maskpro") & (runs.trials["status"] == "finished")]
+    every = trial_frame(runs.trials)
+    rows = every.set_index(["method", "seed"])
+    finished = every[(every["method"] == "maskpro") & (every["status"] == "finished")]
     assert set(finished["initial/perplexity"]) == {119.0, 120.0, 121.0}
     assert math.isnan(rows.loc[("wanda", 0), "initial/perplexity"])
     assert rows.loc[("wanda", 0), "eval/perplexity"] == 120.0
 
 
 def test_reasons_are_kept(runs):
-    reasons = runs.trials.set_index("status")["reason"]
+    reasons = trial_frame(runs.trials).set_index("status")["reason"]
     assert reasons["diverged"] == "loss became nan at step 3"
     assert reasons["failed"] == "killed by the system"
 
@@ -71,13 +73,12 @@ def test_launch_and_objective(runs):
 
 
 def test_curves_hold_every_step_of_every_run(runs):
-    steps = runs.curves.groupby("run_id")["step"].agg(["min", "max", "count"])
-    assert len(steps) == 15
-    assert set(steps.itertuples(index=False, name=None)) == {(1, 100, 100)}
+    assert len(runs.curves) == 15
+    assert all(curve.step_T.tolist() == list(range(1, 101)) for curve in runs.curves.values())
 
 
 def test_sql_and_client_read_the_same(store, runs):
-    run_ids = list(runs.trials["run_id"])[:4]
+    run_ids = list(trial_frame(runs.trials)["run_id"])[:4]
     names = ["train/residual", "eval/perplexity"]
     by_query = read_histories(store, run_ids=run_ids, metrics=names)
     by_client = read_histories(RunStore(uri="other://", client=store.client), run_ids=run_ids, metrics=names)
@@ -86,7 +87,7 @@ def test_sql_and_client_read_the_same(store, runs):
 
 def test_histories_restore_what_the_store_changed(writer, store, trial):
     writer.launch("odd-values", [trial("dense", 0, 40.0, role="baseline")], name="odd-values-1")
-    run_id = collect(store, study="odd-values").trials["run_id"].iloc[0]
+    run_id = trial_frame(collect(store, study="odd-values").trials)["run_id"].iloc[0]
     points = [(float("nan"), 0), (float("inf"), 1), (float("-inf"), 2), (1.0, 3)]
     writer.client.log_batch(run_id, metrics=[Metric("odd", value, 10, step) for value, step in points])
     writer.client.log_batch(run_id, metrics=[Metric("odd", 2.0, 20, 3)])
@@ -101,8 +102,8 @@ def test_newest_launch_by_default_and_any_by_name(writer, store, trial):
         trials = [trial("wanda", 0, value, role="baseline")]
         writer.launch("twice", trials, name=f"twice-{number}")
     newest, first = collect(store, study="twice"), collect(store, study="twice", launch="twice-1")
-    assert newest.trials["eval/perplexity"].tolist() == [60.0]
-    assert first.trials["eval/perplexity"].tolist() == [50.0]
+    assert trial_frame(newest.trials)["eval/perplexity"].tolist() == [60.0]
+    assert trial_frame(first.trials)["eval/perplexity"].tolist() == [50.0]
     assert (newest.launch.position, first.launch.position) == ((2, 2), (1, 2))
     assert collect(store, study="twice", launch=first.launch.run_id).launch.name == "twice-1"
 
@@ -114,7 +115,7 @@ def test_finished_without_a_finite_value_is_not_finished(writer, store, trial):
         trial("maskpro", 1, None, residual=[0.0]),
     ]
     writer.launch("not-finite", odd, name="not-finite-1")
-    rows = collect(store, study="not-finite").trials.set_index(["method", "seed"])
+    rows = trial_frame(collect(store, study="not-finite").trials).set_index(["method", "seed"])
     assert rows.loc[("maskpro", 0), "status"] == "diverged"
     assert rows.loc[("maskpro", 0), "reason"] == "eval/perplexity is inf"
     assert rows.loc[("maskpro", 1), "status"] == "failed"
@@ -125,7 +126,7 @@ def test_a_trial_recorded_twice_counts_once(writer, store, trial):
     same = trial("maskpro", 0, 70.0, 80.0, residual=[0.0])
     left_over = trial("maskpro", 0, None, status="running")
     writer.launch("repeated", [same, trial("maskpro", 0, 71.0, 80.0, residual=[0.0]), left_over], name="repeated-1")
-    rows = collect(store, study="repeated").trials
+    rows = trial_frame(collect(store, study="repeated").trials)
     assert sorted(rows["status"]) == ["duplicate", "duplicate", "finished"]
     kept = rows[rows["status"] == "finished"].iloc[0]
     assert kept["eval/perplexity"] == 71.0
@@ -166,7 +167,7 @@ def test_a_launch_without_children(writer, store):
 
 def test_a_foreign_child_run_is_named(writer, store, trial):
     writer.launch("foreign", [trial("wanda", 0, 50.0)], name="foreign-1")
-    run_id = collect(store, study="foreign").trials["run_id"].iloc[0]
+    run_id = trial_frame(collect(store, study="foreign").trials)["run_id"].iloc[0]
     writer.client.delete_tag(run_id, "nmlab.configuration")
     with pytest.raises(ReportError, match=f"{run_id} has no tag 'nmlab.configuration'"):
         collect(store, study="foreign")
@@ -193,14 +194,14 @@ def test_bad_mode():
 
 def test_of_many_runs_the_curves_of_good_and_bad_ones_are_read(store, runs):
     every = curve_runs(runs.trials, objective=runs.objective)
-    assert every == list(runs.trials["run_id"])
+    assert every == list(trial_frame(runs.trials)["run_id"])
     some = curve_runs(runs.trials, objective=runs.objective, most=6)
-    chosen = runs.trials[runs.trials["run_id"].isin(some)]
+    chosen = trial_frame(runs.trials)[trial_frame(runs.trials)["run_id"].isin(some)]
     assert set(chosen["role"]) == {"search"}
     assert len(chosen) < 15
     assert (chosen.groupby("configuration").size() == 3).all()  # all seeds of a configuration or none
-    best = runs.trials.groupby("configuration")["eval/perplexity"].mean().drop(
-        index=runs.trials.query("role == 'baseline'")["configuration"]).idxmin()  # fmt: skip
+    best = trial_frame(runs.trials).groupby("configuration")["eval/perplexity"].mean().drop(
+        index=trial_frame(runs.trials).query("role == 'baseline'")["configuration"]).idxmin()  # fmt: skip
     assert best in set(chosen["configuration"])
 
 

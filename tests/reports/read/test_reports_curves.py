@@ -3,55 +3,49 @@
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
+from measured import as_curves, with_metrics
 
+from nmlab.reports.analysis.maskpro.early_losses import early_losses
+from nmlab.reports.analysis.maskpro.residuals import residuals_of
+from nmlab.reports.analysis.space.sensitivity import sensitivity_of
+from nmlab.reports.analysis.step_cost import step_costs
 from nmlab.reports.analysis.summary_rows import SummaryRow
+from nmlab.reports.analysis.training.progress import progress_by_tokens
+from nmlab.reports.analysis.training.ranks import RankLine, ranks_over_time
 from nmlab.reports.figures import (
-    draw_estimators,
     draw_losses,
-    draw_memory,
     draw_progress,
     draw_ranks,
-    draw_timing,
-    estimators_info,
-    losses_info,
-    memory_info,
-    progress_info,
-    rank_info,
-    sensitivity_info,
-    timing_info,
+    draw_residual,
+    draw_step_cost,
 )
-from nmlab.reports.figures.ranks import RankLine, beside_ties
+from nmlab.reports.figures.ranks import beside_ties
 from nmlab.reports.read.collect import Objective
-from nmlab.reports.read.frame import initial_name
+from nmlab.trials.contract.metrics import initial_name
 
 METRIC = "eval/perplexity"
 
 
 def with_columns(item, **columns):
-    wide = {name.replace("__", "/"): value for name, value in columns.items()}
-    object.__setattr__(item, "trials", item.trials.assign(**wide))
-    return item
+    return with_metrics(item, {name.replace("__", "/"): value for name, value in columns.items()})
 
 
 def learned(configuration, values, **settings):
     item = configuration(values, **settings)
     costs = {"cost/tokens": 100.0, "cost/initial_tokens": 20.0, initial_name(METRIC): 99.0}
-    object.__setattr__(item, "trials", item.trials.assign(**costs))
-    return item
+    return with_metrics(item, costs)
 
 
 def history(*parts):
     """Points of several runs: each a run id with its values by step."""
-    return pd.DataFrame(
-        [{"run_id": run, "metric": METRIC, "step": step, "value": value} for run, points in parts
-         for step, value in points.items()]
-    )  # fmt: skip
+    return as_curves(
+        [{"run_id": run, "step": step, "value": value} for run, points in parts for step, value in points.items()]
+    )
 
 
 def evaluated(item, *by_seed):
-    return list(zip(item.trials["run_id"], by_seed, strict=True))
+    return list(zip(item.run_ids, by_seed, strict=True))
 
 
 # --- progress -------------------------------------------------------------------------------------------------
@@ -61,7 +55,7 @@ def test_progress_is_the_mean_over_seeds_by_tokens(configuration):
     item = learned(configuration, [50.0, 54.0])
     rule = configuration([80.0], method="wanda", role="baseline")
     points = history(*evaluated(item, {0: 99.0, 5: 70.0, 10: 50.0}, {0: 99.0, 5: 74.0, 7: 60.0, 10: 54.0}))
-    info = progress_info([item, rule], summary_rows=[SummaryRow(item, "best", "x")], progress=points)
+    info = progress_by_tokens([item, rule], summary_rows=[SummaryRow(item, "best", "x")], progress=points)
     (curve,) = info.curves
     assert curve.tokens == (20.0, 60.0, 100.0)  # the initial mask, then half of the steps, then all
     assert (curve.mean, curve.low, curve.high) == ((99.0, 72.0, 52.0), (99.0, 70.0, 50.0), (99.0, 74.0, 54.0))
@@ -73,7 +67,7 @@ def test_a_line_that_would_press_the_curves_flat_is_told_and_not_drawn(configura
     item = learned(configuration, [90.0])
     rules = [configuration([value], method=name, role="baseline") for name, value in (("wanda", 95.0), ("dense", 9.0))]
     points = history(*evaluated(item, {0: 99.0, 5: 97.0, 10: 90.0}))
-    info = progress_info([item, *rules], summary_rows=[SummaryRow(item, "best", "x")], progress=points)
+    info = progress_by_tokens([item, *rules], summary_rows=[SummaryRow(item, "best", "x")], progress=points)
     assert info.references == (("wanda", 95.0),)
     assert info.outside == (("dense", 9.0),)
     assert draw_progress(info).caption.endswith("Outside the picture: dense at 9.00.")
@@ -82,7 +76,7 @@ def test_a_line_that_would_press_the_curves_flat_is_told_and_not_drawn(configura
 def test_progress_needs_an_evaluation_on_the_way(configuration):
     item = learned(configuration, [50.0])
     points = history(*evaluated(item, {0: 99.0, 10: 50.0}))
-    info = progress_info([item], summary_rows=[SummaryRow(item, "best", "x")], progress=points)
+    info = progress_by_tokens([item], summary_rows=[SummaryRow(item, "best", "x")], progress=points)
     assert info.skipped == "no learned mask was evaluated between its start and its end"
     assert draw_progress(info).svg == b""
 
@@ -91,15 +85,15 @@ def test_progress_needs_an_evaluation_on_the_way(configuration):
 
 
 def residuals(item, values):
-    return [{"run_id": run, "metric": "train/residual", "step": step, "value": value}
-            for run in item.trials["run_id"] for step, value in enumerate(values, start=1)]  # fmt: skip
+    return [{"run_id": run, "step": step, "value": value}
+            for run in item.run_ids for step, value in enumerate(values, start=1)]  # fmt: skip
 
 
 def test_losses_are_quantiles_of_the_first_steps(configuration):
     small, large = configuration([90.0], logit_magnitude=2.0), configuration([80.0], logit_magnitude=6)
     early = np.linspace(0.5, 1.5, 100)
-    curves = pd.DataFrame([*residuals(small, [*early, -99.0]), *residuals(large, [-0.1] * 50 + [0.1] * 50)])
-    info = losses_info([large, small], curves=curves)
+    curves = as_curves([*residuals(small, [*early, -99.0]), *residuals(large, [-0.1] * 50 + [0.1] * 50)])
+    info = early_losses([large, small], curves=curves)
     assert [box.magnitude for box in info.boxes] == [2.0, 6.0]
     assert info.boxes[0].quantiles == pytest.approx(np.percentile(early, (5, 25, 50, 75, 95)))  # step 101 is late
     assert [box.share_better for box in info.boxes] == [0.0, 0.5]
@@ -114,10 +108,10 @@ def test_losses_are_those_of_the_logits_that_moved_least(configuration):
         for magnitude in (2.0, 6.0)
         for rate in (0.3, 3.0)
     ]
-    curves = pd.DataFrame(
+    curves = as_curves(
         [point for item in items for point in residuals(item, [float(item.settings["learning_rate"])] * 30)]
     )
-    info = losses_info(items, curves=curves)
+    info = early_losses(items, curves=curves)
     assert [box.quantiles[2] for box in info.boxes] == [0.3, 0.3]
     assert info.rates == (0.3, 0.3)
     assert "smallest learning rate (0.3)" in draw_losses(info).caption
@@ -126,25 +120,25 @@ def test_losses_are_those_of_the_logits_that_moved_least(configuration):
 
 def test_few_residuals_are_dots_and_no_box(configuration):
     items = [configuration([90.0], logit_magnitude=magnitude) for magnitude in (2.0, 6.0)]
-    curves = pd.DataFrame([point for item in items for point in residuals(item, [0.1, 0.2, 0.3, 0.4, 0.5])])
-    caption = draw_losses(losses_info(items, curves=curves)).caption
+    curves = as_curves([point for item in items for point in residuals(item, [0.1, 0.2, 0.3, 0.4, 0.5])])
+    caption = draw_losses(early_losses(items, curves=curves)).caption
     assert "boxes" not in caption
     assert "dots are single residuals" in caption
 
 
 def test_the_many_magnitudes_of_a_search_are_put_into_groups(configuration):
     items = [configuration([90.0], logit_magnitude=2.0 + k / 10) for k in range(18)]
-    curves = pd.DataFrame([point for item in items for point in residuals(item, [0.1] * 10)])
-    info = losses_info(items, curves=curves)
+    curves = as_curves([point for item in items for point in residuals(item, [0.1] * 10)])
+    info = early_losses(items, curves=curves)
     assert [box.points for box in info.boxes] == [30] * 6
     assert [box.label for box in info.boxes][:2] == ["2.00 to 2.20", "2.30 to 2.50"]
 
 
 def test_losses_count_diverged_runs_and_skip_what_is_not_finite(configuration):
     gone, kept = configuration([np.inf], logit_magnitude=2.0), configuration([80.0], logit_magnitude=6.0)
-    curves = pd.DataFrame([*residuals(gone, [1.0] * 6 + [np.nan]), *residuals(kept, [0.0] * 6)])
-    assert [box.points for box in losses_info([gone, kept], curves=curves).boxes] == [6, 6]
-    one = losses_info([kept], curves=curves)
+    curves = as_curves([*residuals(gone, [1.0] * 6 + [np.nan]), *residuals(kept, [0.0] * 6)])
+    assert [box.points for box in early_losses([gone, kept], curves=curves).boxes] == [6, 6]
+    one = early_losses([kept], curves=curves)
     assert one.skipped == "fewer than two logit magnitudes have residuals of their first steps"
     assert draw_losses(one).svg == b""
 
@@ -152,31 +146,34 @@ def test_losses_count_diverged_runs_and_skip_what_is_not_finite(configuration):
 # --- estimators -----------------------------------------------------------------------------------------------
 
 
-def test_each_estimator_is_shown_at_its_own_best(configuration):
+def test_each_estimator_is_named_at_its_own_best(configuration):
     items = [
         configuration([value, value + 1], estimator=name, learning_rate=rate)
-        for name, rate, value in (("tracked", 1.0, 70.0), ("tracked", 3.0, 75.0), ("vanilla", 1.0, 99.0))
-    ]
-    curves = pd.DataFrame([point for item in items for point in residuals(item, np.linspace(0, -1, 40))])
-    info = estimators_info(items, curves=curves)
-    assert [curve.key for curve in info.curves] == [items[0].key, items[2].key]
-    assert info.highlighted == 2
-    assert draw_estimators(info).key == "estimators"
-    assert estimators_info(items[:2], curves=curves) is None
-    assert draw_estimators(None).skipped.startswith("fewer than two estimators")
+        for name, rate, value in (
+            ("tracked", 1.0, 70.0), ("tracked", 3.0, 75.0), ("tracked", 5.0, 76.0), ("tracked", 7.0, 77.0),
+            ("vanilla", 1.0, 99.0), ("plain", 1.0, 120.0), ("plain", 2.0, 121.0),
+        )
+    ]  # fmt: skip
+    curves = as_curves([point for item in items for point in residuals(item, np.linspace(0, -1, 40))])
+    info = residuals_of(items, curves=curves)
+    assert [curve.key for curve in info.curves[: info.named]] == [items[place].key for place in (0, 4, 5, 1)]
+    assert len(info.curves) == len(items)
+    assert "In grey: 3 further configurations." in draw_residual(info).caption
+    assert "no run finished" not in draw_residual(info).caption
 
 
-def test_an_estimator_of_which_no_run_finished_is_shown_as_far_as_it_came(configuration):
+def test_an_estimator_of_which_no_run_finished_is_named_as_far_as_it_came(configuration):
     kept = configuration([70.0, 71.0], estimator="tracked", learning_rate=1.0)
     short, longer = (configuration([np.inf, np.inf], estimator="vanilla", learning_rate=rate) for rate in (1.0, 0.3))
-    curves = pd.DataFrame(
+    curves = as_curves(
         [*residuals(kept, [0.1] * 40), *residuals(short, [3.0] * 5), *residuals(longer, [1.0, 2.0] * 10)]
     )
-    info = estimators_info([kept, short, longer], curves=curves)
+    info = residuals_of([kept, short, longer], curves=curves)
     assert [curve.key for curve in info.curves] == [kept.key, longer.key]
+    assert info.named == 2
     assert info.curves[1].label.endswith("(diverged)")
     assert info.curves[1].steps[-1] < 21 < info.curves[0].steps[-1]
-    assert "first seed diverged" in draw_estimators(info).caption
+    assert "first seed diverged" in draw_residual(info).caption
 
 
 # --- ranks ----------------------------------------------------------------------------------------------------
@@ -189,7 +186,7 @@ def test_ranks_over_the_steps_that_all_share(configuration):
         *evaluated(items[1], {0: 99.0, 5: 80.0, 7: 1.0, 10: 60.0}, {0: 99.0, 5: 80.0, 10: 60.0}),
         *evaluated(items[2], {0: 99.0, 5: 85.0, 10: 70.0}, {0: 99.0, 5: 85.0, 10: 70.0}),
     )
-    info = rank_info(items, progress=points)
+    info = ranks_over_time(items, progress=points)
     assert info.steps == (0, 5, 10)
     assert [line.ranks for line in info.lines] == [(2.0, 3.0, 1.0), (2.0, 1.0, 2.0), (2.0, 2.0, 3.0)]
     assert info.agreement[-1] == pytest.approx(1.0)
@@ -208,8 +205,8 @@ def test_ties_are_drawn_side_by_side():
 def test_ranks_need_three_configurations_and_three_steps(configuration):
     items = [learned(configuration, [value], alpha=value) for value in (50.0, 60.0)]
     points = history(*(part for item in items for part in evaluated(item, {0: 9.0, 5: 8.0, 9: 7.0})))
-    assert rank_info(items, progress=points).skipped.startswith("fewer than three configurations")
-    assert draw_ranks(rank_info(items, progress=points)).svg == b""
+    assert ranks_over_time(items, progress=points).skipped.startswith("fewer than three configurations")
+    assert draw_ranks(ranks_over_time(items, progress=points)).svg == b""
 
 
 # --- time and memory ------------------------------------------------------------------------------------------
@@ -218,46 +215,39 @@ def test_ranks_need_three_configurations_and_three_steps(configuration):
 def test_a_step_is_split_into_its_parts_and_the_rest(configuration):
     parts = {"time__sample_s": [0.001, 0.003], "time__forward_s": 0.005, "time__update_s": 0.002, "time__step_s": 0.01}
     item = with_columns(learned(configuration, [50.0, 51.0]), **parts)
-    (row,) = timing_info([SummaryRow(item, "best", "x"), SummaryRow(item, "initial", "y")]).rows
+    info = step_costs([SummaryRow(item, "best", "x"), SummaryRow(item, "initial", "y")])
+    (row,) = info.rows
     assert row.parts == pytest.approx((0.002, 0.005, 0.002))
     assert row.rest == pytest.approx(0.001)
-    assert draw_timing(timing_info([SummaryRow(item, "best", "x")])).svg.startswith(b"<?xml")
-    untimed = timing_info([SummaryRow(learned(configuration, [50.0]), "best", "x")])
-    assert untimed.skipped == "no learned mask recorded the parts of its steps"
-    assert draw_timing(untimed).svg == b""
+    drawn = draw_step_cost(info)
+    assert drawn.svg.startswith(b"<?xml")
+    assert "exact counts" not in drawn.caption
+    untimed = step_costs([SummaryRow(learned(configuration, [50.0]), "best", "x")])
+    assert untimed.skipped == "no learned mask recorded the parts of its steps or its state"
+    assert draw_step_cost(untimed).svg == b""
 
 
 def test_memory_is_counted_for_each_masked_weight(configuration):
-    items = []
-    for method, trained in (("susi", 1000.0), ("maskllm", 1500.0)):
-        item = learned(configuration, [50.0], method=method, **{"model.dtype": "float32"})
+    rows = []
+    for method, trained, dtype, held in (("susi", 1000.0, "float32", 4000.0), ("maskllm", 1500.0, "bfloat16", 2000.0)):
+        item = learned(configuration, [50.0], method=method, **{"model.dtype": dtype})
         counts = {"cost__trainable_params": trained, "memory__state_bytes": 12 * trained}
-        items.append(with_columns(item, **counts, memory__masked_weight_bytes=4000.0))
-    info = memory_info(items)
-    assert (info.methods, info.patterns) == (("susi", "maskllm"), ("2:4",))
-    assert [panel.values for panel in info.panels] == [((1.0,), (1.5,)), ((12.0,), (18.0,))]
-    assert draw_memory(info).svg.startswith(b"<?xml")
-    nothing = memory_info([learned(configuration, [50.0])])
-    assert nothing.skipped == "no learned mask recorded how much it trains and holds"
-    assert draw_memory(nothing).svg == b""
+        rows.append(SummaryRow(with_columns(item, **counts, memory__masked_weight_bytes=held), "best", method))
+    info = step_costs(rows)
+    assert [(row.label, row.trained, row.state) for row in info.rows] == [("susi", 1.0, 12.0), ("maskllm", 1.5, 18.0)]
+    drawn = draw_step_cost(info)
+    assert "exact counts" in drawn.caption
+    assert "Times" not in drawn.caption
 
 
-def test_halves_count_two_bytes_a_weight(configuration):
-    item = learned(configuration, [50.0], **{"model.dtype": "bfloat16"})
-    counted = with_columns(item, cost__trainable_params=1000.0, memory__masked_weight_bytes=2000.0)
-    whole = with_columns(learned(configuration, [60.0], method="susi"), cost__trainable_params=1000.0)
-    object.__setattr__(whole, "trials", whole.trials.assign(**{"memory/masked_weight_bytes": 4000.0}))
-    assert memory_info([counted, whole]).panels[0].values == ((1.0,), (1.0,))
-
-
-def test_a_single_bar_is_no_figure(configuration):
+def test_the_memory_of_one_mask_is_no_figure(configuration):
     item = learned(configuration, [50.0])
     counted = with_columns(item, cost__trainable_params=1000.0, memory__masked_weight_bytes=2000.0)
-    assert memory_info([counted]).skipped.startswith("one learned method at one pattern")
+    assert draw_step_cost(step_costs([SummaryRow(counted, "best", "x")])).skipped.startswith("one learned mask")
 
 
 def test_the_small_study_draws_what_it_has(analysis):
     assert analysis.runs.objective == Objective(METRIC, "min")
-    info = sensitivity_info(analysis.configurations)
-    assert [panel.name for panel in info.panels] == ["alpha"]
-    assert timing_info(analysis.summary_rows).rows[0].parts == (0.001, 0.008, 0.001)
+    info = sensitivity_of(analysis.configurations)
+    assert [effect.name for effect in info.settings] == ["alpha"]
+    assert step_costs(analysis.summary_rows).rows[0].parts == (0.001, 0.008, 0.001)

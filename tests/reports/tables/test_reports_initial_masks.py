@@ -8,7 +8,7 @@ from nmlab.reports.narrative.provenance import warnings_of
 from nmlab.reports.read.collect import collect
 from nmlab.reports.report import write_report
 from nmlab.reports.tables.cost import cost_table
-from nmlab.reports.tables.initial_masks import initial_masks_table
+from nmlab.reports.tables.runs import initial_masks_table
 
 DIGEST, OTHER = "529bc297d235868d", "00000000000000aa"
 
@@ -45,7 +45,7 @@ def started(store, study):
 
 def test_an_initial_mask_is_not_a_trial(started, study):
     assert len(started.trials) == 4
-    assert study not in set(started.trials["run_id"])
+    assert study not in {run.run_id for run in started.trials}
     (mask,) = started.initial_masks
     assert (mask.run_id, mask.digest, mask.method, mask.pattern) == (study, DIGEST, "wanda", "2:4")
 
@@ -56,8 +56,8 @@ def test_the_table_counts_the_runs_that_started_from_a_mask(started, study):
     cells = dict(zip([column.key for column in table.columns], row.cells, strict=True))
     assert cells["run"].value == study
     assert cells["started"].value == 2
-    mine = started.trials[started.trials["initial_mask_digest"] == DIGEST]
-    assert set(cells["started"].run_ids) == set(mine["run_id"])
+    mine = {run.run_id for run in started.trials if run.initial_mask_digest == DIGEST}
+    assert set(cells["started"].run_ids) == mine
     assert (cells["cost/forwards"].value, cells["cost/tokens"].value, cells["cost/seconds"].value) == (12, 1536, 0.5)
     assert cells["digest"].value == DIGEST
 
@@ -98,7 +98,7 @@ def test_a_note_is_reported_once_for_all_runs_that_made_it(writer, store, trial)
     notes = [line for line in warnings_of(runs, check=None) if "noted by" in line]
     assert len(notes) == 2
     assert "needed damping 0.1, not 0.01 (noted by 2 runs, first " in notes[0] + notes[1]
-    (learned,) = runs.trials[runs.trials["method"] == "maskpro"]["run_id"]
+    (learned,) = [trial.run_id for trial in runs.trials if trial.method == "maskpro"]
     assert any(f"took 12 (noted by run {learned})." in line for line in notes)
 
 

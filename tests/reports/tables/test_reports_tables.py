@@ -1,6 +1,7 @@
 """The five tables of the small study, number by number."""
 
 import pytest
+from measured import with_metrics
 
 from nmlab.reports.analysis.analysis import analyse
 from nmlab.reports.analysis.configurations import configurations_of
@@ -53,7 +54,7 @@ def test_summary_drops_the_alias_and_says_so(configurations):
 
 
 def test_every_number_of_the_summary_names_its_runs(configurations, runs):
-    known = set(runs.trials["run_id"])
+    known = {trial.run_id for trial in runs.trials}
     for cell in summary_table(configurations).column("eval/perplexity"):
         assert cell.run_ids
         assert set(cell.run_ids) <= known
@@ -108,7 +109,7 @@ def test_baselines_of_one_method_show_their_settings(configuration):
         configuration([99.0], method="magnitude", role="baseline"),
     ]
     for item in items:
-        object.__setattr__(item, "trials", item.trials.assign(**{"cost/seconds": 1.0, "notes": ""}))
+        with_metrics(item, {"cost/seconds": 1.0})
     table = configurations_table(items)
     assert [cell.value for cell in table.column(size)] == [128, 128, 128, 1, ""]
     assert [cell.value for cell in table.column("alpha")] == [0.9, 0.99, "", "", ""]
@@ -136,7 +137,7 @@ def test_a_configuration_that_lacks_a_seed_is_never_marked(writer, store, trial)
 def test_runs(configurations, runs):
     table = runs_table(runs, configurations=configurations)
     assert len(table.rows) == 18
-    assert sorted(texts(table, "run")) == sorted(runs.trials["run_id"])
+    assert sorted(texts(table, "run")) == sorted(trial.run_id for trial in runs.trials)
     statuses = dict(zip(texts(table, "status"), texts(table, "reason"), strict=True))
     assert statuses["diverged"] == "loss became nan at step 3"
     assert statuses["failed"] == "killed by the system"

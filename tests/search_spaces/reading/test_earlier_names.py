@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from nmlab.search_spaces import loader
-from nmlab.search_spaces.reading.earlier_names import EARLIER, recorded
+from nmlab.search_spaces.reading.earlier_names import EARLIER, recorded_name
 from nmlab.search_spaces.reading.problems import StudyError
 
 STUDY = loader.dump(loader.load("quickstart"))
@@ -47,7 +47,7 @@ def test_a_file_with_earlier_names_is_the_same_study_with_a_note_for_each(caplog
 
 
 def test_the_study_of_a_launch_is_read_without_a_note(caplog):
-    assert load(raw(**GIVEN), is_kept=True) == load(raw(**NOW))
+    assert load(raw(**GIVEN), from_record=True) == load(raw(**NOW))
     assert caplog.messages == []
 
 
@@ -121,8 +121,8 @@ def test_a_wrong_value_under_an_earlier_name_is_told_by_the_present_one():
 
 
 def test_mlflow_has_the_earlier_names():
-    assert recorded("intervals.log_every") == "cadence.log_every"
-    assert recorded("question") == "answers"
-    assert [recorded(now) for now in EARLIER.values()] == list(EARLIER)
-    assert recorded("search.samples") == "search.samples"
-    assert recorded("questions") == "questions"
+    assert recorded_name("intervals.log_every") == "cadence.log_every"
+    assert recorded_name("question") == "answers"
+    assert [recorded_name(now) for now in EARLIER.values()] == list(EARLIER)
+    assert recorded_name("search.samples") == "search.samples"
+    assert recorded_name("questions") == "questions"

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmlab.search_spaces import loader
-from nmlab.search_spaces.reading.overrides import apply, split
+from nmlab.search_spaces.reading.overrides import apply_overrides, split_override
 from nmlab.search_spaces.reading.problems import StudyError
-from nmlab.search_spaces.schema.entries import Choice, Grid, Int
+from nmlab.search_spaces.schema.entries import ChoiceEntry, GridEntry, IntEntry
 
 
 def test_values_are_yaml():
@@ -30,14 +30,14 @@ def test_values_are_yaml():
     assert study.seeds == (7,)
     assert study.pattern == "2:8"
     assert study.fixed == {"steps": 2000, "learning_rate": 0.1, "straight_through": True}
-    assert study.space["alpha"] == Grid(grid=(0.9, 0.99))
+    assert study.space["alpha"] == GridEntry(grid=(0.9, 0.99))
     assert study.data.evaluation.windows == 16
     assert study.title == "a=b"
 
 
 def test_one_key_of_an_entry():
     study = loader.load("quickstart", overrides=["space.alpha.choice=[0.5]", "space.alpha.when.initial_mask=wanda"])
-    assert study.space["alpha"] == Choice(choice=(0.5,), when={"initial_mask": "wanda"})
+    assert study.space["alpha"] == ChoiceEntry(choice=(0.5,), when={"initial_mask": "wanda"})
 
 
 def test_the_last_override_wins():
@@ -52,7 +52,7 @@ def test_fixing_a_searched_name_takes_it_out_of_the_space():
 
 def test_searching_a_fixed_name_takes_it_out_of_the_fixed_ones():
     study = loader.load("quickstart", overrides=["space.steps={int: [10, 20]}"])
-    assert study.space["steps"] == Int(int=(10, 20))
+    assert study.space["steps"] == IntEntry(int=(10, 20))
     assert study.fixed == {}
 
 
@@ -89,12 +89,12 @@ def test_paths_and_values_that_cannot_be(override, line):
 
 def test_the_raw_study_is_left_alone():
     data = {"search": {"samples": 8}}
-    assert apply(data, ["search.samples=4", "search.seed=1"]) == {"search": {"samples": 4, "seed": 1}}
+    assert apply_overrides(data, ["search.samples=4", "search.seed=1"]) == {"search": {"samples": 4, "seed": 1}}
     assert data == {"search": {"samples": 8}}
 
 
 def test_an_empty_section_is_filled():
-    assert apply({"fixed": None}, ["fixed.alpha=0.9"]) == {"fixed": {"alpha": 0.9}}
+    assert apply_overrides({"fixed": None}, ["fixed.alpha=0.9"]) == {"fixed": {"alpha": 0.9}}
 
 
 KEYS = st.lists(st.text(string.ascii_lowercase + "_", min_size=1), min_size=1, max_size=4)
@@ -104,7 +104,7 @@ KEYS = st.lists(st.text(string.ascii_lowercase + "_", min_size=1), min_size=1, m
 @given(keys=KEYS, value=st.one_of(st.integers(), st.booleans(), st.floats(allow_nan=False, allow_infinity=False)))
 def test_path_and_value_survive(keys, value):
     text = str(value).lower() if isinstance(value, bool) else repr(value)
-    parsed_keys, parsed = split(f"{'.'.join(keys)}={text}")
+    parsed_keys, parsed = split_override(f"{'.'.join(keys)}={text}")
     assert parsed_keys == keys
     assert parsed == value
     assert type(parsed) is type(value)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmlab.search_spaces import loader
-from nmlab.search_spaces.reading import dialect
+from nmlab.search_spaces.reading import study_yaml
 from nmlab.search_spaces.reading.problems import StudyError
 from nmlab.search_spaces.schema.study import Study
 
@@ -48,7 +48,7 @@ MINIMAL = {
     ],
 )
 def test_plain_scalars(text, value):
-    parsed = dialect.parse(text, source="x")
+    parsed = study_yaml.parse(text, source="x")
     assert parsed == value
     assert type(parsed) is type(value)
 
@@ -84,15 +84,15 @@ LOOKALIKES = [
 @settings(deadline=None, max_examples=60)
 @given(values=st.lists(st.one_of(SCALARS, st.sampled_from(LOOKALIKES)), max_size=6))
 def test_what_is_written_reads_back_equal(values):
-    text = dialect.dump({"values": values})
-    back = dialect.parse(text, source="x")["values"]
+    text = study_yaml.dump({"values": values})
+    back = study_yaml.parse(text, source="x")["values"]
     assert back == values
     assert [type(value) for value in back] == [type(value) for value in values]
 
 
 @pytest.mark.parametrize("value", LOOKALIKES)
 def test_what_is_written_means_the_same_to_an_older_reader(value):
-    assert yaml.safe_load(dialect.dump({"value": value})) == {"value": value}
+    assert yaml.safe_load(study_yaml.dump({"value": value})) == {"value": value}
 
 
 @settings(deadline=None, max_examples=60)
@@ -177,7 +177,7 @@ def test_what_would_exhaust_a_reader_is_refused_in_one_line(text, message):
 
 
 def test_large_whole_numbers_are_read_exactly():
-    assert dialect.parse("a: [9223372036854775808, -9223372036854775809, +1]", source="x") == {
+    assert study_yaml.parse("a: [9223372036854775808, -9223372036854775809, +1]", source="x") == {
         "a": [2**63, -(2**63) - 1, 1]
     }
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nmlab.trials.contract import trial_spec
-from nmlab.trials.contract.sections import Cadence, CalibrationSpec, EvaluationSpec, ModelSource, TrialBudget
+from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec, Intervals, ModelSource, TrialBudget
 from nmlab.trials.contract.trial_spec import ADDED_LATER, TrialSpec
 from nmlab.trials.methods import registry
 
@@ -16,7 +16,7 @@ SECTIONS = {
     "calibration": CalibrationSpec.model_fields,
     "evaluation": EvaluationSpec.model_fields,
     "budget": TrialBudget.model_fields,
-    "cadence": Cadence.model_fields,
+    "cadence": Intervals.model_fields,
     "trial": TrialSpec.model_fields,
 }
 

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from nmlab.trials.contract.sections import Cadence, CalibrationSpec, EvaluationSpec
+from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec, Intervals
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.models import ModelSource
 
@@ -41,7 +41,7 @@ def test_the_order_of_hyperparameters_does_not_matter():
 
 
 def test_how_often_a_trial_logs_does_not_matter():
-    spec = _changed(cadence=Cadence(log_every=1, evaluate_every=2, checkpoint_every=3))
+    spec = _changed(cadence=Intervals(log_every=1, evaluate_every=2, checkpoint_every=3))
     assert (spec.key, spec.configuration) == (SPEC.key, SPEC.configuration)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from nmlab.trials.data import python_docs
-from nmlab.trials.data.disk_cache import kept
+from nmlab.trials.data.disk_cache import get_or_compute
 
 
 @pytest.fixture
@@ -17,25 +17,25 @@ def never():
 
 
 def test_a_value_is_computed_once_for_each_state(folder):
-    assert kept("value", state="a", compute=lambda: {"x": [1, "é\udc80"]}) == {"x": [1, "é\udc80"]}
-    assert kept("value", state="a", compute=never) == {"x": [1, "é\udc80"]}
-    assert kept("value", state="b", compute=lambda: 2) == 2
+    assert get_or_compute("value", state="a", compute=lambda: {"x": [1, "é\udc80"]}) == {"x": [1, "é\udc80"]}
+    assert get_or_compute("value", state="a", compute=never) == {"x": [1, "é\udc80"]}
+    assert get_or_compute("value", state="b", compute=lambda: 2) == 2
     assert sorted(path.name for path in folder.iterdir()) == ["value-a.checked.json", "value-b.checked.json"]
 
 
 @pytest.mark.parametrize("damage", [b"", b'{"x": [1', b"\xff\xfe"])
 def test_a_damaged_file_is_replaced(folder, damage):
-    kept("value", state="a", compute=lambda: 1)
+    get_or_compute("value", state="a", compute=lambda: 1)
     (folder / "value-a.checked.json").write_bytes(damage)
-    assert kept("value", state="a", compute=lambda: 3) == 3
-    assert kept("value", state="a", compute=never) == 3
+    assert get_or_compute("value", state="a", compute=lambda: 3) == 3
+    assert get_or_compute("value", state="a", compute=never) == 3
 
 
 def test_a_folder_that_cannot_be_made_keeps_nothing(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     values = iter([1, 2])
-    assert [kept("value", state="a", compute=values.__next__) for _ in range(2)] == [1, 2]
+    assert [get_or_compute("value", state="a", compute=values.__next__) for _ in range(2)] == [1, 2]
 
 
 def test_a_user_without_a_home_keeps_nothing(monkeypatch):
@@ -45,7 +45,7 @@ def test_a_user_without_a_home_keeps_nothing(monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr("nmlab.trials.data.disk_cache.Path.home", nobody)
     values = iter([1, 2])
-    assert [kept("value", state="a", compute=values.__next__) for _ in range(2)] == [1, 2]
+    assert [get_or_compute("value", state="a", compute=values.__next__) for _ in range(2)] == [1, 2]
 
 
 def test_the_corpus_of_the_standard_library_is_parsed_once_a_machine(folder, monkeypatch):

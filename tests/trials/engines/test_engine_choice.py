@@ -9,7 +9,7 @@ import torch
 
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines import GroupLayout, LinearEngine, MaskKey, make_engine, store_of
-from nmlab.trials.engines.choice import EngineTask, engine_name, suited
+from nmlab.trials.engines.choice import EngineTask, auto_engine_name, engine_name
 from nmlab.trials.engines.logits import Float32Store
 from nmlab.trials.engines.needs import engine_needs
 from nmlab.trials.models import PrunableLayer
@@ -49,7 +49,7 @@ def _suited(pattern="2:4", *, magnitude=0.5, fault=None, groups=64, agree=bool, 
 
     groups_of_layers, device = tuple(layout.groups_of_layers), torch.device("cuda:0")
     task = EngineTask(layout.pattern, groups_of_layers, device=device, magnitude=magnitude, **options)
-    name = suited(task, check=check, agree=agree, note=notes.append)
+    name = auto_engine_name(task, check=check, agree=agree, note=notes.append)
     return name, checked, notes
 
 

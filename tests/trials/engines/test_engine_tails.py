@@ -72,11 +72,11 @@ def test_the_event_engine_accepts_as_many_points_as_the_exact_rate_says(monkeypa
     engine = start_engine("event", layout_of(text, groups=bound), equal_leads(pattern, bound))
     assert engine.watch.rates.edges == [0, bound * bound]
 
-    def shots(self, edges, *, n):
+    def poisson_points(self, edges, *, n):
         units_p = torch.arange(bound) * (bound + 1)
-        return streams.Shots(units_p, torch.full((bound, n + 1), 0.5, dtype=torch.float64))
+        return streams.PoissonPoints(units_p, torch.full((bound, n + 1), 0.5, dtype=torch.float64))
 
-    monkeypatch.setattr(streams.Streams, "shots", shots)
+    monkeypatch.setattr(streams.Streams, "poisson_points", poisson_points)
     assert len(engine.sample(MaskKey(0, 0)).groups_g) == pytest.approx(rate, abs=1)
     assert rate > 5e4  # so that one unit is 2e-5 of it
 
@@ -85,12 +85,12 @@ def test_points_are_a_poisson_process():
     """As many as the sum of the bounds says, with the variance of the law, and anywhere with equal probability."""
     per_draw, draws = 40.0, 4000
     edges = [0, int(per_draw / 2 / UNIT), int(per_draw / UNIT)]
-    shots = [streams.Streams(MaskKey(0, step), ["a", "b"]).shots(edges, n=2).units_p for step in range(draws)]
-    counts = torch.tensor([len(units_p) for units_p in shots]).double()
+    drawn = [streams.Streams(MaskKey(0, step), ["a", "b"]).poisson_points(edges, n=2).units_p for step in range(draws)]
+    counts = torch.tensor([len(units_p) for units_p in drawn]).double()
     expected, events = per_draw, per_draw * draws
     assert abs(counts.mean() - expected) < 4 * math.sqrt(expected / draws)
     assert abs(counts.var() - expected) < 5 * expected * math.sqrt(2 / draws)
-    place = torch.cat(shots).double() / edges[-1]
+    place = torch.cat(drawn).double() / edges[-1]
     tenths = torch.bincount((place * 10).long(), minlength=10)
     assert ((tenths - events / 10).abs() < 4.5 * math.sqrt(events / 10)).all()
 

@@ -25,7 +25,7 @@ LEADS = {"cold": (9.0, 12.0), "mixed": (3.9, 6.0), "hot": (0.0, 3.0)}
 @pytest.fixture(autouse=True)
 def small_layers_count(monkeypatch):
     """Let the adaptive engine choose for the small layers of these tests too."""
-    monkeypatch.setattr(adaptive, "SMALL", 0)
+    monkeypatch.setattr(adaptive, "SMALL_LAYER_GROUPS", 0)
 
 
 def start(kind, text="2:4", *, kept=slice(None)):
@@ -120,8 +120,8 @@ def test_windows_of_equal_groups_do_not_end_in_one_step(monkeypatch):
     layout = GroupLayout([PrunableLayer("alike", 0, 40 * SUPERBLOCK, 4)], pattern=Pattern(2, 4))
     start_GM = torch.tensor([7.0, 0.0, 7.0, 0.0]).expand(layout.groups, 4)
     engine, looked = EventEngine(layout, store=store_of(layout, start_GM)), []
-    look_again = engine._look_again
-    monkeypatch.setattr(engine, "_look_again", lambda groups_g: looked.append(len(groups_g)) or look_again(groups_g))
+    bound_again = engine._bound_again
+    monkeypatch.setattr(engine, "_bound_again", lambda groups_g: looked.append(len(groups_g)) or bound_again(groups_g))
     none = Draw(MaskKey(0, 0), torch.empty(0, dtype=torch.int64), torch.empty(0, 4, dtype=torch.bool))
     for _ in range(90):
         engine.descend([none], weights=[-0.05], rate=1.0)
@@ -157,7 +157,7 @@ def test_a_pattern_of_too_many_kept_items_is_refused():
 
 def test_layers_go_to_the_engine_that_suits_them(monkeypatch):
     """Steps of 2 end the windows of all but the coldest groups at once; after them, all windows last."""
-    monkeypatch.setattr(adaptive, "PERIOD", 8)
+    monkeypatch.setattr(adaptive, "COMPARE_EVERY", 8)
     assert start(AdaptiveEngine).linear_layers == ["hot"]
     heated = start(AdaptiveEngine, kept=slice(0, 2))
     assert heated.linear_layers == []
@@ -169,7 +169,7 @@ def test_layers_go_to_the_engine_that_suits_them(monkeypatch):
 
 
 def test_small_layers_are_touched_as_a_whole(monkeypatch):
-    monkeypatch.setattr(adaptive, "SMALL", 601)
+    monkeypatch.setattr(adaptive, "SMALL_LAYER_GROUPS", 601)
     assert start(AdaptiveEngine).linear_layers == ["cold", "hot"]
 
 

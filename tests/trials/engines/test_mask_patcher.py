@@ -58,7 +58,7 @@ def test_patched_and_newly_applied_masks_are_the_same(frozen, share, on_the_fly)
     patcher, tokens_BT = MaskPatcher(patched, engine), torch.arange(1, 25).view(2, 12)
     for step in range(12):
         draw = engine.sample(MaskKey(0, step))
-        patcher.show(draw)
+        patcher.apply(draw)
         anew.apply_masks(engine.layout.split(draw.over(engine.mode())))
         assert torch.equal(patched.token_losses(tokens_BT), anew.token_losses(tokens_BT))
         if not on_the_fly:
@@ -83,7 +83,7 @@ def test_masks_that_differ_little_are_patched_and_not_rewritten(frozen, monkeypa
     monkeypatch.setattr(model, "apply_masks", lambda *masks: masked.append(1) or apply_masks(*masks))
     patcher = MaskPatcher(model, engine)
     for step in range(10):
-        patcher.show(engine.sample(MaskKey(0, step)))
+        patcher.apply(engine.sample(MaskKey(0, step)))
     assert len(masked) == 1
 
 

@@ -8,7 +8,7 @@ import torch
 
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines import GroupLayout, store_of
-from nmlab.trials.engines.triton import TritonEngine, unavailable
+from nmlab.trials.engines.triton import TritonEngine, unavailable_reason
 from nmlab.trials.engines.triton.availability import interpreting
 from nmlab.trials.models import PrunableLayer
 
@@ -28,14 +28,16 @@ def test_logits_on_the_cpu_are_refused():
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "triton", None)
     for device in (CPU, CUDA):
-        assert "triton is not installed (pip install 'nmlab[gpu]'); choose engine 'linear'" in unavailable(device)
+        assert "triton is not installed (pip install 'nmlab[gpu]'); choose engine 'linear'" in unavailable_reason(
+            device
+        )
     with pytest.raises(ValueError, match="triton is not installed"):
         TritonEngine(LAYOUT, store=store_of(LAYOUT, torch.zeros(LAYOUT.groups, 4)))
 
 
 def test_a_cuda_device_is_enough():
     pytest.importorskip("triton", reason="the package triton exists for Linux only")
-    assert unavailable(CUDA) is None
+    assert unavailable_reason(CUDA) is None
 
 
 def test_all_engines_import_without_the_package():

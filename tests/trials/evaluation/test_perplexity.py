@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nmlab.trials.data import Windows
-from nmlab.trials.evaluation import Perplexity, measure
+from nmlab.trials.evaluation import Perplexity, measure_perplexity
 from nmlab.trials.models import MaskedModel
 
 
@@ -18,7 +18,7 @@ def _windows(count, *, length=12):
 
 def test_every_window_is_measured_alone(random_model, freeze):
     module, windows = random_model("llama"), _windows(5)
-    measured = measure(MaskedModel(freeze(module)), windows, batch_size=2)
+    measured = measure_perplexity(MaskedModel(freeze(module)), windows, batch_size=2)
     for window, total in zip(windows.tokens, measured.loss_sum, strict=True):
         with torch.no_grad():
             alone = float(module(input_ids=window[None], labels=window[None]).loss) * 12
@@ -31,14 +31,14 @@ def test_every_window_is_measured_alone(random_model, freeze):
 @pytest.mark.parametrize("batch_size", [1, 3, 5, 100])
 def test_the_batch_size_sets_the_speed_alone(random_model, freeze, batch_size):
     model, windows = MaskedModel(freeze(random_model("llama"))), _windows(5)
-    expected = measure(model, windows, batch_size=2).loss_sum
-    np.testing.assert_allclose(measure(model, windows, batch_size=batch_size).loss_sum, expected, rtol=1e-6)
+    expected = measure_perplexity(model, windows, batch_size=2).loss_sum
+    np.testing.assert_allclose(measure_perplexity(model, windows, batch_size=batch_size).loss_sum, expected, rtol=1e-6)
 
 
 def test_a_model_that_knows_nothing_is_as_perplexed_as_its_vocabulary_is_large(random_model, freeze):
     module = random_model("llama")
     module.lm_head.weight.data.zero_()
-    measured = measure(MaskedModel(freeze(module)), _windows(4), batch_size=4)
+    measured = measure_perplexity(MaskedModel(freeze(module)), _windows(4), batch_size=4)
     assert measured.per_token == pytest.approx(512, rel=1e-5)
     assert measured.per_word == pytest.approx(512 ** (4 * 12 / 10), rel=1e-4)
 

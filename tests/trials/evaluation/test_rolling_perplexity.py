@@ -10,7 +10,7 @@ import torch
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.data import Windows
 from nmlab.trials.data.rolling import rolling_windows
-from nmlab.trials.evaluation import measure
+from nmlab.trials.evaluation import measure_perplexity
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
 
@@ -40,7 +40,7 @@ def masked(tiny):
 
 def _measured(model, *, length=LENGTH, batch_size=4, documents=DOCUMENTS):
     tokens, words, predicted, _ = rolling_windows(documents, tokenizer=model.frozen.tokenizer, length=length)
-    return measure(model, Windows(tokens, words, "digest", predicted), batch_size=batch_size)
+    return measure_perplexity(model, Windows(tokens, words, "digest", predicted), batch_size=batch_size)
 
 
 def _one_token_at_a_time(model, *, length):

@@ -10,8 +10,8 @@ import torch
 
 from nmlab.trials.export import formats
 from nmlab.trials.export.exporter import export
-from nmlab.trials.export.torch_sparse import TorchSparse, choose, load, misfit
-from nmlab.trials.export.usage import measure_use
+from nmlab.trials.export.speed import measure_speed
+from nmlab.trials.export.torch_sparse import TorchSparse, choose, load, unsupported_weight_reason
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch's 2:4 kernels need a CUDA GPU")
@@ -45,7 +45,7 @@ def test_a_layer_is_converted_only_where_it_wins():
 )
 def test_shapes_that_no_kernel_takes_stay_dense(shape, dtype, fits):
     weight = torch.zeros(shape, dtype=dtype)
-    assert (misfit(weight) == "") == fits
+    assert (unsupported_weight_reason(weight) == "") == fits
     verdicts = choose({"a": weight}, timer=lambda _: (3.0, 1.0))
     assert verdicts[0].sparse == fits
     assert fits or verdicts[0].why.startswith("no kernel for")
@@ -91,7 +91,7 @@ def test_a_plan_for_another_machine_is_refused(tmp_path):
 def test_use_without_a_kernel_says_why(finished_trial, opened):
     from nmlab.trials.evaluation.throughput import Workload
 
-    used = measure_use(opened(finished_trial()), Workload(batch=2, prompt=500, generated=4, repeats=2))
+    used = measure_speed(opened(finished_trial()), Workload(batch=2, prompt=500, generated=4, repeats=2))
     assert used["workload"]["prompt"] == 60, "prompt and answer fit the model's 64 positions"
     dense, masked, sparse = used["tokens_per_second"]
     assert all(speed[kind] > 0 for speed in (dense, masked) for kind in ("prefill", "decode"))

@@ -80,10 +80,10 @@ def test_a_record_of_the_first_version_is_read(tmp_path):
 
 def test_the_cache_counts_as_empty(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    text = disk_cache.kept("docs", state="1", compute=lambda: ["some", "text"])
+    text = disk_cache.get_or_compute("docs", state="1", compute=lambda: ["some", "text"])
     (path,) = tmp_path.rglob("*.json")
     whole = path.read_bytes()
     for name, damaged in [*truncations(whole), *flips(whole)]:
         path.write_bytes(damaged)
-        assert disk_cache.kept("docs", state="1", compute=lambda: ["some", "text"]) == text, name
+        assert disk_cache.get_or_compute("docs", state="1", compute=lambda: ["some", "text"]) == text, name
         assert read_checked(path, kind="cache", format=1, before=())["value"] == text, name

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nmlab.trials.files.file_digest import describe_files, why_not_readable
+from nmlab.trials.files.file_digest import describe_files, unreadable_reason
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def described(tmp_path):
 
 
 def test_files_as_they_were_written(tmp_path, described):
-    assert why_not_readable(tmp_path, described) == ""
+    assert unreadable_reason(tmp_path, described) == ""
     assert {name: each["bytes"] for name, each in described.items()} == {"a.npz": 4, "b.json": 2}
     assert all(len(each["digest"]) == 32 for each in described.values())
 
@@ -30,8 +30,8 @@ def test_files_that_are_not_there_or_others(tmp_path, described, content, messag
     (tmp_path / "a.npz").unlink()
     if content is not None:
         (tmp_path / "a.npz").write_bytes(content)
-    assert why_not_readable(tmp_path, described) == message
+    assert unreadable_reason(tmp_path, described) == message
 
 
 def test_a_folder_that_is_not_there(tmp_path, described):
-    assert why_not_readable(tmp_path / "none", described).startswith("a.npz cannot be read")
+    assert unreadable_reason(tmp_path / "none", described).startswith("a.npz cannot be read")

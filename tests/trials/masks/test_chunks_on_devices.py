@@ -5,7 +5,7 @@ import torch
 
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.masks.layout import _CHUNK_BYTES_ON_DEVICE, chunks
-from nmlab.trials.masks.ranking import keep_largest
+from nmlab.trials.masks.topn import keep_largest
 from nmlab.trials.methods.maskllm.maths import hard_mask
 from nmlab.trials.methods.susi.maths import sampled_mask
 
@@ -39,7 +39,7 @@ def test_a_small_model_on_a_device_is_one_chunk():
     "mask_of",
     [
         lambda keys: keep_largest(keys, 2),
-        lambda keys: sampled_mask(keys, keys, 1.0, 2),
+        lambda keys: sampled_mask(keys, keys, lam=1.0, n=2),
         lambda keys: hard_mask(keys, pattern=Pattern(1, 4)),
     ],
 )

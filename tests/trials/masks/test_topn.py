@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.masks import check_mask, topn
-from nmlab.trials.masks.ranking import keep_largest
+from nmlab.trials.masks.topn import keep_largest
 
 patterns = st.sampled_from([Pattern.parse(text) for text in ["1:1", "1:4", "2:4", "3:4", "4:4", "2:8", "5:16"]])
 

@@ -70,7 +70,7 @@ def test_shared_results_are_charged_and_not_spent():
 def test_the_time_of_a_step_excludes_the_start():
     cost = Cost()
     cost.seconds["total"] = 5.0
-    cost.begun()
+    cost.start_ended()
     cost.seconds["total"] += 2.0
     assert cost.metrics(steps=4)["time/step_s"] == 0.5
     assert cost.metrics(steps=4)["cost/seconds"] == 7.0
@@ -90,7 +90,7 @@ def test_a_pause_is_not_on_the_watch():
 def test_a_restored_account_goes_on_counting():
     first = Cost(forwards=3, backwards=1, tokens=96)
     first.seconds.update({"total": 2.0, "sample": 0.5})
-    first.begun()
+    first.start_ended()
     first.charge(Bill(1, 0, 4, 1.0), shared=Bill(1, 0, 4, 1.0), initial=True)
     second = Cost(trainable_params=7)
     second.charge(Bill(1, 0, 4, 9.0), shared=Bill(), initial=True)  # spent on getting ready again

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nmlab.trials.contract.errors import PeerError, PipelineLostError
-from nmlab.trials.measure.out_of_memory import NOT_SMALLER, is_out_of_memory, shrinks_with_batch
+from nmlab.trials.measure.out_of_memory import NOT_RETRIED_NOTE, depends_on_batch_size, is_out_of_memory
 from nmlab.trials.methods.maskpro.run import MaskProRun
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.testing.small import small_replica, small_spec, small_text
@@ -110,11 +110,13 @@ def test_a_pass_shrinks_with_the_batch_and_nothing_else_does():
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
     leaf = torch.ones(2, requires_grad=True)
-    assert shrinks_with_batch(_caught(lambda: Layer()(leaf)), otherwise=False)
-    assert shrinks_with_batch(_caught(lambda: (leaf * torch.empty(2**60)).sum()), otherwise=True), "no frame is known"
-    assert not shrinks_with_batch(_caught(lambda: (leaf * torch.empty(2**60)).sum()), otherwise=False)
+    assert depends_on_batch_size(_caught(lambda: Layer()(leaf)), otherwise=False)
+    assert depends_on_batch_size(_caught(lambda: (leaf * torch.empty(2**60)).sum()), otherwise=True), (
+        "no frame is known"
+    )
+    assert not depends_on_batch_size(_caught(lambda: (leaf * torch.empty(2**60)).sum()), otherwise=False)
     soft_mask = _caught(lambda: _NoRoom.apply(leaf).sum().backward())
-    assert not shrinks_with_batch(soft_mask, otherwise=True), "a function of the weights, in a backward"
+    assert not depends_on_batch_size(soft_mask, otherwise=True), "a function of the weights, in a backward"
 
 
 @pytest.fixture(scope="module")
@@ -150,14 +152,14 @@ def _counted(monkeypatch, owner, name, error):
 def test_a_checkpoint_without_room_is_not_tried_smaller(replica, spec, tmp_path, monkeypatch):
     monkeypatch.setattr("nmlab.trials.trial.checkpoint._digest", _failing(MemoryError("no room for the checkpoint")))
     result = run_trial(spec, replica=replica, folder=tmp_path / "trial", events=Quiet())
-    assert (result.status, result.step, result.notes) == ("oom", 1, (NOT_SMALLER,))
+    assert (result.status, result.step, result.notes) == ("oom", 1, (NOT_RETRIED_NOTE,))
     assert result.reason == "no room for the checkpoint"
 
 
 def test_a_state_without_room_is_not_tried_smaller(replica, spec, tmp_path, monkeypatch):
     calls = _counted(monkeypatch, MaskProRun, "__init__", torch.OutOfMemoryError("CUDA out of memory."))
     result = run_trial(spec, replica=replica, folder=tmp_path / "trial", events=Quiet())
-    assert (result.status, result.notes, len(calls)) == ("oom", (NOT_SMALLER,), 1)
+    assert (result.status, result.notes, len(calls)) == ("oom", (NOT_RETRIED_NOTE,), 1)
 
 
 def test_an_engine_without_room_is_not_tried_smaller(replica, spec, tmp_path, monkeypatch):
@@ -171,7 +173,7 @@ def test_an_engine_without_room_is_not_tried_smaller(replica, spec, tmp_path, mo
     exec("def descend(*given, **named): return full()", exec_in)
     monkeypatch.setattr("nmlab.trials.engines.linear.LinearEngine.descend", exec_in["descend"])
     result = run_trial(spec, replica=replica, folder=tmp_path / "trial", events=Quiet())
-    assert (result.status, result.notes, len(calls)) == ("oom", (NOT_SMALLER,), 1)
+    assert (result.status, result.notes, len(calls)) == ("oom", (NOT_RETRIED_NOTE,), 1)
 
 
 def test_forwards_of_the_start_are_tried_smaller(replica, spec, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nmlab.trials.measure import memory
-from nmlab.trials.measure.memory import PeakMeter, can_measure_peaks, exempt_from_collection, give_back, peak_bytes
+from nmlab.trials.measure.memory import PeakMeter, can_measure_peaks, exempt_from_gc, peak_bytes, release_memory
 
 CPU, MEGA = torch.device("cpu"), 2**20
 pytestmark = pytest.mark.skipif(not can_measure_peaks(CPU), reason="the system does not let its peak be reset")
@@ -22,7 +22,7 @@ def _is_about(found, megabytes):
 
 
 def test_a_period_has_its_own_peak():
-    give_back()
+    release_memory()
     first = PeakMeter(CPU)
     _take(200)
     assert _is_about(first.rise(), 200)
@@ -45,7 +45,7 @@ def test_what_is_held_when_it_begins_is_no_rise_but_part_of_the_peak():
 
 
 def test_overlapping_periods_both_get_the_peak():
-    give_back()
+    release_memory()
     early = PeakMeter(CPU)
     _take(100)
     late = PeakMeter(CPU)
@@ -81,12 +81,12 @@ class _Cycle:
 
 def test_what_is_alive_is_exempt_from_collection_and_what_comes_later_is_not():
     kept, gone = _Cycle(), weakref.ref(_Cycle())
-    exempt_from_collection()
+    exempt_from_gc()
     try:
         assert gone() is None, "what was free before is collected first"
         assert all(found is not kept for found in gc.get_objects())
         later = weakref.ref(_Cycle())
-        give_back()
+        release_memory()
         assert later() is None
     finally:
         gc.unfreeze()

@@ -25,9 +25,9 @@ def test_a_tensor_counts_until_it_is_freed():
         assert alive.peak == 3 * KILO
         del four, three
     assert alive.peak == 3 * KILO
-    assert alive.passing == 2 * KILO  # the fifth is still there
+    assert alive.transient_peak == 2 * KILO  # the fifth is still there
     del five
-    assert alive.passing == 2 * KILO, "what happens later is not looked at"
+    assert alive.transient_peak == 2 * KILO, "what happens later is not looked at"
 
 
 def test_tensors_from_before_do_not_count():
@@ -46,7 +46,7 @@ def test_views_and_lists_share_what_they_are_made_of():
         last = parts[-1][3:]
         del parts
     assert alive.peak == KILO
-    assert alive.passing == 0
+    assert alive.transient_peak == 0
     assert len(last) == 97
 
 
@@ -76,7 +76,7 @@ def test_a_backward_holds_what_the_forward_saved():
         del hidden, loss
     assert weight.grad is not None
     assert 3 * KILO <= alive.peak <= 6 * KILO
-    assert alive.peak - alive.passing == KILO  # the gradient
+    assert alive.peak - alive.transient_peak == KILO  # the gradient
 
 
 @pytest.mark.parametrize("architecture", ["llama", "opt", "gemma2", "qwen3", "phi"])

@@ -44,7 +44,9 @@ def test_a_soft_mask_is_a_mean_of_candidates_and_hardens(pattern):
         soft_mask(gate_GK, noise_GK, kappa=300.0, tau=1.5, pattern=pattern), by_hand, rtol=0, atol=1e-12
     )
     cold_GM = soft_mask(gate_GK, noise_GK, kappa=300.0, tau=1e-4, pattern=pattern)
-    torch.testing.assert_close(cold_GM, sampled_mask(gate_GK, noise_GK, 300.0, pattern).double(), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        cold_GM, sampled_mask(gate_GK, noise_GK, kappa=300.0, pattern=pattern).double(), rtol=0, atol=1e-6
+    )
     assert torch.equal(hard_mask(gate_GK, pattern=pattern), candidates(pattern)[gate_GK.argmax(1)])
 
 

@@ -32,7 +32,7 @@ def test_masks_and_gradients(case):
     kappa, tau = facts["current_scale"], facts["current_temperature"]
     mask_GM = soft_mask(gate_GK, gumbel_GK, kappa=kappa, tau=tau, pattern=pattern)
     if facts["hard"]:
-        mask_GM = straight_through(sampled_mask(gate_GK, gumbel_GK, kappa, pattern), soft_GM=mask_GM)
+        mask_GM = straight_through(sampled_mask(gate_GK, gumbel_GK, kappa=kappa, pattern=pattern), soft_GM=mask_GM)
     mask_OI = mask_GM.view_as(recorded["W"])
     reward = facts["weight_reg"] * (1 - facts["iteration"] / facts["train_iters"])
     loss = (mask_OI * recorded["V"]).sum() - reward * (recorded["W"] * mask_OI).square().sum()

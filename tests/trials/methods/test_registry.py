@@ -1,6 +1,10 @@
 """Methods by name, and the error for an unknown name."""
 
+import ast
 import doctest
+import inspect
+import sys
+import textwrap
 
 import pytest
 import torch
@@ -8,7 +12,7 @@ import torch
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.methods import base, registry
 from nmlab.trials.methods.base import Method, Run
-from nmlab.trials.methods.initial_masks import available, initial_mask
+from nmlab.trials.methods.initial_masks import initial_mask, initial_mask_methods
 
 
 def test_every_name_gives_its_method():
@@ -19,6 +23,23 @@ def test_every_name_gives_its_method():
         assert registry.get(name) is registry.get(name)
 
 
+@pytest.mark.parametrize("name", registry.names())
+def test_a_trial_imports_what_its_start_needs_before_its_clock_runs(name):
+    """The modules that ``start`` imports are those that ``Method.imports`` names, which `registry.load` imports."""
+    method = registry.get(name)
+    start = ast.parse(textwrap.dedent(inspect.getsource(type(method).start)))
+    imported = [node.module for node in ast.walk(start) if isinstance(node, ast.ImportFrom)]
+    assert sorted(method.imports) == sorted(imported)
+    assert registry.load(name) is method
+    assert set(method.imports) <= set(sys.modules)
+
+
+def test_a_method_whose_modules_are_missing_is_named(monkeypatch):
+    monkeypatch.setattr(registry.get("wanda"), "imports", ("no_such_module_here",))
+    with pytest.raises(ValueError, match="method 'wanda' of nmlab: cannot import no_such_module_here: No module"):
+        registry.load("wanda")
+
+
 @pytest.mark.parametrize(("given", "nearest"), [("mask-pro", "maskpro"), ("Wanda", "wanda"), ("magnitud", "magnitude")])
 def test_an_unknown_method_gives_the_nearest_name(given, nearest):
     with pytest.raises(ValueError, match=f"unknown method '{given}'; did you mean '{nearest}'"):
@@ -26,8 +47,8 @@ def test_an_unknown_method_gives_the_nearest_name(given, nearest):
 
 
 def test_masks_to_begin_with_are_those_of_one_shot_methods(make_context):
-    assert {"random", "magnitude", "wanda"} <= set(available())
-    assert not {"dense", "maskpro"} & set(available())
+    assert {"random", "magnitude", "wanda"} <= set(initial_mask_methods())
+    assert not {"dense", "maskpro"} & set(initial_mask_methods())
     with pytest.raises(ValueError, match="unknown initial_mask 'magnitud'; did you mean 'magnitude'"):
         initial_mask("magnitud", make_context())
 
@@ -56,6 +77,7 @@ def test_an_initial_mask_drawn_at_random_is_the_trials_own(make_context):
     [
         (Method, "refuse", "unsupported_reason"),
         (Method, "refuse_text", "unsupported_text_reason"),
+        (Method, "shardable", "supports_pipeline_stages"),
         (Run, "extras", "diagnostics"),
     ],
 )

@@ -45,7 +45,7 @@ def _literal(logits_GM, gumbel_GM, tau, lam, n):
 
 def _with_gradient(function, logits_GM, gumbel_GM, tau, lam, n):
     logits_GM = logits_GM.clone().requires_grad_()
-    soft_GM = function(logits_GM, gumbel_GM, tau, lam, n)
+    soft_GM = function(logits_GM, gumbel_GM, tau=tau, lam=lam, n=n)
     (soft_GM * torch.linspace(-1, 1, soft_GM.numel(), dtype=soft_GM.dtype).view_as(soft_GM)).sum().backward()
     return soft_GM.detach(), logits_GM.grad
 
@@ -68,7 +68,9 @@ def test_float32_keeps_value_and_gradient_of_algorithm_1(n, m, tau, lam, std):
 @pytest.mark.parametrize(("n", "m"), [(2, 4), (4, 8)])
 def test_the_gradient_is_the_derivative(n, m):
     logits_GM, gumbel_GM = _draw(3, m)
-    assert torch.autograd.gradcheck(lambda x: relaxed_mask(x, gumbel_GM, 0.4, 0.5, n), logits_GM.requires_grad_())
+    assert torch.autograd.gradcheck(
+        lambda x: relaxed_mask(x, gumbel_GM, tau=0.4, lam=0.5, n=n), logits_GM.requires_grad_()
+    )
 
 
 @settings(max_examples=50, deadline=None)
@@ -93,8 +95,8 @@ def test_log_one_minus_softmax_where_the_leader_is_certain_and_where_two_lead():
 def test_at_the_end_two_of_m_are_two_hot_and_more_are_not(n, m, most):
     """The relaxation picks a leader twice where N >= 3: a property of the method, not of its arithmetic."""
     logits_GM, gumbel_GM = _draw(4000, m, dtype=torch.float32)
-    soft_GM = relaxed_mask(logits_GM, gumbel_GM, 0.05, 0.002, n)
-    off = ((soft_GM - sampled_mask(logits_GM, gumbel_GM, 0.002, n).float()).abs() > 0.5).any(1)
+    soft_GM = relaxed_mask(logits_GM, gumbel_GM, tau=0.05, lam=0.002, n=n)
+    off = ((soft_GM - sampled_mask(logits_GM, gumbel_GM, lam=0.002, n=n).float()).abs() > 0.5).any(1)
     assert float(off.float().mean()) <= most
     assert (float(off.float().mean()) > 0.02) is (n > 2)
 
@@ -112,7 +114,7 @@ def test_steps_are_what_algorithm_1_says(make_context, straight_through):
         noise_GM = gumbel(layout, width=4, key=(0, step))
         mask_GM = _literal(logits_GM, noise_GM, tau, lam, 2)
         if straight_through:
-            mask_GM = mask_GM + (sampled_mask(logits_GM, noise_GM, lam, 2).float() - mask_GM).detach()
+            mask_GM = mask_GM + (sampled_mask(logits_GM, noise_GM, lam=lam, n=2).float() - mask_GM).detach()
         module = copy.deepcopy(context.model.frozen.module)
         masks = layout.split(mask_GM)
         weights = {f"{name}.weight": module.get_parameter(f"{name}.weight") * mask for name, mask in masks.items()}
@@ -153,10 +155,10 @@ def test_the_share_of_entries_above_one_is_recorded(make_context):
     layout = GroupLayout(make_context("4:8").model.frozen.layers, pattern=Pattern(4, 8))
     # The fourth step's draw under the logits after it.
     logits_GM, noise_GM = run.state()["parameter/logits"], gumbel(layout, width=8, key=(0, 3))
-    soft_GM = relaxed_mask(logits_GM, noise_GM, 0.05, 0.002, 4)
+    soft_GM = relaxed_mask(logits_GM, noise_GM, tau=0.05, lam=0.002, n=4)
     seen = run.observe()
     assert seen["train/above_one"] == pytest.approx(float((soft_GM > 1.01).double().mean()))
-    gap = (soft_GM - sampled_mask(logits_GM, noise_GM, 0.002, 4).float()).abs().mean()
+    gap = (soft_GM - sampled_mask(logits_GM, noise_GM, lam=0.002, n=4).float()).abs().mean()
     assert seen["train/soft_hard_gap"] == pytest.approx(float(gap))
     assert seen["train/above_one"] > 0
 

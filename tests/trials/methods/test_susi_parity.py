@@ -35,7 +35,7 @@ def test_soft_masks_and_gradients(case, dtype, mask_error, gradient_error):
     recorded, facts = case
     logits_GM = recorded["phi"].to(dtype, copy=True).requires_grad_()
     gumbel_GM = recorded["gumbel"].to(dtype)
-    soft_GM = relaxed_mask(logits_GM, gumbel_GM, facts["tau"], facts["lambda_"], facts["N_keep"])
+    soft_GM = relaxed_mask(logits_GM, gumbel_GM, tau=facts["tau"], lam=facts["lambda_"], n=facts["N_keep"])
     (soft_GM * recorded["V"].to(dtype)).sum().backward()
     assert soft_GM.dtype == dtype
     torch.testing.assert_close(soft_GM.detach().double(), recorded["soft"], rtol=0, atol=mask_error)
@@ -46,6 +46,6 @@ def test_soft_masks_and_gradients(case, dtype, mask_error, gradient_error):
 def test_hard_masks(case):
     recorded, facts = case
     pattern = Pattern(facts["N_keep"], facts["M"])
-    drawn_GM = sampled_mask(recorded["phi"], recorded["gumbel"], facts["lambda_"], pattern.n)
+    drawn_GM = sampled_mask(recorded["phi"], recorded["gumbel"], lam=facts["lambda_"], n=pattern.n)
     assert torch.equal(drawn_GM, recorded["hard_perturbed"].bool())
     assert torch.equal(topn(recorded["phi"], pattern), recorded["infer_mask"].bool())

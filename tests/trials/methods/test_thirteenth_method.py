@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from nmlab.trials.methods import registry
-from nmlab.trials.methods.initial_masks import available
+from nmlab.trials.methods.initial_masks import initial_mask_methods
 
 CONFORMANCE = """
 from nmlab.trials.testing import MethodConformance
@@ -48,7 +48,7 @@ def test_an_installed_method_is_found_by_name(installed):
     assert registry.package_of("hill_climb") == "nmlab-thirteenth"
     assert registry.package_of("wanda") == "nmlab"
     assert registry.packages() == ("nmlab-thirteenth",)
-    assert "hill_climb" not in available(), "it learns"
+    assert "hill_climb" not in initial_mask_methods(), "it learns"
 
 
 def test_where_it_is_not_installed_there_are_twelve(rescan):
@@ -64,7 +64,7 @@ def test_an_installed_method_passes_the_conformance_suite(thirteenth, tmp_path):
     output = _pytest(tmp_path, thirteenth, expected=0)
     passed = re.search(r"(\d+) passed", output)
     assert passed is not None
-    assert int(passed[1]) > 60
+    assert int(passed[1]) > 35
     assert "failed" not in output
     assert "skipped" not in output
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nmlab.trials.models.context import embedding_rows, longest_context
+from nmlab.trials.models.context_length import embedding_rows, longest_context
 
 LEARNED = {
     "opt": 64,

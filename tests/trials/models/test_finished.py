@@ -6,7 +6,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from nmlab.trials.evaluation import measure
+from nmlab.trials.evaluation import measure_perplexity
 from nmlab.trials.masks.bundle import read_bundle
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.models.finished import load_finished
@@ -33,7 +33,7 @@ def folder(finished, tmp_path):
 
 
 def _perplexity(model, replica, spec):
-    return measure(model, replica.held_out(spec.evaluation), batch_size=spec.evaluation.batch_size).per_token
+    return measure_perplexity(model, replica.held_out(spec.evaluation), batch_size=spec.evaluation.batch_size).per_token
 
 
 @pytest.mark.parametrize("method", ["sparsegpt", "wanda"])

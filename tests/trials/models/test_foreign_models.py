@@ -13,7 +13,7 @@ from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec
 from nmlab.trials.data import TextSource
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.models.sources import BUILTIN
-from nmlab.trials.sizing.dry_run import EmptyModel
+from nmlab.trials.sizing.dry_run import FakeTensorModel
 from nmlab.trials.sizing.preflight import preflight
 
 CODE = """
@@ -74,7 +74,7 @@ def test_a_model_that_needs_its_own_code_is_refused(foreign, mark, read):
 
 def test_dry_runs_run_no_code_either(foreign, mark):
     with pytest.raises(ValueError, match="contains custom code"):
-        EmptyModel(foreign(config={"model_type": "foreign", "auto_map": MAPS}))
+        FakeTensorModel(foreign(config={"model_type": "foreign", "auto_map": MAPS}))
     assert not mark.exists()
 
 

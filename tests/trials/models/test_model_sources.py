@@ -8,8 +8,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.model_settings import model_source
 from nmlab.trials.models import FrozenModel, ModelSource, locate
-from nmlab.trials.models.sources import BUILTIN, model_source
+from nmlab.trials.models.sources import BUILTIN
 
 TINY = BUILTIN["builtin:tiny"]
 
@@ -52,7 +53,7 @@ def test_an_unknown_dtype_gives_the_nearest_name():
 def test_an_empty_source_is_refused_unless_it_was_kept():
     with pytest.raises(SourceError, match=r"^model '': expected text that is not empty$"):
         model_source({"source": ""})
-    assert model_source({"source": "", "revision": ""}, is_kept=True).revision == ""
+    assert model_source({"source": "", "revision": ""}, from_record=True).revision == ""
 
 
 def _edit(path, **changes):

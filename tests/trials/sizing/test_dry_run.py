@@ -5,7 +5,7 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from nmlab.trials.models import ModelSource
-from nmlab.trials.sizing.dry_run import EmptyModel
+from nmlab.trials.sizing.dry_run import FakeTensorModel
 
 VOCABULARY, HIDDEN, BLOCKS = 4096, 32, 3
 
@@ -23,40 +23,40 @@ def llama():
 
 
 @pytest.fixture(scope="module")
-def stage():
-    return EmptyModel.of(llama)
+def model():
+    return FakeTensorModel.of(llama)
 
 
-def test_flops_are_two_a_weight_and_token(stage):
+def test_flops_are_two_a_weight_and_token(model):
     attention = 4 * HIDDEN * HIDDEN + 3 * HIDDEN * 64
     matrices = 2 * 4 * 16 * (BLOCKS * attention + HIDDEN * VOCABULARY)
     scores = BLOCKS * 2 * 2 * 4 * 16 * 16 * HIDDEN  # queries with keys, shares with values
-    assert stage.forward(batch=4, length=16).flops == pytest.approx(matrices + scores, rel=0.01)
+    assert model.forward(batch=4, length=16).flops == pytest.approx(matrices + scores, rel=0.01)
 
 
-def test_where_the_vocabulary_is_large_logits_are_what_counts(stage):
+def test_where_the_vocabulary_is_large_logits_are_what_counts(model):
     """Logits, their float32 copy without the last position, and log-probabilities; losses are small beside them."""
     logits = 4 * 4 * 16 * VOCABULARY
-    assert 2 * logits < stage.forward(batch=4, length=16).peak_bytes < 3.3 * logits
+    assert 2 * logits < model.forward(batch=4, length=16).peak_bytes < 3.3 * logits
 
 
-def test_an_evaluation_needs_less_than_a_step_because_windows_are_taken_one_by_one(stage):
+def test_an_evaluation_needs_less_than_a_step_because_windows_are_taken_one_by_one(model):
     size = {"batch": 8, "length": 16}
-    assert stage.evaluation(**size).peak_bytes < stage.forward(**size).peak_bytes
+    assert model.evaluation(**size).peak_bytes < model.forward(**size).peak_bytes
 
 
-def test_memory_grows_with_the_batch_and_a_backward_needs_more(stage):
+def test_memory_grows_with_the_batch_and_a_backward_needs_more(model):
     def weights():
         return {"lm_head.weight": torch.empty(VOCABULARY, HIDDEN, requires_grad=True)}
 
-    one, two = (stage.forward(batch=batch, length=16) for batch in (8, 16))
+    one, two = (model.forward(batch=batch, length=16) for batch in (8, 16))
     assert two.peak_bytes == pytest.approx(2 * one.peak_bytes, rel=0.1)
-    backward = stage.backward(weights, batch=8, length=16)
+    backward = model.backward(weights, batch=8, length=16)
     assert backward.peak_bytes > one.peak_bytes
     assert backward.flops == one.flops + 2 * 8 * 16 * HIDDEN * VOCABULARY  # the gradient of the head alone
 
 
-def test_a_backward_of_all_weights_holds_their_gradients(stage):
+def test_a_backward_of_all_weights_holds_their_gradients(model):
     with torch.device("meta"):
         shapes = {name: tensor.shape for name, tensor in llama().named_parameters() if "layers" in name}
     total = 4 * sum(shape.numel() for shape in shapes.values())
@@ -64,10 +64,10 @@ def test_a_backward_of_all_weights_holds_their_gradients(stage):
     def weights():
         return {name: torch.empty(shape, requires_grad=True) for name, shape in shapes.items()}
 
-    peak = stage.backward(weights, batch=1, length=2).peak_bytes
+    peak = model.backward(weights, batch=1, length=2).peak_bytes
     assert 2 * total < peak < 2 * total + 40 * 4 * VOCABULARY * 2
 
 
 def test_the_weights_themselves_do_not_count():
-    stage = EmptyModel(ModelSource(source="builtin:tiny"))
-    assert stage.forward(batch=1, length=2).peak_bytes < 100_000
+    model = FakeTensorModel(ModelSource(source="builtin:tiny"))
+    assert model.forward(batch=1, length=2).peak_bytes < 100_000

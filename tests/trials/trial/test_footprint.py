@@ -11,7 +11,7 @@ from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.masks.bundle import load_bundle
 from nmlab.trials.methods import registry
 from nmlab.trials.models import FrozenModel, ModelSource
-from nmlab.trials.sizing.dry_run import EmptyModel
+from nmlab.trials.sizing.dry_run import FakeTensorModel
 from nmlab.trials.testing import small_replica, small_spec, small_text
 from nmlab.trials.trial import footprint
 from nmlab.trials.trial.footprint import Footprint
@@ -101,9 +101,9 @@ def test_activations_are_those_of_the_dry_run(run, method, above):
     """A step allocates little beside the activations of its forward and, in gradient methods, of its backward."""
     replica = ReplicaContext(FrozenModel.load(ModelSource(source="builtin:tiny")))
     result, _ = run(method, on=replica, **(TINY if method == "maskpro" else {"steps": 3}))
-    stage = EmptyModel(ModelSource(source="builtin:tiny"))
-    forward = stage.forward(batch=2, length=16).peak_bytes
-    evaluation = stage.evaluation(batch=4, length=25).peak_bytes
+    model = FakeTensorModel(ModelSource(source="builtin:tiny"))
+    forward = model.forward(batch=2, length=16).peak_bytes
+    evaluation = model.evaluation(batch=4, length=25).peak_bytes
     assert result.metrics["memory/evaluation_activation_bytes"] == pytest.approx(evaluation, rel=0.1)
     if method == "maskpro":
         assert forward <= result.metrics["memory/learning_activation_bytes"] <= max(above * forward, forward + 4e6)

@@ -194,6 +194,6 @@ def test_one_sequence_cannot_be_halved(replica, text, tmp_path, monkeypatch):
 def test_a_trial_whose_worker_was_killed_for_memory_begins_smaller(replica, text, tmp_path):
     spec = small_spec("maskpro", text=text, hyperparameters={"steps": 2})
     because = "its worker was killed for memory with micro-batches of 2"
-    result = run_trial(spec, replica=replica, folder=tmp_path, events=Quiet(), smaller_because=because)
+    result = run_trial(spec, replica=replica, folder=tmp_path, events=Quiet(), halved_batches_reason=because)
     assert result.status == "finished"
     assert result.notes == (f"{because}, ran with 1 (windows: 2)",)

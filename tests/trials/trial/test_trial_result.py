@@ -10,7 +10,7 @@ import torch
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.metrics import initial_name
 from nmlab.trials.contract.trial_spec import TrialSpec
-from nmlab.trials.evaluation import measure
+from nmlab.trials.evaluation import measure_perplexity
 from nmlab.trials.masks.bundle import load_bundle
 from nmlab.trials.methods import registry
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
@@ -88,7 +88,7 @@ def test_evaluations_are_of_the_masks_as_they_stand(run, make_spec, replica, mak
     for step in range(17):
         if step in (0, 7, 14, 16):
             model.apply_masks(learning.masks())
-            expected[step] = measure(model, replica.held_out(spec.evaluation), batch_size=4).per_token
+            expected[step] = measure_perplexity(model, replica.held_out(spec.evaluation), batch_size=4).per_token
         if step < 16:
             learning.step(step)
     assert recorded == expected
@@ -116,7 +116,7 @@ def test_the_artifacts_of_a_learned_trial(run, make_spec, replica, tmp_path):
     assert info.model_digest == replica.frozen.digest
     model = MaskedModel(replica.frozen)
     model.apply_masks(masks)
-    again = measure(model, replica.held_out(spec.evaluation), batch_size=4)
+    again = measure_perplexity(model, replica.held_out(spec.evaluation), batch_size=4)
     assert again.per_token == result.metrics["eval/token_perplexity"]
 
     with np.load(folder / "evaluation.npz") as windows:

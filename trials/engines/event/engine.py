@@ -50,8 +50,8 @@ from nmlab.trials.masks.deviation import LARGEST_N, Race, restore
 _COOLING_STEPS, _COOLED = 16, 0.5
 
 
-class _Standing(NamedTuple):
-    """Some cold groups, ascending, and their current logits."""
+class _CurrentGroups(NamedTuple):
+    """Some cold groups, ascending, with their current logits and the race of their items."""
 
     groups_g: Tensor
     now: Arranged
@@ -72,7 +72,7 @@ class _Remembered(NamedTuple):
 
     draw: Draw
     parts: _Parts
-    cold: _Standing
+    cold: _CurrentGroups
 
 
 class EventEngine(Engine):
@@ -120,14 +120,14 @@ class EventEngine(Engine):
         parts = [self._parts(draw) for draw in draws]
         if len(self.hot):
             self.hot.move([(part.hot_h, part.hot_hM) for part in parts], sizes)
-        changed = [self._touch(draws, parts, sizes)]
+        changed = [self._move_cold(draws, parts, sizes)]
         expired_g = self.watch.expired(self.history, self._groups.stamp_G)
         if expired_g is not None:
-            changed += [self._look_again(part_g) for part_g in torch.split(expired_g, piece(device))]
+            changed += [self._bound_again(part_g) for part_g in torch.split(expired_g, piece(device))]
         if self.hot.joins or len(self.hot):
             changed.append(self.hot.settle())
             if self.history.step % _COOLING_STEPS == 0:
-                self._cool()
+                self._cool_hot_groups()
         self.watch.rates.sum_up()
         self._last = None
         return torch.cat(changed).sort().values if len(changed) > 1 else changed[0]
@@ -164,8 +164,8 @@ class EventEngine(Engine):
     def state_bytes(self) -> int:
         return self._groups.nbytes + self.watch.nbytes + self.hot.nbytes + self.history.nbytes
 
-    def release(self, layer: int) -> Tensor:
-        """Write a layer's groups to the store and leave them to another engine.
+    def delegate(self, layer: int) -> Tensor:
+        """Write a layer's groups to the store and leave them to another engine, until ``reclaim``.
 
         Returns those whose mode changed because the store rounds, int64 ascending.
         """
@@ -231,14 +231,14 @@ class EventEngine(Engine):
             q_g.index_fill_(0, hot_h, 0.0)
         self.watch.bound(groups_g, q_g, sums=sums)
 
-    def _draw_cold(self, streams: Streams) -> tuple[_Standing, Tensor]:
+    def _draw_cold(self, streams: Streams) -> tuple[_CurrentGroups, Tensor]:
         """Return the cold groups that deviate, and their masks [g, M] bool."""
         device, rates = self._groups.store.device, self.watch.rates
-        shots = streams.shots(rates.edges, n=self._n)
-        if len(shots.units_p) == 0:
+        drawn = streams.poisson_points(rates.edges, n=self._n)
+        if len(drawn.units_p) == 0:
             none_g = torch.empty(0, dtype=torch.int64, device=device)
-            return self._standing(none_g), self.mode(none_g)
-        points, uniform_pU = rates.locate(shots.units_p.to(device)), shots.uniform_pU.to(device)
+            return self._current(none_g), self.mode(none_g)
+        points, uniform_pU = rates.locate(drawn.units_p.to(device)), drawn.uniform_pU.to(device)
         groups_p = self.watch.blocks.groups(points.slots_p)
         now = self._groups.current(groups_p, history=self.history)
         race = now.race(n=self._n)
@@ -248,7 +248,7 @@ class EventEngine(Engine):
         # Several points on one group are one deviation: the first of them that passes the test draws the mask.
         groups_a = groups_p.index_select(0, passed_a)
         chosen_g = passed_a[groups_a != F.pad(groups_a[:-1], (1, 0), value=-1)]
-        cold = _Standing(groups_p.index_select(0, chosen_g), now[chosen_g], race[chosen_g])
+        cold = _CurrentGroups(groups_p.index_select(0, chosen_g), now[chosen_g], race[chosen_g])
         return cold, restore(cold.race.draw(uniform_pU[chosen_g, 1:]), cold.now.order_gM)
 
     def _parts(self, draw: Draw) -> _Parts:
@@ -257,25 +257,25 @@ class EventEngine(Engine):
         is_hot_g, hot_h = self.hot.find(draw.groups_g)
         return _Parts(draw.groups_g[~is_hot_g], draw.masks_gM[~is_hot_g], hot_h, draw.masks_gM[is_hot_g])
 
-    def _touch(self, draws: Sequence[Draw], parts: Sequence[_Parts], sizes: Sequence[float]) -> Tensor:
+    def _move_cold(self, draws: Sequence[Draw], parts: Sequence[_Parts], sizes: Sequence[float]) -> Tensor:
         """Move the cold groups that deviated and record the step; return those whose mode changed."""
         if self._last is not None and len(draws) == 1 and draws[0] is self._last.draw:
             touched = self._last.cold
         else:
-            touched = self._standing(torch.unique(torch.cat([part.cold_g for part in parts])))
+            touched = self._current(torch.unique(torch.cat([part.cold_g for part in parts])))
         if len(touched.groups_g) == 0:
             self.history.append(sum(sizes))
             return touched.groups_g
         moved = self._moved(touched, parts, sizes)
         self.history.append(sum(sizes))
-        return self._set(touched.groups_g, moved)
+        return self._write_and_bound(touched.groups_g, moved)
 
-    def _standing(self, groups_g: Tensor) -> _Standing:
+    def _current(self, groups_g: Tensor) -> _CurrentGroups:
         now = self._groups.current(groups_g, history=self.history)
         # With N = M there are no dropped items to race against, but then nothing deviates either.
-        return _Standing(groups_g, now, now.race(n=self._n) if len(groups_g) else Race(now.logits_Mg, self._n))
+        return _CurrentGroups(groups_g, now, now.race(n=self._n) if len(groups_g) else Race(now.logits_Mg, self._n))
 
-    def _moved(self, touched: _Standing, parts: Sequence[_Parts], sizes: Sequence[float]) -> Arranged:
+    def _moved(self, touched: _CurrentGroups, parts: Sequence[_Parts], sizes: Sequence[float]) -> Arranged:
         """Return the logits of the touched groups after the step."""
         now, mode_score_Mg = touched.now, touched.race.mode_score()
         logits_Mg = now.logits_Mg + mode_score_Mg * sum(sizes)
@@ -288,20 +288,20 @@ class EventEngine(Engine):
             logits_Mg.index_add_(1, rows_g, change_Mg, alpha=size)
         return Arranged(logits_Mg, now.order_gM)
 
-    def _look_again(self, groups_g: Tensor) -> Tensor:
+    def _bound_again(self, groups_g: Tensor) -> Tensor:
         """Write cold groups whose bounds may no longer hold, and bound them again.
 
         Returns those whose mode changed: within its window no mode changes, but one step may leave the window.
         """
-        return self._set(groups_g, self._groups.current(groups_g, history=self.history))
+        return self._write_and_bound(groups_g, self._groups.current(groups_g, history=self.history))
 
-    def _set(self, groups_g: Tensor, logits: Arranged) -> Tensor:
+    def _write_and_bound(self, groups_g: Tensor, logits: Arranged) -> Tensor:
         """Write groups with their current logits and bound them; return those whose mode changed."""
         stored, changed_g = self._groups.write(groups_g, logits, step=self.history.step)
         self._watch(groups_g, stored, sums=(self.history.first, self.history.second))
         return changed_g
 
-    def _cool(self) -> None:
+    def _cool_hot_groups(self) -> None:
         """Turn hot groups that have cooled down into cold ones."""
         groups_h, now = self.hot.take(self.hot.q_H < _COOLED * self.watch.windows.hottest(self.history))
         if len(groups_h) == 0:

@@ -44,7 +44,7 @@ class HotGroups:
         uniform_H = streams.uniforms(self.by_layer()).to(self.q_H.device)
         rows_h = (uniform_H < self.q_H).nonzero().squeeze(1)
         uniform_hN = streams.uniforms(self._count(self.groups_H[rows_h]), width=self._n).to(self.q_H.device)
-        now = self._standing(rows_h)
+        now = self._current(rows_h)
         return rows_h, restore(now.race(n=self._n).draw(uniform_hN), now.order_gM)
 
     def find(self, groups_g: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,7 +59,7 @@ class HotGroups:
         """Take a step; `settle` has to follow."""
         changes = []
         for rows_h, masks_hM in draws:
-            score_Mh = self._standing(rows_h).score(masks_hM, n=self._n)
+            score_Mh = self._current(rows_h).score(masks_hM, n=self._n)
             changes.append(score_Mh.sub_(self._score_MH.index_select(1, rows_h)))
         self.logits_MH.add_(self._score_MH, alpha=sum(sizes))
         for (rows_h, _), change_Mh, size in zip(draws, changes, sizes, strict=True):
@@ -86,7 +86,7 @@ class HotGroups:
     def take(self, which_H: Tensor) -> tuple[Tensor, Arranged]:
         """Remove groups (bool [H]); return them, ascending, and their current logits."""
         rows_h, rest_h = which_H.nonzero().squeeze(1), (~which_H).nonzero().squeeze(1)
-        taken = self.groups_H[rows_h], self._standing(rows_h)
+        taken = self.groups_H[rows_h], self._current(rows_h)
         self.groups_H, self.q_H = self.groups_H[rest_h], self.q_H[rest_h]
         self.logits_MH, self._score_MH = (
             tensor_MH.index_select(1, rest_h) for tensor_MH in (self.logits_MH, self._score_MH)
@@ -127,13 +127,13 @@ class HotGroups:
         logits_MH.index_copy_(1, place_H, self.logits_MH).index_copy_(1, place_g, logits_Mg)
         self.groups_H, self.logits_MH = groups_H, logits_MH
 
-    def _standing(self, rows_h: Tensor) -> Arranged:
+    def _current(self, rows_h: Tensor) -> Arranged:
         return Arranged(self.logits_MH.index_select(1, rows_h), self._groups.order(self.groups_H[rows_h]))
 
     def _rearrange(self, rows_h: Tensor) -> Tensor:
         """Arrange groups whose mode may have changed for their current mode; return those whose mode changed."""
         groups_h = self.groups_H[rows_h]
-        now, is_new_h = self._groups.set_modes(groups_h, self._standing(rows_h))
+        now, is_new_h = self._groups.set_modes(groups_h, self._current(rows_h))
         self.logits_MH[:, rows_h] = now.logits_Mg
         return groups_h.index_select(0, is_new_h.nonzero().squeeze(1))
 

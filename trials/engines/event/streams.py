@@ -20,7 +20,7 @@ from nmlab.trials.masks.randomness import keyed_generator
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shots:
+class PoissonPoints:
     """Points among the units of all layers, ascending: ``units_p`` int64, with N + 1 uniforms each, float64."""
 
     units_p: Tensor
@@ -28,19 +28,19 @@ class Shots:
 
 
 class Streams:
-    """The streams of all layers for one mask. Call `shots` before `uniforms`."""
+    """The streams of all layers for one mask. Call `poisson_points` before `uniforms`."""
 
     def __init__(self, key: MaskKey, names: Sequence[str]) -> None:
         self._generators = [keyed_generator(key.seed, key.step, name, key.index) for name in names]
 
-    def shots(self, edges: Sequence[int], *, n: int) -> Shots:
+    def poisson_points(self, edges: Sequence[int], *, n: int) -> PoissonPoints:
         """Draw a Poisson process of rate 2^-35 a unit; layer l owns the units from ``edges[l]`` to ``edges[l + 1]``."""
         units, uniforms = [], []
         for generator, low, high in zip(self._generators, edges[:-1], edges[1:], strict=True):
             count = generator.poisson((high - low) * UNIT)
             units.append(np.sort(generator.integers(low, max(high, low + 1), size=count)))
             uniforms.append(generator.random((count, n + 1)))
-        return Shots(torch.from_numpy(np.concatenate(units)), torch.from_numpy(np.concatenate(uniforms)))
+        return PoissonPoints(torch.from_numpy(np.concatenate(units)), torch.from_numpy(np.concatenate(uniforms)))
 
     def uniforms(self, counts: Sequence[int], *, width: int | None = None) -> Tensor:
         """Return ``counts[l]`` uniforms of every layer l, in order; [sum] or [sum, width] float64."""

@@ -1,4 +1,4 @@
-"""The watch on cold groups: upper bounds of their rates, and the windows of A and B within which these hold.
+"""The bounds of cold groups: upper bounds of their rates, and the windows of A and B within which these hold.
 
 Legend: G groups, g some of them, S slots, s some of them; C slots of a tile, t some tiles.
 """
@@ -11,7 +11,7 @@ from torch import Tensor
 from nmlab.trials.engines.event.blocks import TILE, Blocks
 from nmlab.trials.engines.event.drift import DriftHistory
 from nmlab.trials.engines.event.rates import UNIT, RateSums
-from nmlab.trials.engines.event.windows import DriftWindows, bounds, left
+from nmlab.trials.engines.event.windows import DriftWindows, bounds, has_left
 from nmlab.trials.engines.layout import GroupLayout
 
 
@@ -39,7 +39,7 @@ class Watch:
         slots_s = torch.add(place_s, tiles_t[row_s], alpha=TILE)
         groups_s = self.blocks.groups(slots_s)
         ends_3s = self.windows.ends(slots_s, bound_tC[row_s, place_s], sums=history.at(stamp_G[groups_s]))
-        gone_s = left(history, *ends_3s.unbind(0))
+        gone_s = has_left(history, ends_3s.unbind(0))
         stay_s = (~gone_s).nonzero().squeeze(1)
         self.windows.reopen(tiles_t, slots_s[stay_s], ends_3s.index_select(1, stay_s))
         return groups_s[gone_s]

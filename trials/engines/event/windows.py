@@ -13,6 +13,7 @@ Legend: T tiles, t some of them, B superblocks, b some of them, s slots (differe
 """
 
 import math
+from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
@@ -117,11 +118,11 @@ class DriftWindows:
 
     def expired(self, history: DriftHistory) -> Tensor | None:
         """Return the tiles whose windows A or B has left, int64 ascending; None if there is none."""
-        if not left(history, *self._narrowest):
+        if not has_left(history, self._narrowest):
             return None
-        blocks_b = left(history, *self._ends_3B.unbind(0)).nonzero().squeeze(1)
+        blocks_b = has_left(history, self._ends_3B.unbind(0)).nonzero().squeeze(1)
         ends_3bC = self._ends_3T.view(3, -1, TILE).index_select(1, blocks_b)
-        row_t, place_t = left(history, *ends_3bC.unbind(0)).nonzero(as_tuple=True)
+        row_t, place_t = has_left(history, ends_3bC.unbind(0)).nonzero(as_tuple=True)
         return torch.add(place_t, blocks_b[row_t], alpha=TILE)
 
     def _measure(self) -> None:
@@ -129,8 +130,9 @@ class DriftWindows:
         self._narrowest = self._ends_3B.amin(1).tolist()
 
 
-def left(history: DriftHistory, low: End, high: End, second: End) -> End:
-    """Return whether A or B has left windows with these ends."""
+def has_left(history: DriftHistory, ends: Sequence[End]) -> End:
+    """Return whether A or B has left windows with these three ends, as `DriftWindows` holds them."""
+    low, high, second = ends
     return (-low > history.first) | (high < history.first) | (second < history.second)
 
 

@@ -11,7 +11,7 @@ def interpreting() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
-def unavailable(device: torch.device) -> str | None:
+def unavailable_reason(device: torch.device) -> str | None:
     """Return in one line why the engine cannot run on ``device`` and what to choose instead; None where it can."""
     instead = "choose engine 'linear' or 'event', which need torch alone"
     if find_spec("triton") is None:

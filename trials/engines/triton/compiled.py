@@ -76,7 +76,7 @@ def compile_kernels(pattern: Pattern, *, difference: bool, capability: int) -> d
     common = dict(shape.constants)
     sizes = {"M": shape.constants["M"], "L": shape.constants["L"], "ROWS": shape.rows}
     look = {**common, "DRAWS": 1, "SPAN": 1, "UPDATE": False, "ORDER": False}
-    wanted: dict[str, tuple[Any, Mapping[str, Any]]] = {
+    wanted: dict[str, tuple[Any, Mapping[str, object]]] = {
         "sample": (scan, look),
         "draw": (draw, {**common, "ROWS": shape.pair_rows}),
         "patch": (patch, {**sizes, "WEIGHT": WEIGHTS[torch.bfloat16]}),
@@ -92,7 +92,7 @@ def compile_kernels(pattern: Pattern, *, difference: bool, capability: int) -> d
 
 
 def _compile(
-    name: str, kernel: Any, *, types: Mapping[str, str], values: Mapping[str, Any], capability: int
+    name: str, kernel: Any, *, types: Mapping[str, str], values: Mapping[str, object], capability: int
 ) -> Compiled:
     signature = {argument: "constexpr" if argument in values else types[argument] for argument in kernel.arg_names}
     # Tensors from torch's allocator start at multiples of 16 bytes, which a launch finds out by itself.

@@ -19,7 +19,7 @@ from nmlab.trials.engines.checks import check_descent
 from nmlab.trials.engines.engine import Draw, Engine, MaskKey
 from nmlab.trials.engines.layout import GroupLayout
 from nmlab.trials.engines.logits import LogitStore
-from nmlab.trials.engines.triton.availability import unavailable
+from nmlab.trials.engines.triton.availability import unavailable_reason
 from nmlab.trials.engines.triton.plain import move_modal, moved
 from nmlab.trials.engines.triton.tables import LayerTables
 from nmlab.trials.engines.triton.words import LARGEST_CLOSED_N, GroupWords
@@ -52,7 +52,7 @@ class TritonEngine(Engine):
     name: ClassVar[str] = "triton"
 
     def __init__(self, layout: GroupLayout, *, store: LogitStore, ahead: bool = True, span: int = 1) -> None:
-        missing = unavailable(store.device)
+        missing = unavailable_reason(store.device)
         if missing:
             raise ValueError(missing)
         # Only now, because these import triton.

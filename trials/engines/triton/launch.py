@@ -156,7 +156,7 @@ def patch(
     )
 
 
-def _run(kernel: Any, programs: int, *arguments: Any, **constants: Any) -> None:
+def _run(kernel: Any, programs: int, *arguments: Any, **constants: object) -> None:
     """Launch on the device of the first tensor, which need not be the current one; nothing to do is no launch."""
     device: torch.device = arguments[0].device
     with torch.cuda.device(device) if device.type == "cuda" else nullcontext():

@@ -1,8 +1,15 @@
 """The dense model itself: the baseline that sparse models are compared with."""
 
-from torch import Tensor
+from __future__ import annotations
 
-from nmlab.trials.methods.base import About, Method, MethodConfig, Run, TrialContext
+from typing import TYPE_CHECKING
+
+from nmlab.trials.methods.base import About, Method, MethodConfig, Run
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nmlab.trials.methods.base import TrialContext
 
 
 class _DenseRun(Run):
@@ -21,7 +28,7 @@ class Dense(Method):
     )
     sparse = False
     reads_text = False
-    shardable = True
+    supports_pipeline_stages = True
 
     def start(self, context: TrialContext, config: MethodConfig) -> Run:
         return _DenseRun()

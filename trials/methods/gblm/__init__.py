@@ -1,15 +1,20 @@
 """Keep the N weights of every M whose magnitude times (input norm + gradient norm) is largest (Das et al. 2023)."""
 
-from torch import Tensor
+from __future__ import annotations
 
-from nmlab.trials.inputs.calibration import SquareMean, prune_blocks
-from nmlab.trials.inputs.gradients import SCALE, gradient_norms, in_precision_of
-from nmlab.trials.masks.topn import topn
-from nmlab.trials.methods.base import About, Method, Run, TrialContext
+from typing import TYPE_CHECKING
+
+from nmlab.trials.methods.base import About, Method, Run
 from nmlab.trials.methods.gblm.config import GBLMConfig
 from nmlab.trials.methods.one_shot import OneShotRun
-from nmlab.trials.models import PrunableLayer
-from nmlab.trials.models.needs import FLOAT32, Needs, Shape, one_shot_needs, shared_norms, statistics_bytes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nmlab.trials.inputs.calibration import SquareMean
+    from nmlab.trials.methods.base import TrialContext
+    from nmlab.trials.models import PrunableLayer
+    from nmlab.trials.models.needs import Needs, Shape
 
 
 def scores(weight: Tensor, input_square_mean: Tensor, grad_norm: Tensor) -> Tensor:
@@ -31,14 +36,21 @@ class GBLM(Method):
     )
     config = GBLMConfig
     measures_inputs = True
-    shardable = True
+    supports_pipeline_stages = True
+    imports = ("nmlab.trials.inputs.calibration", "nmlab.trials.inputs.gradients", "nmlab.trials.masks.topn")
 
     def needs(self, shape: Shape, config: GBLMConfig) -> Needs:
+        from nmlab.trials.models.needs import FLOAT32, one_shot_needs, shared_norms, statistics_bytes
+
         # The squares while they are gathered, beside the norms that the replica then shares.
         start = FLOAT32 * shape.prunable + statistics_bytes(shape)
         return one_shot_needs(shape, start=start, start_reads=5, shared=shared_norms(shape))
 
     def start(self, context: TrialContext, config: GBLMConfig) -> Run:
+        from nmlab.trials.inputs.calibration import SquareMean, prune_blocks
+        from nmlab.trials.inputs.gradients import SCALE, gradient_norms, in_precision_of
+        from nmlab.trials.masks.topn import topn
+
         frozen = context.model.frozen
         norms, factor = gradient_norms(context), config.gradient_scale / SCALE
 

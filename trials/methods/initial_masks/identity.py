@@ -4,10 +4,10 @@ import hashlib
 import json
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.masks.bundle import BundleInfo
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import Method, TrialContext
@@ -20,18 +20,13 @@ class Identity:
     The calibration text is identified by its tokens, the model by its weights, and neither by its name.
     """
 
-    made_from: dict[str, Any]
+    made_from: JsonObject
     info: BundleInfo
 
     @property
     def key(self) -> str:
         """16 hexadecimal digits over everything that the mask depends on; the name of its folder."""
         return self.info.trial_key
-
-
-def available() -> tuple[str, ...]:
-    """Return the names of the methods whose masks can be initial masks: sparse and not learned."""
-    return tuple(name for name in registry.names() if registry.get(name).sparse and not registry.get(name).learned)
 
 
 def initial_mask_key(name: str, context: TrialContext) -> tuple[Hashable, ...]:

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from nmlab.trials.contract.run_artifacts import MASK_FILE
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.masks.bits import bits_digest, pack, unpack
 from nmlab.trials.masks.bundle import read_bundle, save_bundle
 from nmlab.trials.measure.cost import Bill, Priced
@@ -25,7 +25,7 @@ class SharedMask:
 
     bits: Mapping[str, Tensor]
     digest: str
-    record: dict[str, Any]
+    record: JsonObject
 
     def unpacked(self, layers: Iterable[PrunableLayer]) -> dict[str, Tensor]:
         """Return the masks of some layers, boolean [out, in]."""
@@ -34,7 +34,7 @@ class SharedMask:
         }
 
 
-def packed(bits: Mapping[str, Tensor], record: dict[str, Any]) -> SharedMask:
+def packed(bits: Mapping[str, Tensor], record: JsonObject) -> SharedMask:
     """Return bits by layer as a mask, with their digest."""
     return SharedMask(bits, bits_digest(bits), record)
 
@@ -62,8 +62,8 @@ def look_up(path: Path, *, identity: Identity, frozen: FrozenModel) -> Lookup:
         return Lookup(notes=(f"computed again, because its file could not be used: {error}",))
 
 
-def keep(path: Path, mask: SharedMask, *, identity: Identity, frozen: FrozenModel) -> None:
-    """Write the file of a mask of all layers."""
+def save(path: Path, mask: SharedMask, *, identity: Identity, frozen: FrozenModel) -> None:
+    """Write the file of an initial mask, which holds all layers."""
     save_bundle(path, mask.unpacked(frozen.all_layers), info=identity.info, origin=mask.record)
 
 

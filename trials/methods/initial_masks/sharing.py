@@ -8,18 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 from torch import Tensor
 
-from nmlab.trials.contract.near_names import unknown_name
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.measure.cost import Bill, Priced
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import Method, TrialContext
 from nmlab.trials.methods.initial_masks.compute import compute
-from nmlab.trials.methods.initial_masks.identity import available, identity_of, initial_mask_key
-from nmlab.trials.methods.initial_masks.lookup import SharedMask, initial_mask_file, keep, look_up
+from nmlab.trials.methods.initial_masks.identity import identity_of, initial_mask_key
+from nmlab.trials.methods.initial_masks.lookup import SharedMask, initial_mask_file, look_up, save
+from nmlab.trials.methods.initial_masks.names import unknown_reason
 
 
 def initial_mask(name: str, context: TrialContext) -> dict[str, Tensor]:
@@ -28,10 +28,10 @@ def initial_mask(name: str, context: TrialContext) -> dict[str, Tensor]:
     From a method that changes weights only the mask is used. The trial is charged the cost of the mask, whichever trial
     computed it, and the notes of its computation are added to ``context``. Raises ``ValueError`` for an unknown name.
     """
-    if name not in available():
-        raise ValueError(unknown_name(name, kind="initial_mask", known=available()))
+    if reason := unknown_reason(name):
+        raise ValueError(reason)
     shared_by = ("initial mask", *initial_mask_key(name, context))
-    found = context.share_priced(shared_by, lambda: _find_or_compute(registry.get(name), context), initial=True)
+    found = context.share_priced(shared_by, lambda: _find_or_compute(registry.load(name), context), initial=True)
     if found.digest not in context.started_from:
         context.started_from[found.digest] = found.record
         context.notes.extend(f"initial mask: {note}" for note in found.record["notes"])
@@ -58,7 +58,7 @@ def _find_or_compute(method: Method, context: TrialContext) -> Priced[SharedMask
         if found.mask is not None:
             return _scattered(found.mask, context)
         whole = compute(method, context, identity=identity, notes=found.notes)
-        keep(path, whole.value, identity=identity, frozen=frozen)
+        save(path, whole.value, identity=identity, frozen=frozen)
         return _scattered(whole, context)
 
 
@@ -77,7 +77,7 @@ def _scattered(whole: Priced[SharedMask] | None, context: TrialContext) -> Price
         assert whole is not None
         return whole
     names = pipeline.all_gather([layer.name for layer in context.replica.frozen.layers])
-    parts: list[dict[str, Any]] = []
+    parts: list[JsonObject] = []
     if pipeline.leads:
         assert whole is not None
         common = {"digest": whole.value.digest, "record": whole.value.record}

@@ -1,10 +1,16 @@
 """Keep the N largest weights of every M."""
 
-from torch import Tensor
+from __future__ import annotations
 
-from nmlab.trials.masks.topn import topn
-from nmlab.trials.methods.base import About, Method, MethodConfig, Run, TrialContext
+from typing import TYPE_CHECKING
+
+from nmlab.trials.methods.base import About, Method, MethodConfig, Run
 from nmlab.trials.methods.one_shot import OneShotRun
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nmlab.trials.methods.base import TrialContext
 
 
 def scores(weight: Tensor) -> Tensor:
@@ -21,9 +27,12 @@ class Magnitude(Method):
         cost="one pass over the weights",
     )
     reads_text = False
-    shardable = True
+    supports_pipeline_stages = True
+    imports = ("nmlab.trials.masks.topn",)
 
     def start(self, context: TrialContext, config: MethodConfig) -> Run:
+        from nmlab.trials.masks.topn import topn
+
         module = context.model.frozen.module
         return OneShotRun(
             {

@@ -4,6 +4,8 @@ from pydantic import Field
 
 from nmlab.trials.methods.base import MethodConfig, default_from
 
+NO_PRIOR = "none"
+"""The value of ``initial_mask`` that asks for no prior."""
 _SCRIPTS, _CODE = "the authors' training scripts", "the authors' code"
 
 
@@ -55,7 +57,7 @@ class MaskLLMConfig(MethodConfig):
     )
     initial_mask: str = Field(
         default="magnitude",
-        description="one-shot method whose mask is the prior, or none",
+        description=f"one-shot method whose mask is the prior, or {NO_PRIOR}",
         json_schema_extra=default_from(f"ours, because it costs nothing; {_SCRIPTS}: SparseGPT's scores, no update"),
     )
     prior_strength: float = Field(

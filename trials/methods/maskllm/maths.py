@@ -31,7 +31,7 @@ def soft_mask(gate_GK: Tensor, gumbel_GK: Tensor, *, kappa: float, tau: float, p
     return shares_GK @ _candidates(pattern).to(shares_GK)
 
 
-def sampled_mask(gate_GK: Tensor, gumbel_GK: Tensor, kappa: float, pattern: Pattern) -> Tensor:
+def sampled_mask(gate_GK: Tensor, gumbel_GK: Tensor, *, kappa: float, pattern: Pattern) -> Tensor:
     """Return the candidate that wins the draw, boolean [G, M]: ``soft_mask`` as tau falls to 0."""
     parts = chunks(gate_GK.detach(), gumbel_GK)
     return torch.cat([hard_mask(gate_gK * kappa + gumbel_gK, pattern=pattern) for gate_gK, gumbel_gK in parts])

@@ -9,76 +9,17 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from nmlab.trials.contract.near_names import unknown_name
-from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines import GroupLayout
 from nmlab.trials.engines.adamw import AdamW
 from nmlab.trials.engines.noise import gumbel, normal
 from nmlab.trials.engines.schedules import cosine_to_a_tenth, linear
-from nmlab.trials.methods import registry
-from nmlab.trials.methods.base import About, Method, Run, TrialContext
+from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.methods.by_gradient import SoftMaskRun
-from nmlab.trials.methods.initial_masks import available, initial_mask
-from nmlab.trials.methods.maskllm.config import MaskLLMConfig
+from nmlab.trials.methods.initial_masks import initial_mask
+from nmlab.trials.methods.maskllm.config import NO_PRIOR, MaskLLMConfig
 from nmlab.trials.methods.maskllm.maths import hard_mask, largest_share, sampled_mask, soft_mask, with_prior
-from nmlab.trials.methods.maskllm.metrics import METRICS
-from nmlab.trials.models.needs import FLOAT32, Needs, Shape, adamw_state, masked_by, shared_start
 
-_NO_PRIOR = "none"
 _BETAS, _EPSILON = (0.9, 0.95), 1e-5  # the scripts'
-_PASSES_A_GATE = 25.0  # of a step: noise, softmax and back, AdamW; see benchmarks/plan_accuracy.py
-_BYTES_A_GATE = 16  # float32: value, gradient and two moments
-
-
-class MaskLLM(Method):
-    name = "maskllm"
-    about = About(
-        "Learns a gate for every one of the C(M, N) masks of every group by gradient through Gumbel-softmax.\n"
-        "The gates grow and the temperature falls until one mask a group is left; a one-shot mask is the prior.",
-        paper="Fang et al. 2024, MaskLLM",
-        cost="one forward and backward a step; C(M, N) / M gates a weight with two Adam moments",
-        patterns="any N:M with at most max_candidates masks a group (2:4 has 6, 4:8 has 70, 8:16 has 12870)",
-    )
-    config = MaskLLMConfig
-    shardable = True
-    metrics = METRICS
-    learned = True
-    depends_on_seed = True
-
-    def unsupported_reason(self, pattern: Pattern, config: MaskLLMConfig) -> str | None:
-        known = (*available(), _NO_PRIOR)
-        if config.initial_mask not in known:
-            return unknown_name(config.initial_mask, kind="initial_mask", known=known)
-        if pattern.mask_count <= config.max_candidates:
-            return None
-        gates = pattern.mask_count / pattern.m
-        return (
-            f"{pattern} has {pattern.mask_count} masks a group, more than max_candidates = {config.max_candidates}: "
-            f"{gates:g} gates a weight, {_BYTES_A_GATE * gates * 1e6:,.0f} bytes with gradient and Adam "
-            "for every million weights"
-        )
-
-    def needs(self, shape: Shape, config: MaskLLMConfig) -> Needs:
-        def weights() -> dict[str, Tensor]:
-            gate_GK = torch.empty(shape.groups, candidates, requires_grad=True)
-            drawn_GK = (gate_GK * config.kappa_init + torch.empty_like(gate_GK)) / config.tau_init
-            return masked_by(shape, drawn_GK.softmax(dim=1) @ torch.empty(candidates, shape.pattern.m))
-
-        candidates = shape.pattern.mask_count
-        gates = shape.groups * candidates
-        passes = _PASSES_A_GATE * candidates / shape.pattern.m
-        state = adamw_state(shape, {"gates": gates})
-        return Needs(
-            state,
-            masked=shape.weight_bytes,
-            start=2 * FLOAT32 * gates,
-            weights=weights,
-            passes=passes,
-            shared=_shared(config, shape),
-        )
-
-    def start(self, context: TrialContext, config: MaskLLMConfig) -> Run:
-        return MaskLLMRun(context, config)
 
 
 class MaskLLMRun(SoftMaskRun):
@@ -128,7 +69,7 @@ class MaskLLMRun(SoftMaskRun):
 
     def _hard(self, noise_GW: Tensor, step: int) -> Tensor:
         kappa, _ = self._scale_and_temperature(step)
-        return sampled_mask(self._gate_GK, noise_GW, kappa, self._context.pattern)
+        return sampled_mask(self._gate_GK, noise_GW, kappa=kappa, pattern=self._context.pattern)
 
     def _hard_mask(self) -> Tensor:
         return hard_mask(self._gate_GK.detach(), pattern=self._context.pattern)
@@ -153,20 +94,12 @@ class MaskLLMRun(SoftMaskRun):
         return linear(config.kappa_init, config.kappa_end, share), linear(config.tau_init, config.tau_end, share)
 
 
-def _shared(config: MaskLLMConfig, shape: Shape) -> dict[str, int]:
-    if config.initial_mask == _NO_PRIOR:
-        return {}
-    method = registry.get(config.initial_mask)
-    needs = method.needs(shape, method.configure({}))
-    return shared_start(method.name, shape, needs=needs, of_a_seed=method.depends_on_seed)
-
-
 def _initial_gates(context: TrialContext, config: MaskLLMConfig) -> Tensor:
     pattern = context.pattern
     layout = GroupLayout(context.model.frozen.layers, pattern=pattern)
     gate_GK = normal(layout, width=pattern.mask_count, key=(context.seed, "initial gates")).mul_(config.initial_std)
     gate_GK = gate_GK.to(context.model.frozen.device)
-    if config.initial_mask == _NO_PRIOR:
+    if config.initial_mask == NO_PRIOR:
         return gate_GK
     priors = initial_mask(config.initial_mask, context)
     ((_, layers),) = layout.pieces(layout.groups)
@@ -176,6 +109,3 @@ def _initial_gates(context: TrialContext, config: MaskLLMConfig) -> Tensor:
             for name, rows in layers
         ]
     )
-
-
-METHOD = MaskLLM()

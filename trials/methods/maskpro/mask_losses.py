@@ -42,7 +42,7 @@ def sampled_losses(
     for mask, key in enumerate(keys):
         if cancelled():
             return None
-        patcher.show(engine.sample(key))
+        patcher.apply(engine.sample(key))
         loss_KB[mask] = _losses(model, batches, account)
     return loss_KB
 

@@ -12,89 +12,22 @@ import torch
 from torch import Tensor
 
 from nmlab.trials.contract.errors import DivergedError
-from nmlab.trials.contract.near_names import unknown_name
-from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.run_artifacts import DENSE_LOSSES, INITIAL_LOSSES, MASK_LOSSES, MASK_LOSSES_FILE
 from nmlab.trials.engines import Draw, GroupLayout, MaskKey, initial_store, make_engine
 from nmlab.trials.engines.mask_patcher import MaskPatcher
-from nmlab.trials.engines.needs import engine_needs
 from nmlab.trials.masks.plackett_luce import official_score
 from nmlab.trials.measure.cost import Cost
-from nmlab.trials.methods import registry
-from nmlab.trials.methods.base import About, Arrays, Method, Run, TrialContext
-from nmlab.trials.methods.initial_masks import available, initial_mask, initial_mask_key
+from nmlab.trials.methods.base import Arrays, Run, TrialContext
+from nmlab.trials.methods.initial_masks import initial_mask, initial_mask_key
 from nmlab.trials.methods.maskpro.changed_groups import ChangedGroups
 from nmlab.trials.methods.maskpro.config import MaskProConfig
 from nmlab.trials.methods.maskpro.mask_losses import dense_losses, mask_keys, sampled_losses
 from nmlab.trials.methods.maskpro.maths import Tracker, score_weights
-from nmlab.trials.methods.maskpro.metrics import METRICS
-from nmlab.trials.models.needs import FLOAT32, Needs, Shape, shared_start
 from nmlab.trials.parallel.mask_parallel import digest_of
 
 # A run has collapsed when its sampled masks have been worse than uniform guessing for this many steps on average.
 _COLLAPSE_WINDOW = 100
 _MODES_COMPARED = 4096
-# Bytes a weight during the start: the initial mask as booleans, by layer and joined, and the float32 logits.
-_START = 6
-_PASSES = 5.0  # of a step in which all groups move; see benchmarks/plan_accuracy.py
-
-
-class MaskPro(Method):
-    name = "maskpro"
-    about = About(
-        "Learns logits of every weight by policy gradient on whole-model losses, with forward passes only.\n"
-        "The score of each sampled mask is weighted by its loss residual against the initial mask, less a tracker.",
-        paper="Sun et al. 2025, MaskPro (Algorithm 1)",
-        cost="one forward a mask and step; one logit a weight",
-    )
-    config = MaskProConfig
-    metrics = METRICS
-    learned = True
-    depends_on_seed = True
-    shardable = True
-
-    def unsupported_reason(self, pattern: Pattern, config: MaskProConfig) -> str | None:
-        if config.initial_mask not in available():
-            return unknown_name(config.initial_mask, kind="initial_mask", known=available())
-        if config.compat == "official" and pattern != Pattern(2, 4):
-            return f"compat: official exists for 2:4 only (the authors' code has no other), not for {pattern}"
-        return None
-
-    def unsupported_text_reason(self, config: MaskProConfig, *, minibatches: int) -> str | None:
-        if config.loss_masks and config.loss_batches > minibatches:
-            given = f"loss_batches = {config.loss_batches}"
-            return f"{given}: the calibration text makes no more than {minibatches} minibatches"
-        return None
-
-    def needs(self, shape: Shape, config: MaskProConfig) -> Needs:
-        by_event = config.sampler == "event"
-        engine, uncertain = engine_needs(
-            "event" if by_event else config.engine,
-            shape,
-            logits=config.logits,
-            sampler="multinomial" if by_event else config.sampler,
-            exact=config.compat != "official",
-            magnitude=config.logit_magnitude,
-            steps=config.steps,
-        )
-        initial = registry.get(config.initial_mask)
-        started = initial.needs(shape, initial.configure({}))
-        multiplied = config.masked_weights == "multiplied"
-        return Needs(
-            state={**engine, "groups off the initial mask": shape.groups},
-            uncertain=uncertain,
-            masked=shape.code_bytes if multiplied else shape.weight_bytes,
-            start=_START * shape.prunable + (started.start if started else 0),
-            step=2 * shape.prunable + (2 * FLOAT32 * shape.largest_layer if multiplied else 0),
-            forwards=config.masks_per_step,
-            start_reads=1 + (started.start_reads if started else 0),
-            passes=_PASSES * config.masks_per_step,
-            shared=shared_start(initial.name, shape, needs=started, of_a_seed=initial.depends_on_seed),
-            extra_forwards=(config.loss_masks + 1) * config.loss_batches if config.loss_masks else 0,
-        )
-
-    def start(self, context: TrialContext, config: MaskProConfig) -> Run:
-        return MaskProRun(context, config)
 
 
 class MaskProRun(Run):
@@ -206,7 +139,7 @@ class MaskProRun(Run):
 
         def evaluate(index: int) -> float:
             with self._cost.phase("patch", device=self._device):
-                self._patcher.show(draws[index])
+                self._patcher.apply(draws[index])
             with self._cost.phase("forward", device=self._device):
                 return self._model.loss(tokens)
 
@@ -251,6 +184,3 @@ class MaskProRun(Run):
 
         key = ("initial losses", *initial_mask_key(self._config.initial_mask, context))
         return context.share(key, compute, initial=True)
-
-
-METHOD = MaskPro()

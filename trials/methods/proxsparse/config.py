@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.methods.base import MethodConfig, default_from
 
 _SCRIPTS = "the authors' scripts"
@@ -54,3 +55,10 @@ class ProxSparseConfig(MethodConfig):
         description="largest norm of the gradient",
         json_schema_extra=default_from("Hugging Face's default, which the scripts keep"),
     )
+
+
+def unsupported_pattern_reason(pattern: Pattern) -> str | None:
+    """Return why there is no proximal step for ``pattern``, or None for 2:4."""
+    if pattern == Pattern(2, 4):
+        return None
+    return f"its regulariser and proximal step are those of 2:4 and are not known for {pattern}"

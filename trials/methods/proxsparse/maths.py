@@ -9,15 +9,9 @@ import torch
 from torch import Tensor
 
 from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.methods.proxsparse.config import unsupported_pattern_reason
 
 _SWEEPS, _TOLERANCE = 100, 1e-9  # the authors sweep as often, and stop at about as small a move
-
-
-def refusal(pattern: Pattern) -> str | None:
-    """Return why there is no proximal step for ``pattern``, or None for 2:4."""
-    if pattern == Pattern(2, 4):
-        return None
-    return f"its regulariser and proximal step are those of 2:4 and are not known for {pattern}"
 
 
 def prox(weight: Tensor, prox_lambda: float, pattern: Pattern) -> Tensor:
@@ -35,7 +29,7 @@ def prox(weight: Tensor, prox_lambda: float, pattern: Pattern) -> Tensor:
     Raises:
         ValueError: for another pattern than 2:4.
     """
-    if reason := refusal(pattern):
+    if reason := unsupported_pattern_reason(pattern):
         raise ValueError(f"prox: {reason}")
     flat_G4 = weight.detach().reshape(-1, 4)
     sizes_G4, order_G4 = flat_G4.abs().sort(dim=1, descending=True, stable=True)

@@ -5,48 +5,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines.adamw import AdamW
 from nmlab.trials.engines.schedules import warmup_then_linear
 from nmlab.trials.masks.topn import topn
-from nmlab.trials.methods.base import About, Method, Run, TrialContext
+from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.methods.by_gradient import GradientRun
 from nmlab.trials.methods.proxsparse.config import ProxSparseConfig
-from nmlab.trials.methods.proxsparse.maths import anchor_penalty, prox, refusal
-from nmlab.trials.methods.proxsparse.metrics import METRICS
-from nmlab.trials.models.needs import Needs, Shape, adamw_state
+from nmlab.trials.methods.proxsparse.maths import anchor_penalty, prox
 
 _BETAS, _WARMUP = (0.9, 0.999), 0.1  # Hugging Face's defaults, which the scripts keep
-_PASSES = 30.0  # of a step, a parameter: AdamW and the proximal step; see benchmarks/plan_accuracy.py
-
-
-class ProxSparse(Method):
-    name = "proxsparse"
-    about = About(
-        "Fine-tunes a copy of all parameters, with a proximal step towards 2:4 after every update.\n"
-        "The mask is the top-2 of the tuned weights and is applied to the original ones; the copy is dropped.",
-        paper="Liu et al. 2025, ProxSparse",
-        cost="one forward and backward a step; a float32 copy of all parameters with two Adam moments",
-        patterns="2:4 only",
-    )
-    config = ProxSparseConfig
-    metrics = METRICS
-    learned = True
-
-    def unsupported_reason(self, pattern: Pattern, config: ProxSparseConfig) -> str | None:
-        return refusal(pattern)
-
-    def needs(self, shape: Shape, config: ProxSparseConfig) -> Needs:
-        def weights() -> dict[str, Tensor]:
-            dtype = {2: torch.bfloat16, 4: torch.float32}[shape.element_bytes]
-            return {name: torch.empty(size, requires_grad=True).to(dtype) for name, size in shape.sizes.items()}
-
-        passes = _PASSES * sum(shape.parameters.values()) / shape.prunable
-        state = adamw_state(shape, shape.parameters)
-        return Needs(state, masked=shape.weight_bytes, weights=weights, passes=passes)
-
-    def start(self, context: TrialContext, config: ProxSparseConfig) -> Run:
-        return ProxSparseRun(context, config)
 
 
 class ProxSparseRun(GradientRun):
@@ -97,6 +64,3 @@ class ProxSparseRun(GradientRun):
 
     def _learning_rate(self, step: int) -> float:
         return warmup_then_linear(self._config.learning_rate, step, steps=self.steps, warmup=_WARMUP)
-
-
-METHOD = ProxSparse()

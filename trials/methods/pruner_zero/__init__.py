@@ -1,13 +1,18 @@
 """Keep the N weights of every M with the largest score that a symbolic search found (Dong et al. 2024)."""
 
-from torch import Tensor
+from __future__ import annotations
 
-from nmlab.trials.inputs.gradients import gradient_norms, in_precision_of
-from nmlab.trials.masks.topn import topn
-from nmlab.trials.methods.base import About, Method, Run, TrialContext
+from typing import TYPE_CHECKING
+
+from nmlab.trials.methods.base import About, Method, Run
 from nmlab.trials.methods.one_shot import OneShotRun
 from nmlab.trials.methods.pruner_zero.config import PrunerZeroConfig
-from nmlab.trials.models.needs import FLOAT32, Needs, Shape, one_shot_needs, shared_norms
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nmlab.trials.methods.base import TrialContext
+    from nmlab.trials.models.needs import Needs, Shape
 
 
 def scores(weight: Tensor, grad_norm: Tensor) -> Tensor:
@@ -31,12 +36,18 @@ class PrunerZero(Method):
     )
 
     config = PrunerZeroConfig
-    shardable = True
+    supports_pipeline_stages = True
+    imports = ("nmlab.trials.inputs.gradients", "nmlab.trials.masks.topn")
 
     def needs(self, shape: Shape, config: PrunerZeroConfig) -> Needs:
+        from nmlab.trials.models.needs import FLOAT32, one_shot_needs, shared_norms
+
         return one_shot_needs(shape, start=FLOAT32 * shape.prunable, start_reads=3, shared=shared_norms(shape))
 
     def start(self, context: TrialContext, config: PrunerZeroConfig) -> Run:
+        from nmlab.trials.inputs.gradients import gradient_norms, in_precision_of
+        from nmlab.trials.masks.topn import topn
+
         frozen, norms = context.model.frozen, gradient_norms(context)
         masks = {}
         for layer in frozen.layers:

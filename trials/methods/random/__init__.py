@@ -1,11 +1,14 @@
 """A mask drawn uniformly among all N:M masks: the lower bound of a comparison."""
 
-import torch
+from __future__ import annotations
 
-from nmlab.trials.masks.randomness import keyed_generator
-from nmlab.trials.masks.topn import topn
-from nmlab.trials.methods.base import About, Method, MethodConfig, Run, TrialContext
+from typing import TYPE_CHECKING
+
+from nmlab.trials.methods.base import About, Method, MethodConfig, Run
 from nmlab.trials.methods.one_shot import OneShotRun
+
+if TYPE_CHECKING:
+    from nmlab.trials.methods.base import TrialContext
 
 
 class Random(Method):
@@ -18,9 +21,15 @@ class Random(Method):
     )
     depends_on_seed = True
     reads_text = False
-    shardable = True
+    supports_pipeline_stages = True
+    imports = ("nmlab.trials.masks.randomness", "nmlab.trials.masks.topn")
 
     def start(self, context: TrialContext, config: MethodConfig) -> Run:
+        import torch
+
+        from nmlab.trials.masks.randomness import keyed_generator
+        from nmlab.trials.masks.topn import topn
+
         masks = {}
         for layer in context.model.frozen.layers:
             generator = keyed_generator(context.seed, "random mask", layer.name)

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.methods.base import MethodConfig, default_from
 
 
@@ -20,3 +21,11 @@ class SparseGPTConfig(MethodConfig):
         description="columns whose update of the later ones is done at once; speed only",
         json_schema_extra=default_from("the authors' code: blocksize"),
     )
+
+
+def unsupported_block_size_reason(block_size: int, pattern: Pattern) -> str | None:
+    """Return why a block size does not fit a pattern, or None if it does."""
+    if block_size % pattern.m == 0:
+        return None
+    near = max(1, round(block_size / pattern.m)) * pattern.m
+    return f"block_size = {block_size} would cut a group of pattern {pattern} in two; take a multiple such as {near}"

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from nmlab.trials.contract.pattern import Pattern
-from nmlab.trials.masks.ranking import keep_largest_columns
+from nmlab.trials.masks.topn import keep_largest_columns
+from nmlab.trials.methods.sparsegpt.config import unsupported_block_size_reason
 
 
 class IndefiniteHessianError(ValueError):
@@ -70,14 +71,6 @@ def inverse_factor(hessian: Tensor, *, damping: float) -> Tensor:
     return upper_II
 
 
-def refuse_block_size(block_size: int, pattern: Pattern) -> str | None:
-    """Return why a block size does not fit a pattern, or None if it does."""
-    if block_size % pattern.m == 0:
-        return None
-    near = max(1, round(block_size / pattern.m)) * pattern.m
-    return f"block_size = {block_size} would cut a group of pattern {pattern} in two; take a multiple such as {near}"
-
-
 def _indefinite(damping: float) -> IndefiniteHessianError:
     return IndefiniteHessianError(f"hessian: not positive definite in float32 with damping {damping:g}; raise damping")
 
@@ -119,5 +112,5 @@ def _check(weight: Tensor, hessian: Tensor, pattern: Pattern, *, block_size: int
         )
     if inputs % pattern.m:
         raise ValueError(f"weight: {inputs} inputs do not split into groups of {pattern.m} (pattern {pattern})")
-    if reason := refuse_block_size(block_size, pattern):
+    if reason := unsupported_block_size_reason(block_size, pattern):
         raise ValueError(reason)

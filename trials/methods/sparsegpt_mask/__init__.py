@@ -1,9 +1,16 @@
 """The mask of SparseGPT on the dense weights, as in the comparisons of MaskPro's tables."""
 
-from nmlab.trials.methods.base import About, Run, TrialContext
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nmlab.trials.methods.base import About, Run
 from nmlab.trials.methods.one_shot import OneShotRun
-from nmlab.trials.methods.sparsegpt import SparseGPT, SparseGPTConfig, prune_model
-from nmlab.trials.models.needs import Needs, Shape, one_shot_needs
+from nmlab.trials.methods.sparsegpt import SparseGPT, SparseGPTConfig
+
+if TYPE_CHECKING:
+    from nmlab.trials.methods.base import TrialContext
+    from nmlab.trials.models.needs import Needs, Shape
 
 
 class SparseGPTMask(SparseGPT):
@@ -17,9 +24,13 @@ class SparseGPTMask(SparseGPT):
     )
 
     def needs(self, shape: Shape, config: SparseGPTConfig) -> Needs:
+        from nmlab.trials.models.needs import one_shot_needs
+
         return one_shot_needs(shape, start=super().needs(shape, config).start, start_reads=3)
 
     def start(self, context: TrialContext, config: SparseGPTConfig) -> Run:
+        from nmlab.trials.methods.sparsegpt.run import prune_model
+
         masks, _ = prune_model(context, config)
         return OneShotRun(masks)
 

@@ -1,17 +1,49 @@
 """SUSI: M logits a group, learned through a relaxed draw of N without replacement."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 from nmlab.trials.contract.lazy_names import lazy_names
+from nmlab.trials.methods.base import About, Method, Run
+from nmlab.trials.methods.susi.config import SusiConfig
+from nmlab.trials.methods.susi.metrics import METRICS
 
 if TYPE_CHECKING:
-    from nmlab.trials.methods.susi.config import SusiConfig
+    from nmlab.trials.methods.base import TrialContext
     from nmlab.trials.methods.susi.maths import relaxed_mask
-    from nmlab.trials.methods.susi.run import METHOD, Susi
+    from nmlab.trials.models.needs import Needs, Shape
+
+__getattr__ = lazy_names(__name__, places={"relaxed_mask": "maths"})
+
+
+class Susi(Method):
+    name = "susi"
+    about = About(
+        "Learns logits of every weight by gradient through a relaxed draw of N of M without replacement.\n"
+        "Two temperatures fall until the draw is the top-N of the logits; the loss is the model's own.",
+        paper="SUSI (Algorithm 1, Eq. 13)",
+        cost="one forward and backward a step; one logit a weight with two Adam moments",
+        patterns="any N:M; for N >= 3 the relaxed mask is not N-hot even at the end, and the paper has N = 2 only",
+    )
+    config = SusiConfig
+    metrics = METRICS
+    learned = True
+    depends_on_seed = True
+    supports_pipeline_stages = True
+    imports = ("nmlab.trials.methods.susi.run",)
+
+    def needs(self, shape: Shape, config: SusiConfig) -> Needs:
+        from nmlab.trials.methods.susi.needs import needs
+
+        return needs(shape, config)
+
+    def start(self, context: TrialContext, config: SusiConfig) -> Run:
+        from nmlab.trials.methods.susi.run import SusiRun
+
+        return SusiRun(context, config)
+
+
+METHOD = Susi()
 
 __all__ = ["METHOD", "Susi", "SusiConfig", "relaxed_mask"]
-
-# Imported when asked for, because `metrics` of this package must be readable without torch.
-__getattr__ = lazy_names(
-    __name__, places={"SusiConfig": "config", "relaxed_mask": "maths", "METHOD": "run", "Susi": "run"}
-)

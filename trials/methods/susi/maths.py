@@ -6,17 +6,17 @@ dozen tensors of the model's size for the backward.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from nmlab.trials.masks.layout import chunks, columns, write_columns
-from nmlab.trials.masks.ranking import keep_largest
+from nmlab.trials.masks.topn import keep_largest
 
 
 def relaxed_mask(
-    logits_GM: Tensor, gumbel_GM: Tensor, tau: float, lam: float, n: int, *, layers: Sequence[int] = ()
+    logits_GM: Tensor, gumbel_GM: Tensor, *, tau: float, lam: float, n: int, layers: Sequence[int] = ()
 ) -> Tensor:
     """Return the soft mask [G, M] of one draw, differentiable in the logits (once).
 
@@ -37,7 +37,7 @@ def relaxed_mask(
     return mask_GM
 
 
-def sampled_mask(logits_GM: Tensor, gumbel_GM: Tensor, lam: float, n: int) -> Tensor:
+def sampled_mask(logits_GM: Tensor, gumbel_GM: Tensor, *, lam: float, n: int) -> Tensor:
     """Return the mask of the N largest perturbed logits, boolean [G, M]: what the relaxed draw stands for."""
     kept_GM = torch.empty(logits_GM.shape, dtype=torch.bool, device=logits_GM.device)
     for logits_gM, gumbel_gM, kept_gM in chunks(logits_GM.detach(), gumbel_GM, kept_GM):
@@ -78,12 +78,23 @@ def pick(keys_Mg: Tensor) -> Pick:
     return Pick(share_Mg, leads_Mg, behind_Mg, beside_g, torch.where(leads_Mg, log_left_g, (-share_Mg).log1p_()))
 
 
+class _Context(Protocol):
+    """What torch gives to a forward, and what that keeps for its backward."""
+
+    saved_tensors: tuple[Tensor, ...]
+    temperatures: tuple[float, float]
+    n: int
+    layers: Sequence[int]
+
+    def save_for_backward(self, *tensors: Tensor) -> None: ...
+
+
 class _RelaxedMask(torch.autograd.Function):
     """The draw with an explicit derivative; the backward computes ``pick`` again."""
 
     @staticmethod
     def forward(
-        ctx: Any, logits_GM: Tensor, gumbel_GM: Tensor, tau: float, lam: float, n: int, layers: Sequence[int]
+        ctx: _Context, logits_GM: Tensor, gumbel_GM: Tensor, tau: float, lam: float, n: int, layers: Sequence[int]
     ) -> Tensor:
         ctx.save_for_backward(logits_GM, gumbel_GM)
         ctx.temperatures, ctx.n, ctx.layers = (tau, lam), n, layers
@@ -97,7 +108,7 @@ class _RelaxedMask(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient_GM: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: _Context, gradient_GM: Tensor) -> tuple[Tensor | None, ...]:
         logits_GM, gumbel_GM = ctx.saved_tensors
         (tau, lam), n = ctx.temperatures, ctx.n
         out_GM = torch.empty_like(logits_GM)

@@ -5,7 +5,6 @@ Legend: G groups, M group size.
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from nmlab.trials.engines import GroupLayout
@@ -13,44 +12,12 @@ from nmlab.trials.engines.adamw import AdamW
 from nmlab.trials.engines.noise import gumbel, normal
 from nmlab.trials.engines.schedules import cosine_to_a_tenth, geometric
 from nmlab.trials.masks.topn import topn
-from nmlab.trials.methods.base import About, Method, Run, TrialContext
+from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.methods.by_gradient import SoftMaskRun
 from nmlab.trials.methods.susi.config import SusiConfig
 from nmlab.trials.methods.susi.maths import relaxed_mask, sampled_mask
-from nmlab.trials.methods.susi.metrics import METRICS
-from nmlab.trials.models.needs import FLOAT32, Needs, Shape, adamw_state, masked_by
 
 _BETAS = (0.9, 0.95)  # Table 6
-_PASSES = 40.0  # of a step: noise, the relaxed draw twice, AdamW; see benchmarks/plan_accuracy.py
-
-
-class Susi(Method):
-    name = "susi"
-    about = About(
-        "Learns logits of every weight by gradient through a relaxed draw of N of M without replacement.\n"
-        "Two temperatures fall until the draw is the top-N of the logits; the loss is the model's own.",
-        paper="SUSI (Algorithm 1, Eq. 13)",
-        cost="one forward and backward a step; one logit a weight with two Adam moments",
-        patterns="any N:M; for N >= 3 the relaxed mask is not N-hot even at the end, and the paper has N = 2 only",
-    )
-    config = SusiConfig
-    metrics = METRICS
-    learned = True
-    depends_on_seed = True
-    shardable = True
-
-    def needs(self, shape: Shape, config: SusiConfig) -> Needs:
-        def weights() -> dict[str, Tensor]:
-            logits_GM = torch.empty(shape.groups, shape.pattern.m, requires_grad=True)
-            mask_GM = relaxed_mask(logits_GM, torch.empty_like(logits_GM), config.tau_init, config.lambda_init, n)
-            return masked_by(shape, mask_GM)
-
-        n, noise = shape.pattern.n, FLOAT32 * shape.prunable
-        state = adamw_state(shape, {"logits": shape.prunable})
-        return Needs(state, masked=shape.weight_bytes, start=2 * noise, weights=weights, passes=_PASSES)
-
-    def start(self, context: TrialContext, config: SusiConfig) -> Run:
-        return SusiRun(context, config)
 
 
 class SusiRun(SoftMaskRun):
@@ -80,13 +47,12 @@ class SusiRun(SoftMaskRun):
 
     def _soft(self, noise_GW: Tensor, step: int) -> Tensor:
         tau, lam = self._temperatures(step)
-        return relaxed_mask(
-            self._logits_GM, noise_GW, tau, lam, self._context.pattern.n, layers=self._layout.groups_of_layers
-        )
+        n, layers = self._context.pattern.n, self._layout.groups_of_layers
+        return relaxed_mask(self._logits_GM, noise_GW, tau=tau, lam=lam, n=n, layers=layers)
 
     def _hard(self, noise_GW: Tensor, step: int) -> Tensor:
         _, lam = self._temperatures(step)
-        return sampled_mask(self._logits_GM, noise_GW, lam, self._context.pattern.n)
+        return sampled_mask(self._logits_GM, noise_GW, lam=lam, n=self._context.pattern.n)
 
     def _hard_mask(self) -> Tensor:
         return topn(self._logits_GM, self._context.pattern)
@@ -106,6 +72,3 @@ def _initial_logits(context: TrialContext, config: SusiConfig) -> Tensor:
     layout = GroupLayout(context.model.frozen.layers, pattern=context.pattern)
     standard_GM = normal(layout, width=context.pattern.m, key=(context.seed, "initial logits"))
     return standard_GM.mul_(config.initial_std).to(context.model.frozen.device)
-
-
-METHOD = Susi()

@@ -1,13 +1,19 @@
 """Keep the N weights of every M whose magnitude times input norm is largest (Sun et al. 2023)."""
 
-from torch import Tensor
+from __future__ import annotations
 
-from nmlab.trials.inputs.calibration import SquareMean, prune_blocks
-from nmlab.trials.masks.topn import topn
-from nmlab.trials.methods.base import About, Method, MethodConfig, Run, TrialContext
+from typing import TYPE_CHECKING
+
+from nmlab.trials.methods.base import About, Method, MethodConfig, Run
 from nmlab.trials.methods.one_shot import OneShotRun
-from nmlab.trials.models import PrunableLayer
-from nmlab.trials.models.needs import Needs, Shape, one_shot_needs, statistics_bytes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nmlab.trials.inputs.calibration import SquareMean
+    from nmlab.trials.methods.base import TrialContext
+    from nmlab.trials.models import PrunableLayer
+    from nmlab.trials.models.needs import Needs, Shape
 
 
 def scores(weight: Tensor, input_square_mean: Tensor) -> Tensor:
@@ -24,12 +30,18 @@ class Wanda(Method):
         cost="two forward passes over the calibration text",
     )
     measures_inputs = True
-    shardable = True
+    supports_pipeline_stages = True
+    imports = ("nmlab.trials.inputs.calibration", "nmlab.trials.masks.topn")
 
     def needs(self, shape: Shape, config: MethodConfig) -> Needs:
+        from nmlab.trials.models.needs import one_shot_needs, statistics_bytes
+
         return one_shot_needs(shape, start=statistics_bytes(shape), start_reads=2)
 
     def start(self, context: TrialContext, config: MethodConfig) -> Run:
+        from nmlab.trials.inputs.calibration import SquareMean, prune_blocks
+        from nmlab.trials.masks.topn import topn
+
         frozen = context.model.frozen
 
         def mask_of(layer: PrunableLayer, statistic: SquareMean) -> Tensor:

@@ -21,12 +21,13 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import torch
 import transformers
 from rich.progress import Progress
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.data import python_docs
 
 VOCABULARY = 512
@@ -59,20 +60,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(json.dumps(record["token_perplexity"]))
 
 
-def train_tokenizer(documents: Sequence[str], *, vocabulary: int = VOCABULARY) -> Any:
+def train_tokenizer(documents: Sequence[str], *, vocabulary: int = VOCABULARY) -> PreTrainedTokenizerBase:
     """Return a fast byte-level BPE tokenizer of `vocabulary` entries; text in NFC round-trips."""
     # Qwen2's own class: for this model type AutoTokenizer replaces any other pre-tokenizer by Qwen2's.
     blank = transformers.Qwen2Tokenizer(model_max_length=WINDOW)
     return blank.train_new_from_iterator(documents, vocabulary, show_progress=False)
 
 
-def encode(documents: Sequence[str], *, tokenizer: Any) -> torch.Tensor:
+def encode(documents: Sequence[str], *, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
     """Return one part as a single stream of token ids [T] int64, end-of-text after each document."""
     encoded = tokenizer([text + tokenizer.eos_token for text in documents], verbose=False)
     return torch.tensor([token for document in encoded["input_ids"] for token in document])
 
 
-def new_model(tokenizer: Any) -> Any:
+def new_model(tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     """Return the untrained model, drawn from torch's global random state; all input widths divide by 32."""
     config = transformers.Qwen2Config(
         vocab_size=len(tokenizer),
@@ -92,7 +93,7 @@ def new_model(tokenizer: Any) -> Any:
 
 
 def train(
-    model: Any, *, tokens_T: torch.Tensor, steps: int, seed: int, learning_rate: float = PEAK_LEARNING_RATE
+    model: PreTrainedModel, *, tokens_T: torch.Tensor, steps: int, seed: int, learning_rate: float = PEAK_LEARNING_RATE
 ) -> list[float]:
     """Train in place on random windows of the stream and return the loss of every step, in nats a token."""
     windows = torch.Generator().manual_seed(seed)
@@ -116,7 +117,7 @@ def train(
 
 
 @torch.inference_mode()
-def token_perplexity(model: Any, *, tokens_T: torch.Tensor, window: int = WINDOW) -> float:
+def token_perplexity(model: PreTrainedModel, *, tokens_T: torch.Tensor, window: int = WINDOW) -> float:
     """Return exp(mean nats a token) over whole consecutive windows; the first token of each is context."""
     model.eval()
     tokens_WL = tokens_T[: len(tokens_T) // window * window].view(-1, window)
@@ -125,7 +126,7 @@ def token_perplexity(model: Any, *, tokens_T: torch.Tensor, window: int = WINDOW
     return math.exp(total / len(tokens_WL))
 
 
-def save(model: Any, *, tokenizer: Any, folder: Path) -> Path:
+def save(model: PreTrainedModel, *, tokenizer: PreTrainedTokenizerBase, folder: Path) -> Path:
     """Write model and tokenizer as a Hugging Face folder (made if missing); return the weights file."""
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
@@ -140,7 +141,7 @@ def sha256(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _loss(model: Any, *, tokens_BL: torch.Tensor) -> torch.Tensor:
+def _loss(model: PreTrainedModel, *, tokens_BL: torch.Tensor) -> torch.Tensor:
     logits_BLV = model(input_ids=tokens_BL, use_cache=False).logits[:, :-1]
     return torch.nn.functional.cross_entropy(logits_BLV.flatten(0, 1), tokens_BL[:, 1:].flatten())
 
@@ -152,7 +153,7 @@ def _thinned(losses: Sequence[float], *, points: int) -> dict[int, float]:
     return {index * size + len(part): round(fmean(part), 4) for index, part in enumerate(stretches)}
 
 
-def _outcome(model: Any, *, streams: Mapping[str, torch.Tensor], losses: Sequence[float]) -> dict[str, Any]:
+def _outcome(model: PreTrainedModel, *, streams: Mapping[str, torch.Tensor], losses: Sequence[float]) -> JsonObject:
     measured = {part: stream_T[:MEASURED_TOKENS] for part, stream_T in streams.items()}
     return {
         "corpus_tokens": {part: len(stream_T) for part, stream_T in streams.items()},
@@ -161,7 +162,7 @@ def _outcome(model: Any, *, streams: Mapping[str, torch.Tensor], losses: Sequenc
     }
 
 
-def _settings(options: argparse.Namespace) -> dict[str, Any]:
+def _settings(options: argparse.Namespace) -> JsonObject:
     return {
         "command": f"python -m nmlab.trials.models.tiny.train --steps {options.steps} --seed {options.seed}"
         f" --threads {options.threads} --output DIR",

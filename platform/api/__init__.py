@@ -1,0 +1,24 @@
+"""What `import nmlab` gives, and the only part of the platform that the command line calls.
+
+Each module holds the functions of some verbs with the values that they return. They import what they need when they are
+called, so that a listing or a refusal loads neither torch nor Ray.
+
+| module | verbs and values |
+| --- | --- |
+| `study` | `load_study`, `Study` |
+| `plans` | `plan`, `Plan` |
+| `sweeping` | `sweep`, `resume`; `launching` runs a launch for them and for the command line |
+| `running` | `run` |
+| `results` | `SweepResult`, `Configuration`, `Trial`; `frames` makes their DataFrames |
+| `lookup` | `load_result` |
+| `masks` | `load_mask`, `load_model`, `Mask` |
+| `evaluating`, `exporting` | `evaluate`, `export` |
+| `reporting`, `comparing` | `report`; `compare`, `scale`, `diff` |
+| `listings` | `methods`, `studies` |
+| `checkup`, `upkeep` | `doctor`; `status`, `clean`, `submit`, `ui` |
+| `named_results`, `found`, `reading` | from an id or a value to a result, and from MLflow to values |
+| `places` | the results folder and the tracking store that are taken where none is given |
+| `connection` | on which Ray a sweep runs |
+| `progress`, `rendering` | how a sweep is shown while it runs; values as text and HTML |
+| `command` | what the command line does to its own process, and a program that imports nmlab does not want |
+"""

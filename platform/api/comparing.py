@@ -1,0 +1,236 @@
+"""Compare studies in one table, two masks layer by layer, and small models with a large one."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nmlab.platform.api.named_results import Target, target_name
+from nmlab.platform.api.places import results_folder, store_uri
+from nmlab.platform.api.rendering import html_page
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nmlab.reports.compare import Compared
+    from nmlab.reports.scaling import Scaled
+    from nmlab.trials.export.overlap import MaskComparison, Overlap
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Several studies in one table. As text it is Markdown; in a notebook it is shown as HTML."""
+
+    studies: tuple[str, ...]
+    _compared: "Compared" = field(repr=False)
+
+    def text(self, form: str = "md") -> str:
+        """Return the table as ``"html"``, ``"md"``, ``"tex"``, ``"csv"`` or ``"json"``; raises ``ReportError`` else."""
+        return self._compared.text(form)
+
+    def frame(self) -> "pd.DataFrame":
+        """Return the table as a DataFrame of what it shows, numbers as numbers."""
+        import io
+
+        import pandas as pd
+
+        return pd.read_csv(io.StringIO(self.text("csv")))
+
+    def __str__(self) -> str:
+        return self.text("md")
+
+    def _repr_html_(self) -> str:
+        return html_page(self.text("html"), height=400)
+
+
+@dataclass(frozen=True, eq=False)
+class MaskDifference:
+    """Two masks of one model, layer by layer.
+
+    Attributes:
+        trials: the keys of the trials that the masks came from, None for a mask of no trial.
+        taken: which trial was taken for a configuration or a launch, in words; empty if a trial was named.
+        patterns: the patterns of the masks.
+        agreement: the share of weights on which they agree.
+        chance: the share on which two random masks of these patterns would agree.
+    """
+
+    trials: tuple[str | None, str | None]
+    taken: tuple[str, str]
+    patterns: tuple[str, str]
+    agreement: float
+    chance: float
+    _compared: "MaskComparison" = field(repr=False)
+    _names: tuple[str, str] = field(repr=False)
+
+    def rows(self, *, layers: bool = True) -> "tuple[Overlap, ...]":
+        """Return one row for each layer, then the whole model, then what two random masks have in common."""
+        compared = self._compared
+        return (*(compared.layers if layers else ()), compared.total, compared.chance)
+
+    def cells(self, *, layers: bool = True) -> Iterator[tuple[str, ...]]:
+        """Yield the cells of each row as text: layer, weights, and three shares in percent."""
+        for row in self.rows(layers=layers):
+            shares = (row.agreement, row.kept_in_common, row.same_groups)
+            texts = ("-" if share is None else f"{share:.1%}" for share in shares)
+            yield (row.name, f"{row.weights:,}" if row.weights else "", *texts)
+
+    @property
+    def layers(self) -> "pd.DataFrame":
+        """One row for each layer: ``name``, ``weights``, ``agreement``, ``kept_in_common``, ``same_groups``."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(row) for row in self._compared.layers]).convert_dtypes(convert_floating=False)
+
+    def record(self) -> dict[str, Any]:
+        """Return everything as plain JSON, as ``nmlab diff --json`` prints it."""
+        first, second = self._names
+        taken = {"trials": list(self.trials), "taken": list(self.taken)}
+        return {
+            "first": first,
+            "second": second,
+            **taken,
+            "patterns": list(self.patterns),
+            **asdict(self._compared),
+        }
+
+    def _repr_html_(self) -> str:
+        import pandas as pd
+
+        frame = pd.DataFrame([asdict(row) for row in self.rows()])
+        return str(frame.to_html(index=False, float_format=lambda share: f"{share:.1%}"))
+
+
+def compare(
+    studies: Sequence[str],
+    *,
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    mixed: bool = False,
+    tracking_uri: str | None = None,
+) -> Comparison:
+    """Compare the configurations of studies in one table.
+
+    Args:
+        studies: names of studies; ``STUDY@LAUNCH`` takes that launch instead of the newest.
+        rows: what rows are: ``"study"``, ``"method"``, ``"pattern"``, ``"role"`` or settings.
+        columns: what columns are, from the same names.
+        metrics: the metrics to show; by default the searched one of the first study.
+        mixed: allow runs that were not evaluated alike; the table marks them.
+        tracking_uri: the MLflow store; by default ``MLFLOW_TRACKING_URI``, else ``sqlite:///nmlab.db``.
+
+    Returns:
+        The table.
+
+    Raises:
+        ReportError: an unknown study, launch, row, column or metric, with the nearest names; a study without a finished
+            run; runs that were not evaluated alike.
+
+    Example:
+        >>> import nmlab
+        >>> nmlab.compare(["quickstart"], rows=["method"]).frame()  # doctest: +SKIP
+    """
+    from nmlab.reports.compare import compare as compared
+
+    named = (studies,) if isinstance(studies, str) else tuple(studies)
+    uri = store_uri(tracking_uri)
+    return Comparison(
+        named, compared(named, tracking_uri=uri, rows=rows, columns=columns, metrics=metrics, mixed=mixed)
+    )
+
+
+def diff(
+    first: Target,
+    second: Target,
+    *,
+    model: str | Path | None = None,
+    revision: str | None = None,
+    dtype: str | None = None,
+    leave_dense: Sequence[str] = (),
+    results: str | Path | None = None,
+    tracking_uri: str | None = None,
+) -> MaskDifference:
+    """Compare two masks of one model layer by layer.
+
+    Args:
+        first: a result, a mask file or a checkpoint, as `evaluate` takes it.
+        second: another one.
+        model: base model of the masks; by default the model in their records.
+        revision: revision of a Hugging Face hub id.
+        dtype: ``float32``, ``bfloat16`` or ``float16``; by default as in the record.
+        leave_dense: weights of decoder blocks to leave without a mask.
+        results: the folder for launches; by default ``NMLAB_RESULTS``, else ``results``.
+        tracking_uri: the MLflow store; by default ``MLFLOW_TRACKING_URI``, else ``sqlite:///nmlab.db``.
+
+    Returns:
+        Where they agree.
+
+    Raises:
+        ValueError: masks of different models, or as `evaluate`.
+
+    Example:
+        >>> import nmlab
+        >>> one, other = (nmlab.run(method, windows=4, progress=False) for method in ("magnitude", "random"))
+        >>> found = nmlab.diff(one, other)
+        >>> len(found.layers), found.patterns
+        (14, ('2:4', '2:4'))
+    """
+    from nmlab.platform.tracking.result_files import located
+    from nmlab.trials.export.overlap import compare as overlap
+    from nmlab.trials.export.subject import Base, read_masks
+
+    base = Base(None if model is None else str(model), revision, dtype, tuple(leave_dense))
+    names = (target_name(first), target_name(second))
+    uri, folder = store_uri(tracking_uri), results_folder(results)
+    found, places = [], []
+    for name in names:
+        with located(name, tracking_uri=uri, results=folder) as place:
+            found.append(read_masks(place.place, base=base))
+            places.append(place)
+    (ours, pattern), (theirs, other) = found
+    compared = overlap(ours, theirs, patterns=(pattern, other))
+    return MaskDifference(
+        trials=(places[0].key, places[1].key),
+        taken=(places[0].said, places[1].said),
+        patterns=(str(pattern), str(other)),
+        agreement=compared.total.agreement,
+        chance=compared.chance.agreement,
+        _compared=compared,
+        _names=names,
+    )
+
+
+def scale(
+    studies: Sequence[str],
+    *,
+    groups: int | None = None,
+    model: str | Path | None = None,
+    pattern: str | None = None,
+    tracking_uri: str | None = None,
+) -> "Scaled":
+    """Propose logit magnitude, learning rate and steps for a larger model, with uncertainty, as a search space.
+
+    Args:
+        studies: studies of MaskPro on smaller models; ``STUDY@LAUNCH`` takes that launch instead of the newest.
+        groups: how many groups of M weights the larger model has.
+        model: folder of the larger model, in place of ``groups``; only its ``config.json`` is read.
+        pattern: N:M of the larger model; by default that of the studies.
+        tracking_uri: the MLflow store; by default ``MLFLOW_TRACKING_URI``, else ``sqlite:///nmlab.db``.
+
+    Returns:
+        The evidence, the proposal, the ``space`` as part of a study in YAML, and ``sentences`` on both.
+
+    Raises:
+        ReportError: neither or both of groups and model, an unknown study, too few settings tried, or a model whose
+            groups can't be counted.
+
+    Example:
+        >>> import nmlab
+        >>> nmlab.scale(["maskpro-logit-magnitude"], groups=1_600_000_000).space  # doctest: +SKIP
+    """
+    from nmlab.reports.scaling import scale as scaled
+
+    named = (studies,) if isinstance(studies, str) else tuple(studies)
+    folder = None if model is None else Path(model)
+    return scaled(named, tracking_uri=store_uri(tracking_uri), groups=groups, model=folder, pattern=pattern)

@@ -1,0 +1,158 @@
+"""DataFrames of a launch with typed columns, made from the values of its report, so that numbers agree."""
+
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import pandas as pd
+
+from nmlab.reports.analysis.configurations import Configuration, configurations_of, ranks, varying
+from nmlab.reports.read.collect import StudyRuns
+from nmlab.reports.read.frame import trial_frame
+from nmlab.reports.read.trials import TrialRecord, Value
+from nmlab.trials.contract.run_status import TrialStatus
+from nmlab.trials.methods import registry
+
+Kind: TypeAlias = type[float] | type[int] | type[bool] | type[str]
+
+IDENTITY = ("trial", "configuration", "role", "method", "pattern", "seed", "status", "reason")
+"""The first columns of the frame of trials."""
+NUMBERS = ("metric", "mean", "low", "high", "n", "planned", "rank")
+"""The last columns of the frame of configurations."""
+_RENAMED = {"trial_key": "trial", "is_external_model": "external"}
+
+
+def trials_frame(runs: StudyRuns) -> pd.DataFrame:
+    """Return one row a trial, sorted by configuration and seed; runs that hold a trial once more are left out.
+
+    Columns: ``trial`` (key), ``configuration``, ``role``, ``method``, ``pattern``, ``seed`` (Int64), ``status`` (a
+    category), ``reason``, the hyperparameters with the types that their methods declare, the other settings that vary,
+    every final metric (float64), ``external`` (made elsewhere and evaluated like this study), ``run_id`` of MLflow.
+    """
+    return typed_frame(runs.trials, settings=shown_settings(runs))
+
+
+def typed_frame(trials: Iterable[TrialRecord], *, settings: Sequence[str]) -> pd.DataFrame:
+    """Return records of trials as `trials_frame` has them, with these settings."""
+    kept = [trial for trial in trials if trial.status != TrialStatus.DUPLICATE]
+    rows = trial_frame(kept).rename(columns=_RENAMED)
+    shown = [name for name in settings if name in rows]
+    metrics = sorted({name for trial in kept for name in trial.metrics})
+    methods = sorted({trial.method for trial in kept})
+    columns: dict[str, pd.Series[Any]] = {name: _identity(rows[name], name=name) for name in IDENTITY}
+    columns |= {name: typed_column(rows[name], kind=kind_in(methods, name)) for name in shown}
+    columns |= {name: rows[name].astype("float64") for name in metrics}
+    columns |= {"external": rows["external"].astype("bool"), "run_id": rows["run_id"].astype("string")}
+    return pd.DataFrame(columns)
+
+
+def configurations_frame(runs: StudyRuns) -> pd.DataFrame:
+    """Return one row a configuration, the best of each group of comparable ones first.
+
+    Columns: ``configuration``, ``role``, ``method``, ``pattern``, the settings as in `trials_frame`, ``metric`` (the
+    searched one), its ``mean`` over the finished seeds with the 95 % interval from ``low`` to ``high`` (NaN for one
+    seed), ``n`` finished seeds of ``planned`` ones, and the ``rank`` among the searched configurations of its group
+    whose seeds have all finished.
+    """
+    items = configurations_of(runs)
+    settings = shown_settings(runs)
+    first = trials_frame(runs).drop_duplicates("configuration").set_index("configuration")
+    first = first[[name for name in settings if name in first]]
+    frame = pd.DataFrame(map(_record, items), columns=["configuration", "role", "method", "pattern"])
+    frame = frame.join(first, on="configuration")
+    places = ranks(items)
+    numbers = pd.DataFrame([_numbers(item, places) for item in items], columns=list(NUMBERS))
+    frame = pd.concat([frame, numbers], axis="columns")
+    kinds = dict.fromkeys(("configuration", "role", "method", "pattern", "metric"), "string")
+    kinds |= dict.fromkeys(("mean", "low", "high"), "float64")
+    return frame.astype({**kinds, "n": "Int64", "planned": "Int64", "rank": "Int64"})
+
+
+def typed_column(values: "pd.Series[Any]", *, kind: Kind | None) -> "pd.Series[Any]":
+    """Return a column with the type of a setting: float64, Int64, boolean or string; None takes what the values are."""
+    if kind is float:
+        return pd.to_numeric(values).astype("float64")
+    if kind is int:
+        return pd.to_numeric(values).astype("Int64")
+    if kind is bool:
+        return values.map({"True": True, "False": False, True: True, False: False}).astype("boolean")
+    if kind is str:
+        return values.astype("string")
+    return values.infer_objects().convert_dtypes(convert_floating=False)
+
+
+def typed_settings(settings: Mapping[str, Value], *, method: str) -> dict[str, Any]:
+    """Return the settings of a trial with the types that its method declares; others as they read."""
+    kinds = {name: kind_in((method,), name) for name in settings}
+    return {name: _typed(value, kinds[name]) for name, value in settings.items()}
+
+
+def kind_of(annotation: object) -> Kind | None:
+    """Return the type of a setting by its annotation: float for int or float; None where it has no single one."""
+    kinds = set(_kinds(annotation))
+    if kinds == {int, float}:
+        return float
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+def _kinds(annotation: object) -> Iterable[Kind]:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        for value in arguments:
+            yield from _kinds(type(value))
+    elif origin in (typing.Union, types.UnionType):
+        for each in arguments:
+            yield from _kinds(each)
+    elif origin is typing.Annotated:
+        yield from _kinds(arguments[0])
+    elif isinstance(annotation, type) and annotation is not type(None):
+        own: tuple[Kind, ...] = (bool, int, float, str)  # bool is an int
+        yield from (kind for kind in own[:1] if issubclass(annotation, kind))
+        if not issubclass(annotation, bool):
+            yield from (kind for kind in own[1:] if issubclass(annotation, kind))
+
+
+def kind_in(methods: Iterable[str], name: str) -> Kind | None:
+    """Return the type that methods declare for a hyperparameter; None where they declare none, or several."""
+    declared = {kind_of(field.annotation) for method in methods if (field := _fields(method).get(name)) is not None}
+    return declared.pop() if len(declared) == 1 else None
+
+
+def _typed(value: Value, kind: Kind | None) -> Any:
+    if kind is bool:
+        return str(value) == "True"
+    return value if kind is None else kind(value)
+
+
+def _fields(method: str) -> Mapping[str, Any]:
+    """Return the fields of a method's configuration; none for a model from elsewhere, or a package that is gone."""
+    try:
+        return registry.get(method).config.model_fields
+    except ValueError:
+        return {}
+
+
+def shown_settings(runs: StudyRuns) -> list[str]:
+    """Return the hyperparameters, and of the other settings those that vary, in the order of the report."""
+    vary = {*varying(configurations_of(runs))}
+    return [name for name in runs.settings if "." not in name or name in vary]
+
+
+def _identity(values: "pd.Series[Any]", *, name: str) -> "pd.Series[Any]":
+    if name == "seed":
+        return pd.to_numeric(values).astype("Int64")
+    if name == "status":
+        return pd.Series(pd.Categorical([str(each) for each in values], categories=[str(each) for each in TrialStatus]))
+    return values.astype("string")
+
+
+def _record(item: Configuration) -> dict[str, str]:
+    return {"configuration": item.key, "role": str(item.role), "method": item.method, "pattern": item.pattern}
+
+
+def _numbers(item: Configuration, places: Mapping[str, int]) -> dict[str, Any]:
+    value = item.value
+    estimate = {name: None if value is None else getattr(value, name) for name in ("mean", "low", "high")}
+    counts = {"n": len(item.finished), "planned": item.planned, "rank": places.get(item.key)}
+    return {"metric": item.objective.metric, **estimate, **counts}

@@ -1,0 +1,100 @@
+"""Run a launch that is ready, show it, and write its report: for `sweep` and `resume`, and for the command line."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nmlab.platform.api.progress import Display
+from nmlab.platform.api.results import SweepResult
+from nmlab.platform.api.study import Study
+from nmlab.platform.process.shutdown import SIGNALS
+
+if TYPE_CHECKING:
+    from nmlab.platform.driver.start_launch import ReadyLaunch
+
+__all__ = ["ReadyLaunch", "kept_signal_handlers", "ready_to_resume", "ready_to_start", "run_ready"]
+
+
+def ready_to_start(
+    study: Study, *, results: Path, tracking_uri: str, address: str | None, max_failures: int
+) -> "ReadyLaunch":
+    """Make the folder of a new launch after all checks; see `nmlab.sweep`."""
+    from nmlab.platform.driver.start_launch import start_launch
+
+    return start_launch(study, results=results, tracking_uri=tracking_uri, address=address, max_failures=max_failures)
+
+
+def ready_to_resume(
+    launch: str | None, *, results: Path, tracking_uri: str | None, address: str | None, take_over: bool
+) -> "ReadyLaunch":
+    """Make a launch ready that was stopped or killed; see `nmlab.resume`."""
+    from nmlab.platform.driver.start_launch import continue_launch
+    from nmlab.platform.launches import launch as launches
+
+    found = launches.find(launch, results=results)
+    return continue_launch(found, tracking_uri=tracking_uri, address=address, take_over=take_over)
+
+
+def run_ready(
+    ready: "ReadyLaunch", *, display: Display, report: bool, exits: bool = False, resumed_as: str = ""
+) -> SweepResult:
+    """Run a launch that is ready, and write its report where a trial has finished.
+
+    Args:
+        ready: the launch.
+        display: shows it.
+        report: whether to write the report at the end.
+        exits: whether this process is nmlab's own command, which a second signal, or anything that hangs, may end.
+        resumed_as: what ``nmlab resume`` is given to find the launch; empty for its name.
+
+    Raises:
+        SweepError: no replica is left to run its trials, or records cannot be kept.
+        OwnedError: another process owns the launch.
+    """
+    from nmlab.platform.driver.launch_report import report_launch
+    from nmlab.platform.sweep import run_launch
+
+    for note in ready.notes:
+        display.note(note)
+    texts = [f"note: {note}" for note in ready.plan.facts.text_notes]
+    display.begin([f"{ready.plan.study.name}: {ready.plan.trials} trials, launch {ready.launch.name}", *texts])
+    with display.watching() as show:
+        ended = run_launch(ready, watch=show, exits=exits, resumed_as=resumed_as)
+    written = report_launch(ready, ended) if report else None
+    return SweepResult(
+        study=ready.plan.study.name,
+        launch=ready.launch.name,
+        status=ended.status,
+        counts=ended.counts,
+        folder=ready.launch.folder,
+        tracking_uri=ready.tracking_uri,
+        model_loads=ended.model_loads,
+        frozen_weights=ended.frozen_weights,
+        seconds=ended.seconds,
+        interrupted=ended.interrupted,
+        undelivered=ended.undelivered,
+        refused=ended.refused,
+        page=None if written is None else written.html,
+        headline=() if written is None else written.headline,
+    )
+
+
+@contextmanager
+def kept_signal_handlers() -> Iterator[None]:
+    """Put the signal handlers of this process back when the block ends; Ray installs its own when it starts.
+
+    Only the main thread has signal handlers; in another one nothing is done.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:  # None is a handler of C code, which Python cannot put back
+                signal.signal(number, handler)

@@ -1,0 +1,92 @@
+"""What records carry as plain JSON: the specification of a trial, its result, what a replica tells of itself.
+
+The names are those of the journal and are kept. A record of an earlier version may lack what is not required here.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
+
+from nmlab.trials.files.file_digest import FileDescription
+
+if TYPE_CHECKING:
+    from nmlab.trials.trial.outcome import TrialResult
+
+SpecRecord = Mapping[str, Any]
+"""A ``TrialSpec`` as plain JSON; read it with ``TrialSpec.from_record``, which knows the earlier spellings."""
+
+
+class Point(TypedDict):
+    """What a trial measured after a step; ``time`` is in milliseconds since 1970."""
+
+    step: int
+    time: int
+    values: Mapping[str, float]
+
+
+InitialMaskRecord = Mapping[str, Any]
+"""The record of a ``SharedMask`` as plain JSON: what the mask is, was made from and cost, and the key of its file."""
+
+
+class ResultRecord(TypedDict):
+    """The fields of a ``TrialResult``, and what the driver adds to it before it counts (`launches/trial_ends.py`)."""
+
+    key: str
+    status: str
+    step: int
+    metrics: Mapping[str, float]
+    reason: str
+    artifacts: NotRequired[Sequence[str]]
+    files: NotRequired[Mapping[str, FileDescription]]
+    model_digest: NotRequired[str]
+    notes: NotRequired[Sequence[str]]
+    initial_masks: NotRequired[Mapping[str, InitialMaskRecord]]
+    facts: NotRequired[Mapping[str, str]]
+    resumable: NotRequired[bool]
+    """Whether a resumed launch continues the trial: it was stopped, and not because its configuration fell behind."""
+
+
+class StageFacts(TypedDict):
+    """One worker of a replica: its process, and the bytes and prunable layers that it holds."""
+
+    pid: int
+    bytes: int
+    layers: int
+
+
+class Proof(TypedDict):
+    """What a process shows of the launch's folder and of its code (`cluster/proof.py`), and on which node it is."""
+
+    nonce: str
+    folder: str
+    code: str
+    python: str
+    nmlab: str
+    torch: str
+    transformers: str
+    missing: Sequence[str]
+    node: NotRequired[str]
+    node_id: NotRequired[str]
+
+
+class ReplicaFacts(TypedDict, total=False):
+    """What a replica tells of itself when it introduces itself."""
+
+    pid: int
+    node: str
+    """The address of its node."""
+    node_id: str
+    device: str
+    slots: int
+    model_digest: str
+    model_bytes: int
+    shards: Sequence[StageFacts]
+    """Its pipeline stages; journals have called them shards from the beginning."""
+    load_seconds: float
+    proofs: Sequence[Proof]
+    """What its workers show of the launch's folder and their code; not recorded."""
+
+
+def result_record(result: "TrialResult") -> ResultRecord:
+    """Return a result as plain JSON."""
+    return cast(ResultRecord, asdict(result))

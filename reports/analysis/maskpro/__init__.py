@@ -1,0 +1,1 @@
+"""What MaskPro alone records: loss residuals, and losses of sampled masks."""

@@ -1,0 +1,1 @@
+"""Masks compared entry by entry: overlaps of different masks, and what learning changed."""

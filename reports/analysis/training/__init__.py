@@ -1,0 +1,1 @@
+"""The course of training: quality by tokens spent, and ranks over time."""
