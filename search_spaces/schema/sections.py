@@ -13,7 +13,14 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 
 from nmlab.search_spaces.schema.entries import CountOrListed, ListedEntry
 from nmlab.search_spaces.schema.modes import with_modes
-from nmlab.trials.contract.sections import CalibrationSpec, CalibrationText, EvaluationSpec, Section, TrialBudget
+from nmlab.trials.contract.sections import (
+    CalibrationSpec,
+    CalibrationText,
+    EvaluationSpec,
+    Section,
+    TrialBudget,
+    ValidationSpec,
+)
 from nmlab.trials.contract.values import Amount, Count, Positive, Scalar, Seed, Text, distinct, not_empty
 from nmlab.trials.contract.wording import invalid_value
 
@@ -77,10 +84,18 @@ class Calibration(CalibrationText[CountOrListed]):
 
 
 class Data(Section):
-    """The calibration text and the evaluation text of a study."""
+    """The calibration text, the validation text and the evaluation text of a study."""
 
     calibration: Calibration
+    validation: ValidationSpec | None = None
+    """The text on which configurations are chosen; null chooses them on the evaluation text."""
     evaluation: EvaluationSpec
+
+    @property
+    def learning_part(self) -> Literal["learning"] | None:
+        """The part of a built-in corpus that trials learn from: what validation leaves; None is all of it."""
+        shared = self.validation is not None and self.validation.source == self.calibration.source
+        return "learning" if shared and self.calibration.source.startswith("builtin:") else None
 
 
 class Search(Section):
@@ -91,7 +106,7 @@ class Search(Section):
     samples: Count | None = None
     """Number of configurations; null for a grid."""
     metric: Metrics = "eval/perplexity"
-    """The objective; a list of several for `nsga2`."""
+    """The objective; a list of several for `nsga2`. With `data.validation` the default is `validation/perplexity`."""
     mode: Modes = "min"
     """`min` or `max`; a list for `nsga2`. By default the direction in which the metric gets better."""
     initial_points: Annotated[tuple[Point, ...], AfterValidator(distinct)] = ()

@@ -6,10 +6,19 @@ The key digests what `TrialSpec._identity` returns. It names a trial's folder, i
 import hashlib
 import json
 from collections.abc import Mapping
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec, Intervals, ModelSource, Section, TrialBudget
+from nmlab.trials.contract.sections import (
+    CalibrationSpec,
+    EvaluationSpec,
+    Intervals,
+    ModelSource,
+    Section,
+    TrialBudget,
+    ValidationSpec,
+)
 from nmlab.trials.contract.values import Scalar
 
 # Trial keys are kept for good: they digest the names of all fields. A field or hyperparameter that is added later
@@ -18,7 +27,10 @@ from nmlab.trials.contract.values import Scalar
 # evaluation or budget, "FIELD" for one of the trial itself, "hyperparameters.METHOD.NAME" for a method's.
 ADDED_LATER: dict[str, object] = {
     "model.leave_dense": (),
+    "calibration.part": None,
+    "validation": None,
 }
+_UNWRITTEN = (("calibration", "part"), ("validation",))  # left out of records too where they are null
 
 
 def flat_settings(tree: Mapping[str, object], prefix: str = "") -> dict[str, Scalar]:
@@ -45,6 +57,8 @@ class TrialSpec(Section):
     model: ModelSource
     calibration: CalibrationSpec
     evaluation: EvaluationSpec
+    validation: ValidationSpec | None = None
+    """The text on which configurations are chosen; null chooses them on the evaluation text."""
     budget: TrialBudget = TrialBudget()
     cadence: Intervals = Intervals()
     """The study's `intervals`, under the name that records have always had."""
@@ -66,16 +80,23 @@ class TrialSpec(Section):
 
     def flat(self) -> dict[str, Scalar]:
         """Return every setting under a dotted name; hyperparameters stand by their own names."""
-        body = self.model_dump(exclude={"hyperparameters", "cadence", "calibration", "evaluation"})
-        data = self.model_dump(include={"calibration", "evaluation"})
+        texts = {"calibration", "evaluation", "validation"}
+        body, data = self.model_dump(exclude={"hyperparameters", "cadence", *texts}), self.model_dump(include=texts)
         return {**flat_settings({**body, "data": data}), **self.hyperparameters}
 
-    def _identity(self) -> dict[str, object]:
-        """Return what the key digests: every field but those that change no result, or only its rounding.
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Leave out sections that are null, so that a trial without them is recorded as before they existed."""
+        record: dict[str, Any] = serialize(self)
+        for *section, name in _UNWRITTEN:
+            held = record.get(section[0], {}) if section else record
+            if name in held and held[name] is None:
+                del held[name]
+        return record
 
-        Left out are the intervals, ``calibration.micro_batch``, and fields of ``ADDED_LATER`` at their defaults.
-        """
-        identity: dict[str, object] = self.model_dump(exclude={"cadence": True, "calibration": {"micro_batch"}})
+    def _identity(self) -> dict[str, object]:
+        """Return everything that a result depends on, rounding apart, without later fields at their defaults."""
+        identity = self.model_dump(exclude={"cadence": True, "calibration": {"micro_batch"}})
         for path, default in ADDED_LATER.items():
             _leave_out(identity, path, default, method=self.method)
         return identity

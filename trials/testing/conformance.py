@@ -221,7 +221,7 @@ class MethodConformance:
             pytest.skip(f"{method.name} leaves no mask")
         spec, model = self._spec(method, text), MaskedModel(replica.frozen)
         load_finished(tmp_path).apply_to(model)
-        again = measure_perplexity(model, replica.evaluation(spec.evaluation), batch_size=spec.evaluation.batch_size)
+        again = measure_perplexity(model, replica.held_out(spec.evaluation), batch_size=spec.evaluation.batch_size)
         assert again.per_token == result.metrics["eval/token_perplexity"]
 
     def test_it_travels_between_processes(self, method: Method) -> None:
