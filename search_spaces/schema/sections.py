@@ -98,6 +98,15 @@ class Data(Section):
         return "learning" if shared and self.calibration.source.startswith("builtin:") else None
 
 
+class Confirmation(Section):
+    """Fresh seeds for the best configurations of a search, and for baselines that use random numbers."""
+
+    top: Count = 3
+    """The number of configurations that are run again, the best by their means in the search."""
+    seeds: Count = 5
+    """The number of seeds: the smallest that are not among the study's."""
+
+
 class Search(Section):
     """How configurations are chosen, and the metrics by which they are compared."""
 
@@ -115,6 +124,8 @@ class Search(Section):
     """Early stopping of configurations that fall behind, by the mean over their seeds."""
     grace_period: Count | None = None
     """Steps before a configuration may be stopped early; null takes a tenth of them, at least two evaluations."""
+    confirm: Confirmation | None = None
+    """Run the best configurations again on fresh seeds when the search has ended; null does not."""
     seed: Seed = 0
     """Seed of the search itself, not of the trials."""
 
