@@ -21,7 +21,7 @@ from nmlab.trials.contract.sections import (
     TrialBudget,
     ValidationSpec,
 )
-from nmlab.trials.contract.values import Amount, Count, Positive, Scalar, Seed, Text, distinct, not_empty
+from nmlab.trials.contract.values import Amount, Count, Positive, Scalar, Seed, Text, distinct, later_field, not_empty
 from nmlab.trials.contract.wording import invalid_value
 
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
@@ -87,7 +87,7 @@ class Data(Section):
     """The calibration text, the validation text and the evaluation text of a study."""
 
     calibration: Calibration
-    validation: ValidationSpec | None = None
+    validation: ValidationSpec | None = later_field()
     """The text on which configurations are chosen; null chooses them on the evaluation text."""
     evaluation: EvaluationSpec
 
@@ -124,7 +124,7 @@ class Search(Section):
     """Early stopping of configurations that fall behind, by the mean over their seeds."""
     grace_period: Count | None = None
     """Steps before a configuration may be stopped early; null takes a tenth of them, at least two evaluations."""
-    confirm: Confirmation | None = None
+    confirm: Confirmation | None = later_field()
     """Run the best configurations again on fresh seeds when the search has ended; null does not."""
     seed: Seed = 0
     """Seed of the search itself, not of the trials."""
