@@ -21,10 +21,11 @@ def validated(minimal):
 
 def test_validation_perplexity_is_the_objective_unless_another_is_named(validated, study_of):
     assert validated().search.metrics == ("validation/perplexity",)
-    assert validated(space=SPACE, search={"algorithm": "random", "samples": 2}).search.metrics == ("validation/perplexity",)
+    drawn = {"algorithm": "random", "samples": 2}
+    assert validated(space=SPACE, search=drawn).search.metrics == ("validation/perplexity",)
     assert validated(search={"metric": "train/loss"}).search.metrics == ("train/loss",)
     assert study_of().search.metrics == ("eval/perplexity",)
-    assert study_of(space=SPACE, search={"algorithm": "random", "samples": 2}).search.metrics == ("eval/perplexity",)
+    assert study_of(space=SPACE, search=drawn).search.metrics == ("eval/perplexity",)
 
 
 @pytest.mark.parametrize("metric", ["eval/perplexity", "eval/word_perplexity", ["eval/perplexity", "cost/seconds"]])
