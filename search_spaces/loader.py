@@ -119,7 +119,7 @@ def _read(text: str, *, source: str) -> tuple[JsonObject, dict[KeyPath, int | No
         return data, lines
     expected = "a mapping with name, model, data, pattern and method"
     if data is None:
-        raise StudyError([f"the file is empty; expected {expected}"], source=source)
+        raise StudyError([f"the file is empty; expected {expected}"], source=f"{source}, line 1")
     meant = missing_space(data.partition("\n")[0]) if isinstance(data, str) else ""
     if isinstance(data, list) and all(isinstance(item, dict) for item in data):
         meant = "write its keys without dashes"

@@ -37,7 +37,7 @@ def check_text(trial: ConfiguredTrial) -> None:
 
 
 def _refused(trial: ConfiguredTrial, reason: str) -> SettingError:
-    """Return the error for what a method refuses; it blames the hyperparameter that the reason names, or the pattern."""
+    """Return the error for what a method refuses; it blames the hyperparameter that is named, else the pattern."""
     name = trial.method.name
     named = [key for key in trial.spec.hyperparameters if re.search(rf"\b{re.escape(key)}\b", reason)]
     return SettingError(f"{name}: {reason}", method=name, setting=named[0] if named else "pattern")

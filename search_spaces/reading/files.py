@@ -11,6 +11,7 @@ from nmlab.trials.contract.near_files import file_hint
 from nmlab.trials.contract.near_names import nearest
 
 SUFFIXES = (".yaml", ".yml")
+_MOST_LISTED = 3
 _OTHER_ENCODINGS = {codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
 
 
@@ -25,8 +26,9 @@ def study_text(path: Path, *, packaged: Sequence[str]) -> str:
     except FileNotFoundError as error:
         raise StudyError([f"study file {str(path)!r}: not found{_meant(path, packaged)}"]) from error
     except IsADirectoryError as error:
-        inside = file_hint(path / "study.yaml", suffixes=SUFFIXES)
-        raise StudyError([f"study file {str(path)!r}: a folder; expected a file{inside}"]) from error
+        inside = sorted(each.name for each in path.expanduser().iterdir() if each.suffix in SUFFIXES)
+        listed = f" in it: {', '.join(inside[:_MOST_LISTED])}" if inside else ""
+        raise StudyError([f"study file {str(path)!r}: a folder; expected a file{listed}"]) from error
     except OSError as error:
         raise StudyError([f"study file {str(path)!r}: cannot be read: {error.strerror}"]) from error
     return _decoded(content, path=path).replace("\r\n", "\n").replace("\r", "\n")

@@ -65,7 +65,8 @@ def _of_override(override: str) -> SettingSource:
     present, value, _ = earlier_names.override_with_present_names(keys, raw, source=as_given(override))
     path: KeyPath = tuple(present)
     name, lines = ".".join(present), dict.fromkeys([path, *((*path, *below) for below in _paths(value))])
-    return SettingSource(as_given(override), lines, frozenset([path]), (f"{name} {shown(value)}: ", f"{name}: "))
+    repeats = (f"{name} {shown(value)}: ", f"{name} = {shown(value)}: ", f"{name}: ")
+    return SettingSource(as_given(override), lines, frozenset([path]), repeats)
 
 
 def _with_present_names(lines: Mapping[KeyPath, int | None]) -> dict[KeyPath, int | None]:

@@ -105,7 +105,7 @@ def _explained_flow(problem: str, error: yaml.MarkedYAMLError, lines: list[str])
         where = "" if start[0] == place[0] else f" of line {start[0] + 1}"
         if "stream end" in problem or "document" in problem:
             return start, f"{opening} is not closed; write {closing} after its last value"
-        return place, f"before this, a comma is missing, or the {closing} of {opening}{where}"
+        return place, f"a comma is missing before this, or the {opening}{where} is not closed"
     if "expected the node content" in problem:
         if "stream end" in problem:
             return place, "the text ends within brackets; close them with ] or }"

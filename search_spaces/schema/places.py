@@ -89,7 +89,8 @@ class SettingPlaces:
 
         ``path`` is the path of the setting; by default the one with which the problem begins.
         """
-        found = self._source_of(path or key_path(problem))
+        wanted = path or key_path(problem)
+        found = self._source_of(wanted) or self._source_of((path_text(wanted),))  # the key itself may have dots
         if found is None:
             return f"{self.name}: {problem}" if self.name else problem
         source, at = found

@@ -82,7 +82,8 @@ def range_meant(given: object, *, is_whole: bool = False) -> str:
     low, high = sorted(written, key=float)
     if float(low) == float(high):
         return "; a single value goes under fixed"
-    return f"; write [{low}, {high}]" if [low, high] != [str(end) for end in ends] else ""
+    is_written_so = isinstance(given, list | tuple) and [low, high] == [str(end) for end in ends]
+    return "" if is_written_so else f"; write [{low}, {high}]"
 
 
 def _ends_of(given: object) -> list[object]:

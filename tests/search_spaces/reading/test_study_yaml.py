@@ -145,7 +145,7 @@ def test_a_study_survives_dump_and_load(fixed, seeds, high):
             "my.yaml, line 1, column 4: "
             "aliases (*name) and tags (!name) are not allowed; text that begins with * or ! goes in quotes",
         ),
-        ("", "my.yaml: the file is empty; expected a mapping with name, model, data, pattern and method"),
+        ("", "my.yaml, line 1: the file is empty; expected a mapping with name, model, data, pattern and method"),
         ("[1, 2]", "my.yaml: [1, 2]: expected a mapping with name, model, data, pattern and method"),
     ],
 )
