@@ -40,7 +40,7 @@ def load(
     values.
     """
     path = _locate(name_or_path)
-    text = study_text(path, packaged=_names())
+    text = study_text(path, packaged=packaged())
     return loads(text, source=_called(path), preset=preset, overrides=overrides, from_record=from_record)
 
 
@@ -89,7 +89,7 @@ def from_mapping(
 
 def studies() -> list[Study]:
     """Return every packaged study at its first preset, sorted by name."""
-    return [load(name) for name in _names()]
+    return [load(name) for name in packaged()]
 
 
 def presets(name_or_path: str | Path) -> tuple[str, ...]:
@@ -98,7 +98,7 @@ def presets(name_or_path: str | Path) -> tuple[str, ...]:
     Raises StudyError as `load` does.
     """
     path = _locate(name_or_path)
-    return preset_names(_read(study_text(path, packaged=_names()), source=_called(path))[0])
+    return preset_names(_read(study_text(path, packaged=packaged()), source=_called(path))[0])
 
 
 def dump(study: Study) -> str:
@@ -126,7 +126,8 @@ def _read(text: str, *, source: str) -> tuple[JsonObject, dict[KeyPath, int | No
     raise StudyError([f"{shown(data)}: expected {expected}{meant and f'; {meant}'}"], source=source)
 
 
-def _names() -> list[str]:
+def packaged() -> list[str]:
+    """Return the names of the packaged studies, sorted."""
     return sorted(path.stem for path in _STUDIES.glob("*.yaml"))
 
 
@@ -134,8 +135,8 @@ def _locate(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
     if isinstance(name_or_path, Path) or path.suffix in SUFFIXES or len(path.parts) > 1:
         return path
-    if name_or_path not in _names():
-        raise StudyError([f"unknown study {shown(name_or_path)}{_file_hint(path) or hint(name_or_path, _names())}"])
+    if name_or_path not in packaged():
+        raise StudyError([f"unknown study {shown(name_or_path)}{_file_hint(path) or hint(name_or_path, packaged())}"])
     return _STUDIES / f"{name_or_path}.yaml"
 
 

@@ -13,6 +13,7 @@ from nmlab.search_spaces.reading.presets import merged
 from nmlab.search_spaces.reading.problems import StudyError, problem_lines
 from nmlab.search_spaces.schema import study as schema
 from nmlab.search_spaces.schema.places import SettingPlaces
+from nmlab.trials.files.checked_json import nmlab_version
 
 
 class Study(schema.Study):
@@ -80,8 +81,11 @@ class Study(schema.Study):
         return loader.dump(self)
 
     def save(self, path: str | Path) -> Path:
-        """Write the study as YAML and return the file's path; raises ``OSError`` if it cannot be written."""
-        Path(path).write_text(self.to_yaml(), encoding="utf-8")
+        """Write the study as YAML and return the file's path; raises ``OSError`` if it cannot be written.
+
+        The first line says which version of nmlab wrote it.
+        """
+        Path(path).write_text(f"# nmlab {nmlab_version()}: {self.name}\n{self.to_yaml()}", encoding="utf-8")
         return Path(path)
 
     def _repr_html_(self) -> str:

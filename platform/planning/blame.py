@@ -30,7 +30,8 @@ def telling_place(study: Study) -> Iterator[None]:
 def _blamed(study: Study, error: ValueError) -> KeyPath:
     """Return the path of the setting to blame; () where the text of the error begins with it, or nothing is known."""
     if isinstance(error, SettingError) and error.method:
-        found = list(_given(study, error.method, error.setting))
+        names = dict.fromkeys((error.setting, error.otherwise, "method"))
+        found = [each for name in names for each in _given(study, error.method, name)]
         value_shown = [path for path, value in found if f"{error.setting} = {value!r}" in str(error)]
         return (value_shown or [path for path, _ in found] or [()])[0]
     if isinstance(error, SourceError):
@@ -40,23 +41,25 @@ def _blamed(study: Study, error: ValueError) -> KeyPath:
 
 
 def _given(study: Study, method: str, setting: str) -> Iterator[tuple[KeyPath, object]]:
-    """Yield where a study gives a setting of a method, with its value; then where it names the method."""
-    baselines = [{"method": each} if isinstance(each, str) else dict(each) for each in study.baselines]
-    own = [index for index, baseline in enumerate(baselines) if baseline["method"] == method]
+    """Yield where a study gives a setting of a method, its own name and the pattern included, with its value."""
     if method in study.methods:
         yield from ((("fixed", name), value) for name, value in study.fixed.items() if name == setting)
         yield from ((("space", name), None) for name in study.space if name == setting)
-        yield from ((("pattern",), None) for _ in range(setting == "pattern"))
-    for index in own:
-        if setting in baselines[index] and not isinstance(study.baselines[index], str):
-            yield ("baselines", index, setting), baselines[index][setting]
-    if method in study.methods:
-        chosen = study.method
-        yield (
-            ("method", chosen.kind, chosen.values.index(method)) if isinstance(chosen, ListedEntry) else ("method",),
-            None,
-        )
-    yield from ((("baselines", index), None) for index in own)
+        if setting == "method":
+            yield _method_path(study, method), method
+    baselines = [{"method": each} if isinstance(each, str) else dict(each) for each in study.baselines]
+    own = {index: baseline for index, baseline in enumerate(baselines) if baseline["method"] == method}
+    for index, baseline in own.items():
+        if setting in baseline:
+            is_name = isinstance(study.baselines[index], str)
+            yield ("baselines", index) if is_name else ("baselines", index, setting), baseline[setting]
+    if setting == "pattern":
+        yield ("pattern",), None
+
+
+def _method_path(study: Study, method: str) -> KeyPath:
+    chosen = study.method
+    return ("method", chosen.kind, chosen.values.index(method)) if isinstance(chosen, ListedEntry) else ("method",)
 
 
 def _texts(value: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:

@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 def check_pattern(trial: ConfiguredTrial) -> None:
     """Refuse a pattern that a trial's method cannot learn with these hyperparameters."""
     if reason := trial.method.unsupported_reason(Pattern.parse(trial.spec.pattern), trial.config):
-        raise _refused(trial, reason)
+        raise _refused(trial, reason, otherwise="pattern")
 
 
 def check_text(trial: ConfiguredTrial) -> None:
     """Refuse a trial whose method needs more calibration text than it has."""
     minibatches = trial.spec.calibration.minibatches
     if reason := trial.method.unsupported_text_reason(trial.config, minibatches=minibatches):
-        raise _refused(trial, reason)
+        raise _refused(trial, reason, otherwise="method")
 
 
-def _refused(trial: ConfiguredTrial, reason: str) -> SettingError:
-    """Return the error for what a method refuses; it blames the hyperparameter that is named, else the pattern."""
+def _refused(trial: ConfiguredTrial, reason: str, *, otherwise: str) -> SettingError:
+    """Return the error for what a method refuses; it blames the hyperparameter that the reason names, if any."""
     name = trial.method.name
     named = [key for key in trial.spec.hyperparameters if re.search(rf"\b{re.escape(key)}\b", reason)]
-    return SettingError(f"{name}: {reason}", method=name, setting=named[0] if named else "pattern")
+    return SettingError(f"{name}: {reason}", method=name, setting=named[0] if named else otherwise, otherwise=otherwise)
 
 
 def check_inputs(trial: ConfiguredTrial, facts: PreflightFacts) -> None:

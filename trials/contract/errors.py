@@ -16,11 +16,12 @@ class SettingError(ValueError):
     Attributes:
         method: the method, as it was named.
         setting: the hyperparameter; ``"method"`` or ``"pattern"`` for those; "" where several are meant.
+        otherwise: what is to blame where nobody gave the setting, so that it has its default.
     """
 
-    def __init__(self, text: str, *, method: str = "", setting: str = "") -> None:
+    def __init__(self, text: str, *, method: str = "", setting: str = "", otherwise: str = "method") -> None:
         super().__init__(text)
-        self.method, self.setting = method, setting
+        self.method, self.setting, self.otherwise = method, setting, otherwise
 
 
 class DivergedError(ArithmeticError):

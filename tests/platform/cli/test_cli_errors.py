@@ -101,7 +101,7 @@ def test_a_wrong_study_file(folder, monkeypatch, capsys, verb, changes, message)
         (("resume", "quickstart"), "no launch 'quickstart' in 'results'; studies launched there: none"),
         (("status",), "no launch in 'results'; studies launched there: none"),
         (("report", "quickstart"), "there is no MLflow store at nmlab.db"),
-        (("ui", "quickstart"), "there is no tracking store at"),
+        (("ui", "quickstart"), "there is no MLflow store at"),
         (("methods", "maskpr"), "unknown method 'maskpr'; did you mean 'maskpro'?"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
