@@ -105,6 +105,7 @@ def test_a_python_without_the_dependencies_is_reported():
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_what_is_sent_is_the_whole_package_and_runs_by_itself(tmp_path):
     """From another folder, found by its path alone, with data files and the models that come along."""
     with package() as folder:
