@@ -23,8 +23,8 @@ FAMILIES = {
     "ramp": lambda n, m: [12.0 * k / m for k in range(m)],
     "hot": lambda n, m: [10.0 + 0.5 * k for k in range(n)] + [9.8 - 3.0 * k for k in range(m - n)],
 }
-# Masks drawn of each group: half as many where groups are wide, and slow to draw. A race does the same for every pattern,
-# so it gets two of them.
+# Masks drawn of each group: half as many where groups are wide, and slow to draw. A race does the same for every
+# pattern, so it gets two of them.
 NAMES, RACED = ["linear", "event", "linear-racing"], ["2:4", "8:16"]
 DRAWS, WIDE_DRAWS = 8, 4
 CASES = [
