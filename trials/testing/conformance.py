@@ -269,7 +269,7 @@ class MethodConformance:
         result, folder = finished
         evaluation, model = self._spec(method, text).evaluation, MaskedModel(replica.frozen)
         load_finished(folder).apply_to(model)
-        again = measure_perplexity(model, replica.evaluation(evaluation), batch_size=evaluation.batch_size)
+        again = measure_perplexity(model, replica.held_out(evaluation), batch_size=evaluation.batch_size)
         assert again.per_token == result.metrics["eval/token_perplexity"]
 
     def test_it_travels_between_processes(self, method: Method) -> None:

@@ -149,7 +149,7 @@ def test_a_trial_is_evaluated_with_the_updated_weights_and_saves_them(run, make_
     assert weights.keys() == {f"{layer.name}.weight" for layer in replica.frozen.layers}
     other = AutoModelForCausalLM.from_config(replica.frozen.module.config).eval()
     other.load_state_dict({**replica.frozen.module.state_dict(), **weights})
-    tokens = replica.evaluation(spec.evaluation).tokens
+    tokens = replica.held_out(spec.evaluation).tokens
     with torch.no_grad():
         loss = float(other(input_ids=tokens, labels=tokens).loss)
     assert math.exp(loss) == pytest.approx(result.metrics["eval/token_perplexity"], rel=1e-5)
