@@ -38,7 +38,7 @@ def row(name: str, value: float | None, *, unit: str = "", aim: str = "", holds:
 
 def correctness(device: torch.device, *, small: bool) -> Iterator[Callable[[], Row]]:
     """Yield the checks; each returns its row when it is called."""
-    groups = 1_000 if small else 2_000_000
+    groups = 1_500 if small else 2_000_000
 
     def likelihood(name: str, pattern: str, family: str) -> Row:
         p = chi_square(name, pattern, FAMILIES[family], groups, device)

@@ -98,9 +98,9 @@ def _walk(history, *, steps, size, seed):
 def test_bounds_hold_to_the_edge_of_the_window(text, direction):
     """Cold groups drift until their window ends, straight on either side or in a walk: the bound holds up to there."""
     pattern, n = Pattern.parse(text), Pattern.parse(text).n
-    mode_GM = (torch.arange(pattern.m) < n).expand(30, -1)
-    lead_G1 = torch.linspace(3.5, 25, 30, dtype=torch.float64).unsqueeze(1)
-    noise_GM = torch.rand(30, pattern.m, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    mode_GM = (torch.arange(pattern.m) < n).expand(60, -1)
+    lead_G1 = torch.linspace(3.5, 25, 60, dtype=torch.float64).unsqueeze(1)
+    noise_GM = torch.rand(60, pattern.m, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     arranged_Mg = (lead_G1 * mode_GM + noise_GM).t().contiguous()
     arranged_Mg = arranged_Mg[:, deviation.Race.of(arranged_Mg, n=n).probability() < HOT]
     q_g = deviation.Race.of(arranged_Mg, n=n).probability()
