@@ -15,6 +15,7 @@ from pathlib import Path
 from reprlib import repr as short
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.near_files import file_hint
 from nmlab.trials.contract.near_names import unknown_name
 from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.data.text_values import check_encodable, read_text
@@ -111,7 +112,7 @@ def local_task(reference: str) -> LocalTask | None:
         raise SourceError(unknown_name(style, kind=f"style of {name}", known=STYLES))
     path = Path(name).expanduser()
     if not path.is_file():
-        raise SourceError(f"task file {name!r} does not exist")
+        raise SourceError(f"task file {name!r} does not exist{file_hint(path, suffixes=_SUFFIXES)}")
     return FileTask(path.stem, style or "cloze", path)
 
 
