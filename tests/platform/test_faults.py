@@ -30,7 +30,7 @@ from launched import (
     workers,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # minutes only where others use the machine
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]  # minutes only where others use the machine
 
 CHECKPOINT_EVERY = 20
 

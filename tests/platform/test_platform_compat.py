@@ -17,6 +17,8 @@ from ray.train import Result, RunConfig, ScalingConfig
 from nmlab.platform.cluster.session import cluster
 from nmlab.platform.compat import optuna_trials, ray_core, ray_train
 
+pytestmark = pytest.mark.ray
+
 MODULES = (ray_core, ray_train, optuna_trials)
 TABLE = b"nmlab test"
 

@@ -11,6 +11,8 @@ from nmlab.platform.cluster.nodes import _problem
 from nmlab.platform.cluster.proof import COMPARED
 from nmlab.platform.cluster.session import cluster
 
+pytestmark = pytest.mark.ray
+
 
 @pytest.mark.parametrize(
     "address", ["head", "head:", ":6379", "head:port", "head:99999", "ray://head:10001", "http://head:8265"]

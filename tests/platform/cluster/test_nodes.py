@@ -23,7 +23,7 @@ from nmlab.platform.cluster.session import cluster
 from nmlab.platform.compat.ray_core import reread_authentication
 from nmlab.search_spaces import loader
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # minutes only where others use the machine
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).resolve().parents[3]
 LONGER = {  # the model must be loaded again before the last trial has ended

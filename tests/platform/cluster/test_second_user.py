@@ -15,7 +15,7 @@ import yaml
 from launched import Nmlab, kill_session, steps_so_far
 from studies import small
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # minutes only where others use the machine
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).resolve().parents[3]
 STAGES = 2

@@ -23,6 +23,8 @@ from studies import small
 from nmlab.platform.cluster.submit import package, submit_study, sweep_command
 from nmlab.search_spaces import loader
 
+pytestmark = pytest.mark.ray
+
 BIN = Path(sys.executable).parent
 DASHBOARD = ("aiohttp_cors", "opencensus", "grpc", "prometheus_client", "opentelemetry.exporter.prometheus")
 
