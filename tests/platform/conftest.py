@@ -125,7 +125,7 @@ def undisturbed(new_nmlab: Callable[..., Nmlab], made_once: Callable[..., Path])
 
     def sweep(folder: Path) -> None:
         nmlab = new_nmlab(at=folder)
-        printed = nmlab.finish(nmlab.start("sweep", "grid.yaml", "--json"))
+        printed = nmlab.finish(nmlab.start("sweep", "grid.yaml", "--json"), seconds=600)
         (folder / "printed.json").write_text(json.dumps(printed))
 
     folder = made_once("undisturbed", sweep)
