@@ -116,6 +116,7 @@ def _facts(study: Study, trials: StudyTrials) -> PreflightFacts:
         patterns=[Pattern.parse(pattern) for pattern in study.patterns],
         calibration=largest.calibration,
         evaluation=largest.evaluation,
+        validation=largest.validation,
     )
 
 

@@ -32,6 +32,7 @@ from nmlab.trials.export.subject import Subject
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import save_bundle
 from nmlab.trials.trial.artifacts import save_questions, save_windows
+from nmlab.trials.trial.evaluations import Measured
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ def record_tasks(run_id: str, *, evaluated: EvaluationResult, tracking_uri: str)
 
 
 def _write(folder: Path, subject: Subject, evaluated: EvaluationResult) -> tuple[str, ...]:
-    save_windows(folder / EVALUATION_FILE, evaluated.perplexity, None)
+    save_windows(folder / EVALUATION_FILE, Measured(evaluated.perplexity, None, None))
     written = [EVALUATION_FILE]
     if evaluated.tasks is not None:
         save_questions(folder / TASKS_FILE, evaluated.tasks)

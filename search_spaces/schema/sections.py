@@ -13,8 +13,15 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 from nmlab.search_spaces.schema.durations import duration_meant, seconds_of
 from nmlab.search_spaces.schema.entries import CountOrListed, ListedEntry
 from nmlab.search_spaces.schema.modes import with_modes
-from nmlab.trials.contract.sections import CalibrationSpec, CalibrationText, EvaluationSpec, Section, TrialBudget
-from nmlab.trials.contract.values import Amount, Count, Positive, Scalar, Seed, Text, distinct, not_empty
+from nmlab.trials.contract.sections import (
+    CalibrationSpec,
+    CalibrationText,
+    EvaluationSpec,
+    Section,
+    TrialBudget,
+    ValidationSpec,
+)
+from nmlab.trials.contract.values import Amount, Count, Positive, Scalar, Seed, Text, distinct, later_field, not_empty
 from nmlab.trials.contract.wording import invalid_value
 
 
@@ -67,10 +74,27 @@ class Calibration(CalibrationText[CountOrListed]):
 
 
 class Data(Section):
-    """The calibration text and the evaluation text of a study."""
+    """The calibration text, the validation text and the evaluation text of a study."""
 
     calibration: Calibration
+    validation: ValidationSpec | None = later_field()
+    """The text on which configurations are chosen; null chooses them on the evaluation text."""
     evaluation: EvaluationSpec
+
+    @property
+    def learning_part(self) -> Literal["learning"] | None:
+        """The part of a built-in corpus that trials learn from: what validation leaves; None is all of it."""
+        shared = self.validation is not None and self.validation.source == self.calibration.source
+        return "learning" if shared and self.calibration.source.startswith("builtin:") else None
+
+
+class Confirmation(Section):
+    """Fresh seeds for the best configurations of a search, and for baselines that use random numbers."""
+
+    top: Count = 3
+    """The number of configurations that are run again, the best by their means in the search."""
+    seeds: Count = 5
+    """The number of seeds: the smallest that are not among the study's."""
 
 
 class Search(Section):
@@ -81,7 +105,7 @@ class Search(Section):
     samples: Count | None = None
     """Number of configurations; null for a grid."""
     metric: Metrics = "eval/perplexity"
-    """The objective; a list of several for `nsga2`."""
+    """The objective; a list of several for `nsga2`. With `data.validation` the default is `validation/perplexity`."""
     mode: Modes = "min"
     """`min` or `max`; a list for `nsga2`. By default the direction in which the metric gets better."""
     initial_points: Annotated[tuple[Point, ...], AfterValidator(distinct)] = ()
@@ -90,6 +114,8 @@ class Search(Section):
     """Early stopping of configurations that fall behind, by the mean over their seeds."""
     grace_period: Count | None = None
     """Steps before a configuration may be stopped early; null takes a tenth of them, at least two evaluations."""
+    confirm: Confirmation | None = later_field()
+    """Run the best configurations again on fresh seeds when the search has ended; null does not."""
     seed: Seed = 0
     """Seed of the search itself, not of the trials."""
 

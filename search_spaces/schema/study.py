@@ -145,7 +145,7 @@ class Study(Section):
     model: ModelSource
     """The frozen language model."""
     data: Data
-    """Calibration and evaluation text."""
+    """Calibration, validation and evaluation text."""
     pattern: TextOrListed
     """N:M in quotes, for example "2:4", or an entry with several."""
     method: TextOrListed
@@ -171,6 +171,11 @@ class Study(Section):
     """How often a trial logs, evaluates and saves."""
     _places: SettingPlaces = PrivateAttr(default=SettingPlaces())
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_objective(cls, given: object) -> object:
+        return objectives.with_objective(given)
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         problems = [
@@ -179,7 +184,7 @@ class Study(Section):
             *checks.names(self.fixed, space=self.space),
             *conditions.problems(self.entries, fixed=self.fixed),
             *checks.algorithm(self.search, entries=self.entries),
-            *objectives.objectives(self.search, methods=self.methods, tasks=self.data.evaluation.tasks),
+            *objectives.objectives(self.search, methods=self.methods, data=self.data),
             *objectives.scheduler(self.search, intervals=self.intervals),
             *checks.calibration(self.data),
         ]
