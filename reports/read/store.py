@@ -45,9 +45,9 @@ class RunStore:
         Raises:
             ReportError: no such study (the nearest names are given), or the store can't be read.
         """
-        known = self.known_experiment_id(study)
-        if known is not None:
-            return known
+        experiment_id = self.known_experiment_id(study)
+        if experiment_id is not None:
+            return experiment_id
         with reading(self.uri):
             names = [found.name for found in self.client.search_experiments(max_results=PAGE)]
         others = sorted(name for name in names if name != "Default")
