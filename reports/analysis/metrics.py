@@ -7,7 +7,7 @@ from nmlab.reports.read.collect import Objective
 from nmlab.reports.values.table import Column, Style
 from nmlab.trials.contract.declarations import metric_of
 from nmlab.trials.contract.measures import Direction
-from nmlab.trials.contract.metrics import EVAL
+from nmlab.trials.contract.metrics import EVAL, VALIDATION
 
 SIGNED = {Style.FIXED2: Style.SIGNED2, Style.FIXED4: Style.SIGNED4}
 STYLES = {"perplexity": Style.FIXED2, "nats": Style.FIXED4, "bytes": Style.INTEGER}
@@ -54,6 +54,8 @@ def chosen_on(metric: str, *, objective: Objective | None = None) -> str:
     """
     if objective is not None and selection_metric(metric, objective=objective) != metric:
         return "on the validation text"
+    if metric.startswith(VALIDATION):
+        return "on the same validation text"
     return "on the same evaluation text" if is_evaluated(metric) else f"by the same {plain_name(metric)}"
 
 

@@ -135,7 +135,7 @@ def _row(item: Configuration, *, lead: Sequence[Cell], comparison: PairwiseCompa
 
 
 def _verdict(comparison: PairwiseComparison | None, evaluations: Mapping[str, Evaluation]) -> str:
-    return "" if comparison is None else verdict_text(comparison, evaluations=evaluations)
+    return "not compared" if comparison is None else verdict_text(comparison, evaluations=evaluations)
 
 
 def _notes(again: Sequence[Configuration]) -> tuple[str, ...]:

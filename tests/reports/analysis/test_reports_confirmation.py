@@ -9,6 +9,7 @@ import pytest
 from nmlab.reports.analysis.analysis import Analysis, analyse
 from nmlab.reports.analysis.configurations import configurations_of, looked_at, ranks, searched
 from nmlab.reports.analysis.pairwise import FreshVerdict, confirmed_of, optimism_of
+from nmlab.reports.analysis.selection_bias import selection_bias_of
 from nmlab.reports.analysis.space.importance import importance_of
 from nmlab.reports.analysis.totals import total_of
 from nmlab.reports.narrative.caveats import caveats_of
@@ -22,7 +23,7 @@ from nmlab.reports.statistics import mean_interval, winner_margin, winner_power
 from nmlab.reports.tables.comparison import comparison_tables
 from nmlab.trials.contract import run_tags
 
-METRIC = "eval/perplexity"
+METRIC, SELECTED = "eval/perplexity", "validation/perplexity"
 FRESH = {run_tags.CONFIRMATION: run_tags.TRUE}
 
 
@@ -39,18 +40,18 @@ def record(key, seed, value, *, is_fresh=False, status="finished"):
         is_confirmation=is_fresh,
         depends_on_seed=run_tags.TRUE,
         settings={"alpha": key},
-        metrics={METRIC: value} if status == "finished" else {},
+        metrics={METRIC: value, SELECTED: value} if status == "finished" else {},
     )
 
 
-def confirmed_search(values, fresh):
+def confirmed_search(values, fresh, *, metric=METRIC):
     """The configurations of a launch without a store, by their values on seeds of the search and on fresh seeds."""
     trials = [record(key, seed, value) for key, own in values.items() for seed, value in enumerate(own)]
     for key, own in fresh.items():
         for seed, value in enumerate(own, start=100):
             status = "diverged" if math.isnan(value) else "finished"
             trials.append(record(key, seed, value, is_fresh=True, status=status))
-    return configurations_of(SimpleNamespace(trials=trials, objective=Objective(METRIC, "min")))
+    return configurations_of(SimpleNamespace(trials=trials, objective=Objective(metric, "min")))
 
 
 def verdict_of(values, fresh):
@@ -164,6 +165,21 @@ def test_without_the_best_on_fresh_seeds_there_is_no_verdict():
     assert items[1].judged is items[1].confirmation
 
 
+@pytest.mark.parametrize(
+    ("metric", "fresh", "bias"),
+    [
+        (METRIC, {}, (True, True)),
+        (METRIC, {"a": (80.5, 81.5)}, (True, False)),
+        (SELECTED, {}, (False, True)),
+        (SELECTED, {"a": (80.5, 81.5)}, None),
+    ],
+)
+def test_another_text_and_fresh_seeds_each_take_their_own_luck_away(metric, fresh, bias):
+    items = confirmed_search({"a": (80.0, 81.0), "b": (82.0, 83.0)}, fresh, metric=metric)
+    found = selection_bias_of(items)
+    assert (None if found is None else (found.of_text, found.of_seeds)) == bias
+
+
 # --- in the report ------------------------------------------------------------------------------------
 
 SEARCH = {"0.9": 80.0, "0.95": 82.0, "0.99": 90.0, "0.999": 99.0}
@@ -245,7 +261,7 @@ def test_the_table_shows_the_search_beside_fresh_seeds(found):
     assert [round(cell.value, 6) for cell in table.column("fresh")] == [83.0, 84.5, 89.95, 201.0]
     assert [round(cell.value, 6) for cell in table.column("optimism")] == [-3.0, -2.5, 0.05, -1.15]
     assert [cell.value for cell in table.column("seeds")] == ["5", "5", "4 of 5", "5"]
-    assert [cell.value for cell in table.column("verdict")] == ["selected", "worse", "worse", ""]
+    assert [cell.value for cell in table.column("verdict")] == ["selected", "worse", "worse", "not compared"]
     rivals = tables(found)["rivals"]
     assert [cell.value for cell in rivals.column("mask")] == [
         "maskpro, alpha=0.95, on fresh seeds",
