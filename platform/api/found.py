@@ -19,7 +19,7 @@ from nmlab.reports.read.store import RunStore, newest_or_named, open_store, read
 from nmlab.reports.read.trials import trial_records
 from nmlab.reports.statistics import mean_interval
 from nmlab.trials.contract import run_tags
-from nmlab.trials.contract.metrics import EVAL, INITIAL
+from nmlab.trials.contract.metrics import EVAL, INITIAL, VALIDATION
 from nmlab.trials.contract.run_artifacts import RECORD_FILE, REPORT_FOLDER
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.run_tags import SINGLE_RUNS, Role, RunKind, condition
@@ -166,7 +166,7 @@ def trial_of_run(run: "Run", source: Source) -> Trial:
         study = str(store.client.get_experiment(run.info.experiment_id).name)
         parent = tags.get(run_tags.PARENT_RUN)
         searched = _PERPLEXITY if parent is None else objective_of(store.client.get_run(parent).data.params).metric
-    evaluated = sorted(name for name in run.data.metrics if name.startswith((EVAL, INITIAL)))
+    evaluated = sorted(name for name in run.data.metrics if name.startswith((EVAL, VALIDATION, INITIAL)))
     histories = with_starts(read_histories(store, run_ids=[run.info.run_id], metrics=evaluated))
     (record,) = trial_records([run], histories=histories, objective=searched).trials
     launch = str(tags.get(run_tags.LAUNCH, tags[run_tags.TRIAL_KEY]))

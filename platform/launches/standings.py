@@ -18,6 +18,7 @@ class Entrant:
         role: ``search``, ``baseline``, or ``dense`` for the model without a mask, which is not ranked.
         replicates: the number of seeds of its configuration.
         value: the objective of a trial that finished, else None.
+        is_confirmation: whether its seed takes no part in the search, so that it does not stand here.
     """
 
     configuration: str
@@ -26,6 +27,7 @@ class Entrant:
     role: str
     replicates: int
     value: float | None
+    is_confirmation: bool = False
 
 
 @dataclass
@@ -65,10 +67,13 @@ class Standing:
 def standings(entrants: Iterable[Entrant], *, mode: str) -> list[Standing]:
     """Return one standing for each pattern, because masks of different patterns are not compared.
 
-    A configuration counts when all of its seeds have finished, with the mean over them.
+    A configuration counts when all of its seeds have finished, with the mean over them. Fresh seeds, which confirm the
+    best of the search, do not count.
     """
     found: dict[str, _Configuration] = {}
     for entrant in entrants:
+        if entrant.is_confirmation:
+            continue
         own = found.setdefault(entrant.configuration, _Configuration(entrant))
         own.values += [] if entrant.value is None or not math.isfinite(entrant.value) else [entrant.value]
     complete = [item for item in found.values() if item.is_complete]

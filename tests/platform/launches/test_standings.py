@@ -1,6 +1,7 @@
 """The best so far is a complete configuration with its mean over seeds, beside the best baseline of its pattern."""
 
 import math
+from dataclasses import replace
 
 from nmlab.platform.launches.standings import Entrant, Standing, plain, read_standing, standings
 
@@ -49,3 +50,9 @@ def test_patterns_are_not_compared_and_higher_may_be_better():
 def test_a_standing_survives_a_snapshot():
     (standing,) = standings(seeds("a", 1.0, 2.0, 3.0), mode="min")
     assert read_standing(plain(standing)) == standing == Standing("2:4", "maskpro a", 2.0, 3)
+
+
+def test_fresh_seeds_do_not_count():
+    fresh = [replace(own, is_confirmation=True) for own in seeds("a", 1.0, 1.0, 1.0, 1.0, 1.0)]
+    assert texts(seeds("a", 30.0, 31.0, 32.0), fresh) == ["best so far: maskpro a 31 (mean of 3 seeds)"]
+    assert texts(seeds("a", 30.0, 31.0), fresh) == [], "a search that lacks a seed is not completed by them"
