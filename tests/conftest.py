@@ -18,7 +18,15 @@ from pathlib import Path  # noqa: E402
 import pytest  # noqa: E402
 from filelock import FileLock  # noqa: E402
 
+from nmlab.trials.measure.memory import exempt_from_gc  # noqa: E402
+
 THIRTEENTH = Path(__file__).parent / "thirteenth"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _imports_exempt_from_gc() -> None:
+    """Keep the objects of imported packages out of the collection that follows every trial, as replicas do."""
+    exempt_from_gc()
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,14 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from computed_once import computed_once
 from launched import GRID, Nmlab
 from mlflow.tracking import MlflowClient
 from pipelines import run_pipeline  # noqa: F401 (a fixture)
@@ -34,12 +35,18 @@ def small_study(*overrides: str) -> Study:
     return loader.load("quickstart", overrides=[*SMALL, *overrides])
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _computed_once() -> Iterator[None]:
+    with computed_once():
+        yield
+
+
 @cache
 def _resolved() -> LaunchPlan:
     return plan_study(small_study())
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def plan_of() -> Callable[..., LaunchPlan]:
     """Return a builder of small plans; they share one look at model and text, which their overrides leave alone."""
 
