@@ -123,7 +123,9 @@ def _files(study: Study) -> Iterator[str]:
     source = study.model.source
     if not source.startswith("builtin:"):
         yield str(locate(study.model) / "config.json")
-    for text in (study.data.calibration.source, study.data.evaluation.source):
+    data = study.data
+    held_out = [data.evaluation.source] if data.validation is None else [data.validation.source, data.evaluation.source]
+    for text in (data.calibration.source, *held_out):
         path = Path(text.partition("[")[0]).expanduser()
         if path.exists():
             yield str(path.absolute())

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from nmlab.platform.planning.admission import Load, check_study_fits, needed_bytes, replica_fit, usable_bytes
+from nmlab.platform.planning.blame import telling_place
 from nmlab.platform.planning.forecast import Forecast, Forecaster, SharedResults, shared_results
 from nmlab.platform.planning.listing import Listing, list_trials, varied
 from nmlab.platform.planning.machine import Machine
@@ -14,6 +15,7 @@ from nmlab.platform.planning.planned_stopping import early_stopping
 from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.context.result_cache import CACHE_BYTES
+from nmlab.trials.contract.sections import HeldOutText
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.masks.bits import packed_size
 from nmlab.trials.methods import registry
@@ -48,7 +50,8 @@ class Estimate:
 
     def check(self) -> None:
         """Raise ``ValueError`` if the study does not fit on this machine."""
-        check_study_fits(self.plan.study, self.load, machine=self.machine)
+        with telling_place(self.plan.study):
+            check_study_fits(self.plan.study, self.load, machine=self.machine)
 
     @cached_property
     def listing(self) -> Listing:
@@ -77,7 +80,7 @@ class Estimate:
         specs = [*self.plan.baselines, *self.plan.examples]
         return shared_results(
             [(spec, self._forecast(spec).shared) for spec in specs],
-            evaluation_tokens=self.plan.facts.evaluation_windows * (study.data.evaluation.sequence_length + 1),
+            held_out_tokens=sum(count * (length + 1) for count, length in _held_out(study, self.plan.facts)),
             seeds=len(study.seeds),
             slots=study.replica.slots,
         )
@@ -169,10 +172,15 @@ class Estimate:
         return self._forecaster.of(spec, probed=self.probes.get((spec.method, spec.pattern)))
 
     def _seconds(self, spec: TrialSpec) -> float:
-        every = self.plan.study.intervals.evaluate_every
         steps = _steps(spec)
-        evaluations = 1 + (steps - 1) // every if every and steps else 1
-        return self._forecast(spec).seconds(steps=steps, evaluations=evaluations)
+        return self._forecast(spec).seconds(steps=steps, evaluations=self._evaluations(steps))
+
+    def _evaluations(self, steps: int) -> float:
+        """Return how often a trial reads the evaluation text, with validation text as the share of it that it is."""
+        every = self.plan.study.intervals.evaluate_every
+        during = (steps - 1) // every if every and steps else 0
+        evaluation, *validation = [count * length for count, length in _held_out(self.plan.study, self.plan.facts)]
+        return 1 + sum(validation) / evaluation * (1 + during) if validation else 1 + during
 
     def _line(self, spec: TrialSpec) -> dict[str, object]:
         settings = varied(self.plan, spec)
@@ -219,7 +227,7 @@ def _steps(spec: TrialSpec) -> int:
 
 
 def _facts_record(plan: LaunchPlan, facts: PreflightFacts) -> dict[str, Any]:
-    study = plan.study
+    study, data = plan.study, plan.study.data
     return {
         "study": study.name,
         "search": f"{study.search.algorithm} for {', '.join(study.search.metrics)}",
@@ -235,10 +243,22 @@ def _facts_record(plan: LaunchPlan, facts: PreflightFacts) -> dict[str, Any]:
         "coverage": facts.coverage.sentence(),
         **({"weights": facts.stored} if facts.stored else {}),
         "bytes a replica": facts.model_bytes,
-        "evaluation": f"{facts.evaluation_windows} windows of {study.data.evaluation.sequence_length} tokens",
+        **({"validation": _windows(facts.validation_windows, data.validation)} if data.validation else {}),
+        "evaluation": _windows(facts.evaluation_windows, data.evaluation),
         "data digest": facts.data_digest,
         "text notes": list(facts.text_notes),
     }
+
+
+def _windows(count: int, text: HeldOutText) -> str:
+    return f"{count} windows of {text.sequence_length} tokens"
+
+
+def _held_out(study: Study, facts: PreflightFacts) -> list[tuple[int, int]]:
+    """Return the number of windows and the tokens of a window of the evaluation text and of the validation text."""
+    evaluation, validation = study.data.evaluation, study.data.validation
+    found = [(facts.evaluation_windows, evaluation.sequence_length)]
+    return found if validation is None else [*found, (facts.validation_windows, validation.sequence_length)]
 
 
 def _replicas(study: Study) -> str:

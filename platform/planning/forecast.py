@@ -13,6 +13,7 @@ from nmlab.platform.planning.machine import Machine
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.context.result_cache import CACHE_BYTES
 from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.sections import HeldOutText
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.methods import registry
 from nmlab.trials.models.needs import FLOAT32, PER_SEED, Needs, Shape
@@ -60,7 +61,7 @@ class Forecast:
             return self.peak
         return self.state_bytes + self.uncertain + max(self.start, self.step, self.evaluation)
 
-    def seconds(self, *, steps: int, evaluations: int) -> float:
+    def seconds(self, *, steps: int, evaluations: float) -> float:
         """Return the seconds of a trial."""
         learning = self.start_seconds + steps * self.step_seconds
         return learning + evaluations * self.evaluation_seconds + self.extra_seconds
@@ -115,7 +116,7 @@ class Forecaster:
             masked=needs.masked,
             start=needs.masked + needs.start + self._forward.peak_bytes,
             step=(masked + needs.step + step.peak_bytes) if learns else 0,
-            evaluation=needs.masked + shape.prunable + self._evaluation.peak_bytes,
+            evaluation=needs.masked + shape.prunable + max(self._evaluation.peak_bytes, self._validation.peak_bytes),
             start_seconds=needs.start_reads * batches * forward_seconds,
             step_seconds=(needs.forwards * parts * self._seconds(step) + passes) if learns else 0.0,
             evaluation_seconds=evaluated * self._seconds(self._evaluation),
@@ -161,10 +162,18 @@ class Forecaster:
 
     @cached_property
     def _evaluation(self) -> DryRunCounts:
-        evaluation = self._study.data.evaluation
-        batch = min(evaluation.batch_size, self._facts.evaluation_windows)
-        length = evaluation.sequence_length
-        return self._dry_run("an evaluation", lambda: self._fake_model.evaluation(batch=batch, length=length))
+        return self._held_out("an evaluation", self._study.data.evaluation, windows=self._facts.evaluation_windows)
+
+    @cached_property
+    def _validation(self) -> DryRunCounts:
+        """What validation takes at a time; nothing without a text for it."""
+        if (validation := self._study.data.validation) is None:
+            return DryRunCounts(peak_bytes=0, written_bytes=0, calls=0, flops=0)
+        return self._held_out("a validation", validation, windows=self._facts.validation_windows)
+
+    def _held_out(self, what: str, text: HeldOutText, *, windows: int) -> DryRunCounts:
+        batch, length = min(text.batch_size, windows), text.sequence_length
+        return self._dry_run(what, lambda: self._fake_model.evaluation(batch=batch, length=length))
 
     def _dry_run(self, what: str, run: Callable[[], DryRunCounts]) -> DryRunCounts:
         """Return what a dry run counts; zeros, with a note, if the architecture cannot run without contents."""
@@ -191,7 +200,7 @@ class SharedResults:
 def shared_results(
     trials: Iterable[tuple[TrialSpec, Mapping[str, int]]],
     *,
-    evaluation_tokens: int,
+    held_out_tokens: int,
     seeds: int,
     slots: int,
     budget: int = CACHE_BYTES,
@@ -200,7 +209,7 @@ def shared_results(
 
     Beyond its budget the cache holds only what running trials use: at worst that of the ``slots`` largest trials.
     """
-    kept: dict[Hashable, int] = {"evaluation": _TOKEN_BYTES * evaluation_tokens}
+    kept: dict[Hashable, int] = {"evaluation": _TOKEN_BYTES * held_out_tokens}
     largest = 0
     for spec, shared in trials:
         text = spec.calibration

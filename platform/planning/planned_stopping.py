@@ -11,7 +11,7 @@ from nmlab.platform.search.stopping_rules import (
     default_grace_period,
     rungs,
 )
-from nmlab.trials.contract.metrics import EVAL, initial_name
+from nmlab.trials.contract.metrics import EVAL, VALIDATION, initial_name
 from nmlab.trials.trial.history import CURVE_POINTS
 
 
@@ -32,7 +32,7 @@ def early_stopping(plan: LaunchPlan) -> EarlyStopping:
 def _rule(plan: LaunchPlan) -> Rule:
     study, steps = plan.study, plan.longest_trial
     every = study.intervals.evaluate_every
-    if not study.search.metrics[0].startswith(EVAL):  # a point of the training curve
+    if not study.search.metrics[0].startswith((EVAL, VALIDATION)):  # a point of the training curve
         every = study.intervals.log_every or max(1, steps // CURVE_POINTS)
     assert every is not None, "a study without evaluations on the way is refused"
     first = study.search.grace_period

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from nmlab.platform.planning.blame import telling_place
 from nmlab.platform.planning.study_trials import baseline_specs, trial_spec
 from nmlab.platform.search.initial_points import RandomDraw, configurations_tried
 from nmlab.search_spaces.schema.study import Study
@@ -28,6 +29,11 @@ class Price:
 
 def price_of(study: Study) -> Price:
     """Return the price of a study; raises ``ValueError`` for methods or settings that do not exist."""
+    with telling_place(study):
+        return _price(study)
+
+
+def _price(study: Study) -> Price:
     baselines = baseline_specs(study)
     if study.search.algorithm == "grid":
         points = grid_points(study)

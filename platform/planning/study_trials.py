@@ -7,9 +7,11 @@ from typing import cast
 from nmlab.platform.planning.examples import configurations_to_check, configurations_to_plan
 from nmlab.platform.search.initial_points import Given, initial_points
 from nmlab.search_spaces.schema.conditions import BESIDE_SPACE
+from nmlab.search_spaces.schema.sections import Data
 from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import Configuration, DefineByRun, baseline_points
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
+from nmlab.trials.contract.sections import CalibrationSpec
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.contract.values import Scalar
 from nmlab.trials.methods import registry
@@ -60,7 +62,7 @@ def configured(spec: TrialSpec) -> ConfiguredTrial:
 def configured_trial(study: Study, configuration: Configuration, *, seed: int) -> ConfiguredTrial:
     """Return the trial of one configuration with one seed, with its method's defaults filled in."""
     given = {name: value for name, value in configuration.items() if name not in BESIDE_SPACE}
-    method, calibration = registry.get(str(configuration["method"])), study.data.calibration
+    method = registry.get(str(configuration["method"]))
     config = method.configure(given)
     spec = TrialSpec(
         method=configuration["method"],
@@ -68,12 +70,19 @@ def configured_trial(study: Study, configuration: Configuration, *, seed: int) -
         seed=seed,
         hyperparameters=config.model_dump(),
         model=study.model,
-        calibration=calibration.with_samples(cast("int", configuration.get(SAMPLES, calibration.sizes[0]))),
+        calibration=_calibration(study.data, configuration.get(SAMPLES)),
         evaluation=study.data.evaluation,
+        validation=study.data.validation,
         budget=study.budget.of_a_trial,
         cadence=study.intervals,
     )
     return ConfiguredTrial(spec, method, config)
+
+
+def _calibration(data: Data, samples: Scalar) -> CalibrationSpec:
+    """Return the text that a trial learns from; what is left of a built-in corpus if validation takes a part of it."""
+    spec = data.calibration.with_samples(cast("int", samples or data.calibration.sizes[0]))
+    return spec.model_copy(update={"part": data.learning_part})
 
 
 def trial_spec(study: Study, configuration: Configuration, *, seed: int) -> TrialSpec:

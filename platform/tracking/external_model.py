@@ -13,6 +13,7 @@ import numpy as np
 
 from nmlab.platform.records.payloads import ResultRecord
 from nmlab.platform.tracking import MlflowStore
+from nmlab.platform.tracking.named_launch import launch_in_store
 from nmlab.platform.tracking.provenance import provenance
 from nmlab.reports.read.evaluations import read_evaluation
 from nmlab.reports.read.store import RunStore, newest_or_named, open_store, reading
@@ -31,6 +32,7 @@ from nmlab.trials.export.subject import Subject
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import save_bundle
 from nmlab.trials.trial.artifacts import save_questions, save_windows
+from nmlab.trials.trial.evaluations import Measured
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,10 @@ class Table:
 
 
 def table_of(study: str, *, tracking_uri: str) -> Table:
-    """Return the table of a study's newest launch, or of STUDY/LAUNCH; raises ``ValueError`` if there is none."""
-    name, _, launch = study.partition("/")
+    """Return the table of a study's newest launch, or of a launch; raises ``ValueError`` if there is none."""
+    name, launch = launch_in_store(study, tracking_uri=tracking_uri)
     store = open_store(tracking_uri)
-    parent = newest_or_named(store.launches(store.experiment_id(name)), name=launch or None, study=name)
+    parent = newest_or_named(store.launches(store.experiment_id(name)), name=launch, study=name)
     content = store.artifact(parent.info.run_id, name=STUDY_FILE)
     launched = parent.data.tags.get(run_tags.LAUNCH, parent.info.run_id)
     if content is None:
@@ -187,7 +189,7 @@ def record_tasks(run_id: str, *, evaluated: EvaluationResult, tracking_uri: str)
 
 
 def _write(folder: Path, subject: Subject, evaluated: EvaluationResult) -> tuple[str, ...]:
-    save_windows(folder / EVALUATION_FILE, evaluated.perplexity, None)
+    save_windows(folder / EVALUATION_FILE, Measured(evaluated.perplexity, None, None))
     written = [EVALUATION_FILE]
     if evaluated.tasks is not None:
         save_questions(folder / TASKS_FILE, evaluated.tasks)

@@ -15,7 +15,7 @@ import pandas as pd
 import sqlalchemy
 
 from nmlab.reports.read.store import RunStore, reading
-from nmlab.trials.contract.metrics import evaluation_name
+from nmlab.trials.contract.metrics import INITIAL, VALIDATION, curve_name
 
 COLUMNS = ["run_id", "metric", "step", "timestamp", "value"]
 RUNS_PER_QUERY = 400
@@ -92,6 +92,7 @@ def read_histories(store: RunStore, *, run_ids: Sequence[str], metrics: Sequence
 def with_starts(histories: pd.DataFrame) -> pd.DataFrame:
     """Return curves that include the start of each run: ``initial/x`` becomes the first point of ``eval/x``.
 
+    In a run with validation text it becomes the first point of ``validation/x``, on which it was measured.
     Earlier versions recorded the start as the first point of ``eval/x`` itself; where a run has both, one is kept.
 
     Args:
@@ -100,11 +101,15 @@ def with_starts(histories: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The same columns, sorted, without a metric ``initial/*``.
     """
-    names = {name: evaluation_name(name) for name in histories["metric"].unique()}
+    validated = set(histories.loc[histories["metric"].str.startswith(VALIDATION), "run_id"])
     place = ["run_id", "metric", "step"]
-    # Names in reverse: of two points at one place the one that was recorded as a start comes first.
-    joined = histories.sort_values("metric", ascending=False, kind="stable")
-    joined = joined.assign(metric=joined["metric"].map(names)).drop_duplicates(place, keep="first")
+    # A start comes first of two points at one place, and is kept.
+    is_start = histories["metric"].str.startswith(INITIAL)
+    joined = histories.assign(is_start=is_start).sort_values("is_start", ascending=False, kind="stable")
+    starts = joined[joined["is_start"]]
+    pairs = zip(starts["metric"], starts["run_id"], strict=True)
+    joined.loc[joined["is_start"], "metric"] = [curve_name(name, on_validation=run in validated) for name, run in pairs]
+    joined = joined.drop(columns="is_start").drop_duplicates(place, keep="first")
     return joined.sort_values(place, ignore_index=True)
 
 

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from nmlab.search_spaces.schema.modes import mode_problems
-from nmlab.search_spaces.schema.sections import Search
+from nmlab.search_spaces.schema.sections import Data, Search
 from nmlab.trials.contract.declarations import METHOD_FAMILIES, declared_metric, own_metrics, recorded_by
-from nmlab.trials.contract.metrics import COMMON, Phase, task_metric
+from nmlab.trials.contract.metrics import COMMON, EVAL, VALIDATION, Phase, task_metric
 from nmlab.trials.contract.near_names import nearest
 from nmlab.trials.contract.sections import Intervals
 from nmlab.trials.contract.wording import shown
 
+ON_VALIDATION = "validation/perplexity"
+"""The objective of a study with validation text that names none."""
 _EXAMPLES = "eval/perplexity, train/loss or cost/seconds"
 
 
-def objectives(search: Search, *, methods: tuple[str, ...], tasks: tuple[str, ...]) -> Iterator[str]:
+def objectives(search: Search, *, methods: tuple[str, ...], data: Data) -> Iterator[str]:
     """Check the number of objectives and modes, that each objective is recorded, and that its mode is the better one.
 
     Args:
         search: the section.
         methods: those of the search. Metrics that only the class of a method of another package declares are not
             checked here.
-        tasks: names or files of the tasks of the study.
+        data: the texts and the tasks of the study.
     """
     count = len(search.metrics)
     if search.algorithm == "nsga2" and count < 2:
@@ -33,7 +35,7 @@ def objectives(search: Search, *, methods: tuple[str, ...], tasks: tuple[str, ..
     if len(search.modes) != count:
         yield f"search.mode {shown(search.mode)}: expected one min or max for each metric, {count} in all"
     for place, name in enumerate(search.metrics):
-        problem = _unknown(name, methods=methods, tasks=tasks)
+        problem = _text_problem(name, data) or _unknown(name, methods=methods, tasks=data.evaluation.tasks)
         if problem:
             yield f"search.metric {name!r}: {problem}"
         elif len(search.modes) == count and (metric := declared_metric(name)) is not None:
@@ -59,6 +61,25 @@ def scheduler(search: Search, *, intervals: Intervals) -> Iterator[str]:
             f"intervals.evaluate_every null: {search.scheduler} compares {name} during training; expected a number of "
             "steps, for example 250"
         )
+
+
+def with_objective(study: object) -> object:
+    """Return a study's settings, with validation perplexity as objective if it has validation text and names none."""
+    if not isinstance(study, Mapping) or not isinstance(data := study.get("data"), Mapping):
+        return study
+    search = study.get("search", {})
+    if data.get("validation") is None or not isinstance(search, Mapping) or "metric" in search:
+        return study
+    return {**study, "search": {**search, "metric": ON_VALIDATION}}
+
+
+def _text_problem(name: str, data: Data) -> str:
+    """Return why configurations cannot be chosen by a metric of this text; "" if they can."""
+    if data.validation is None:
+        return "needs a validation text, data.validation" if name.startswith(VALIDATION) else ""
+    if not name.startswith(EVAL):
+        return ""
+    return f"data.validation is the text to choose on, and evaluation is for the report; expected {ON_VALIDATION}"
 
 
 def _unknown(name: str, *, methods: tuple[str, ...], tasks: tuple[str, ...]) -> str:

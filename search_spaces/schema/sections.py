@@ -5,33 +5,30 @@ Each is a frozen pydantic model with its types and ranges; rules on several sect
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, cast
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from nmlab.search_spaces.schema.durations import duration_meant, seconds_of
 from nmlab.search_spaces.schema.entries import CountOrListed, ListedEntry
 from nmlab.search_spaces.schema.modes import with_modes
-from nmlab.trials.contract.sections import CalibrationSpec, CalibrationText, EvaluationSpec, Section, TrialBudget
-from nmlab.trials.contract.values import Amount, Count, Positive, Scalar, Seed, Text, distinct, not_empty
+from nmlab.trials.contract.sections import (
+    CalibrationSpec,
+    CalibrationText,
+    EvaluationSpec,
+    Section,
+    TrialBudget,
+    ValidationSpec,
+)
+from nmlab.trials.contract.values import Amount, Count, Positive, Scalar, Seed, Text, distinct, later_field, not_empty
 from nmlab.trials.contract.wording import invalid_value
-
-_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
-
-
-def seconds_of(duration: str) -> int:
-    """Return the seconds in a duration such as "45s", "30m" or "1h30m"; 0 when it is not one."""
-    match = _DURATION.fullmatch(duration)
-    parts = match.groups(default="0") if match else ()
-    return sum(int(count) * unit for count, unit in zip(parts, _SECONDS.values(), strict=False))
 
 
 def _duration(value: object) -> object:
     if isinstance(value, str) and seconds_of(value) > 0:
         return value
-    raise invalid_value("expected a duration such as 45s, 30m or 1h30m")
+    raise invalid_value(f"expected a duration such as 45s, 30m or 1h30m{duration_meant(value)}")
 
 
 def _one_or_list(value: object) -> str:
@@ -77,10 +74,27 @@ class Calibration(CalibrationText[CountOrListed]):
 
 
 class Data(Section):
-    """The calibration text and the evaluation text of a study."""
+    """The calibration text, the validation text and the evaluation text of a study."""
 
     calibration: Calibration
+    validation: ValidationSpec | None = later_field()
+    """The text on which configurations are chosen; null chooses them on the evaluation text."""
     evaluation: EvaluationSpec
+
+    @property
+    def learning_part(self) -> Literal["learning"] | None:
+        """The part of a built-in corpus that trials learn from: what validation leaves; None is all of it."""
+        shared = self.validation is not None and self.validation.source == self.calibration.source
+        return "learning" if shared and self.calibration.source.startswith("builtin:") else None
+
+
+class Confirmation(Section):
+    """Fresh seeds for the best configurations of a search, and for baselines that use random numbers."""
+
+    top: Count = 3
+    """The number of configurations that are run again, the best by their means in the search."""
+    seeds: Count = 5
+    """The number of seeds: the smallest that are not among the study's."""
 
 
 class Search(Section):
@@ -91,7 +105,7 @@ class Search(Section):
     samples: Count | None = None
     """Number of configurations; null for a grid."""
     metric: Metrics = "eval/perplexity"
-    """The objective; a list of several for `nsga2`."""
+    """The objective; a list of several for `nsga2`. With `data.validation` the default is `validation/perplexity`."""
     mode: Modes = "min"
     """`min` or `max`; a list for `nsga2`. By default the direction in which the metric gets better."""
     initial_points: Annotated[tuple[Point, ...], AfterValidator(distinct)] = ()
@@ -100,6 +114,8 @@ class Search(Section):
     """Early stopping of configurations that fall behind, by the mean over their seeds."""
     grace_period: Count | None = None
     """Steps before a configuration may be stopped early; null takes a tenth of them, at least two evaluations."""
+    confirm: Confirmation | None = later_field()
+    """Run the best configurations again on fresh seeds when the search has ended; null does not."""
     seed: Seed = 0
     """Seed of the search itself, not of the trials."""
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 from torch import Tensor
 
 from nmlab.trials.context.result_cache import CACHE_BYTES, ResultCache
-from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec
+from nmlab.trials.contract.sections import CalibrationSpec, HeldOutText
 from nmlab.trials.data import TextSource, Windows, calibration_batches, evaluation_windows
 from nmlab.trials.models import FrozenModel
 from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, PipelineGroup
@@ -37,7 +37,7 @@ class ReplicaContext:
 
     def calibration(self, spec: CalibrationSpec) -> list[Tensor]:
         """Return the fixed minibatches of calibration tokens, each int64 [batch, sequence_length]."""
-        text = TextSource(spec.source, part="calibration", split=spec.split, column=spec.column)
+        text = TextSource.of_calibration(spec)
         return self.get_or_compute(
             ("calibration", spec),
             lambda: calibration_batches(
@@ -50,13 +50,11 @@ class ReplicaContext:
             ),
         )
 
-    def evaluation(self, spec: EvaluationSpec) -> Windows:
-        """Return the windows of held-out text."""
-        text = TextSource(spec.source, part="evaluation", split=spec.split, column=spec.column)
-        others = {"batch_size": 1, "perplexity": "token", "tasks": (), "few_shot": None, "questions": None}
-        key = ("evaluation", spec.model_copy(update=others))
+    def held_out(self, spec: HeldOutText) -> Windows:
+        """Return the windows of the validation text or of the evaluation text."""
+        text = TextSource.held_out(spec)
         return self.get_or_compute(
-            key,
+            ("held-out text", text, spec.windowing, spec.sequence_length, spec.windows),
             lambda: evaluation_windows(
                 text,
                 tokenizer=self.frozen.tokenizer,

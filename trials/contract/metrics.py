@@ -47,7 +47,7 @@ class Metric:
 
     @property
     def family(self) -> str:
-        """The first part of the name: ``train``, ``eval``, ``initial``, ``memory``, ``time`` or ``cost``."""
+        """The first part of the name, such as ``train``, ``validation``, ``eval``, ``initial`` or ``cost``."""
         return self.name.partition("/")[0]
 
     @property
@@ -59,18 +59,22 @@ class Metric:
         return label.replace("_", " ").replace("/", " ")
 
 
-TRAIN, EVAL, INITIAL = "train/", "eval/", "initial/"
+TRAIN, EVAL, INITIAL, VALIDATION = "train/", "eval/", "initial/", "validation/"
 _LEFT_OUT = ("eval", "time", "memory", "cost")
 
 
 def initial_name(metric: str) -> str:
-    """Return the name under which a metric of the start is recorded: ``initial/x`` for ``eval/x``."""
-    return INITIAL + metric.removeprefix(EVAL)
+    """Return the name under which a metric of the start is recorded: ``initial/x`` for ``eval/x``, ``validation/x``."""
+    return INITIAL + metric.removeprefix(EVAL).removeprefix(VALIDATION)
 
 
-def evaluation_name(metric: str) -> str:
-    """Return the metric of whose curve a metric of the start is the first point: ``eval/x`` for ``initial/x``."""
-    return EVAL + metric.removeprefix(INITIAL) if metric.startswith(INITIAL) else metric
+def curve_name(metric: str, *, on_validation: bool = False) -> str:
+    """Return the metric of whose curve a metric of the start is the first point.
+
+    That of ``initial/x`` is ``eval/x``, or ``validation/x`` in a run whose configuration is chosen on validation text.
+    """
+    prefix = VALIDATION if on_validation else EVAL
+    return prefix + metric.removeprefix(INITIAL) if metric.startswith(INITIAL) else metric
 
 
 def task_metric(name: str) -> Metric | None:
@@ -110,6 +114,7 @@ COMMON: tuple[Metric, ...] = (
     Metric("train/loss", "nats", Direction.LOWER),
     Metric("train/mask_change", "share"),
     *_perplexities(INITIAL, Phase.START),
+    *_perplexities(VALIDATION, Phase.EVALUATION),
     *_perplexities(EVAL, Phase.EVALUATION),
     *_bytes("weight", "masked_weight", "state", is_counted=True),
     *_bytes("learning_activation", "evaluation_activation", is_counted=True),

@@ -1,7 +1,8 @@
 """The files that runs leave and the arrays in them, as trials write them and reports read them.
 
 The names are kept: artifacts in MLflow and folders of earlier versions bear them.
-Legend: W windows of the evaluation's text, Q questions of a task, C choices of a question, K masks, B minibatches.
+Legend: W windows of the evaluation text and W' of the validation text, Q questions of a task, C choices of a question,
+K masks, B minibatches.
 """
 
 import re
@@ -45,9 +46,19 @@ WINDOW_TOKENS: Final = "window_tokens"
 WINDOW_WORDS: Final = "window_words"
 """[W] words that these tokens make up, int64."""
 INITIAL_WINDOW_LOSS_SUM: Final = "initial_window_loss_sum"
-"""[W] the same sums with the mask that learning started from; absent where nothing was learned."""
+"""[W] the same sums with the mask that learning started from; absent where nothing was learned, or on validation."""
+VALIDATION_LOSS_SUM: Final = "validation_loss_sum"
+"""[W'] as ``WINDOW_LOSS_SUM``, of the windows of the validation text; absent where a study has none."""
+VALIDATION_TOKENS: Final = "validation_tokens"
+"""[W'] as ``WINDOW_TOKENS``."""
+VALIDATION_WORDS: Final = "validation_words"
+"""[W'] as ``WINDOW_WORDS``."""
+INITIAL_VALIDATION_LOSS_SUM: Final = "initial_validation_loss_sum"
+"""[W'] the loss sums of the mask that learning started from, on the validation text."""
 WINDOW_ARRAYS: Final = (WINDOW_LOSS_SUM, WINDOW_TOKENS, WINDOW_WORDS)
 """The arrays that every such file has."""
+VALIDATION_ARRAYS: Final = (VALIDATION_LOSS_SUM, VALIDATION_TOKENS, VALIDATION_WORDS)
+"""The arrays that it has as well where the study has validation text."""
 
 # Arrays of TASKS_FILE, behind the task's name and a slash.
 QUESTION: Final = "question"

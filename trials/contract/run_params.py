@@ -35,6 +35,7 @@ MODEL: Final = "model."
 DATA: Final = "data."
 CALIBRATION: Final = "data.calibration."
 EVALUATION: Final = "data.evaluation."
+VALIDATION: Final = "data.validation."
 SEARCH: Final = "search."
 SPACE: Final = "space."
 

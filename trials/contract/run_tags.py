@@ -92,6 +92,8 @@ MODEL_DIGEST: Final = "nmlab.model_digest"
 """Digest of the dense weights; of a launch all that its replicas found, with commas between."""
 
 # Launches.
+CONFIRMATION_SEEDS: Final = "nmlab.confirmation_seeds"
+"""Launch: the seeds of its confirmation, with commas between; absent without ``search.confirm``."""
 PLANNED: Final = "nmlab.planned"
 """Launch: the number of planned trials."""
 REPRODUCES: Final = "nmlab.reproduces"
@@ -120,6 +122,8 @@ COST: Final = "nmlab.cost"
 """Trial that was lost: a ``KnownCost``."""
 TASKS: Final = "nmlab.tasks"
 """Trial with tasks: what their accuracies were measured with, a JSON object; runs that differ in it do not compare."""
+CONFIRMATION: Final = "nmlab.confirmation"
+"""Trial: ``TRUE`` where its seed took no part in the search (``search.confirm``); absent otherwise."""
 DEPENDS_ON_SEED: Final = "nmlab.depends_on_seed"
 """Trial: whether another seed could give another result: ``TRUE`` or ``FALSE``."""
 

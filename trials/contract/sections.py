@@ -9,7 +9,7 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
-from nmlab.trials.contract.values import FROM_RECORD, Column, Count, Length, Positive, Seed, Text, distinct
+from nmlab.trials.contract.values import FROM_RECORD, Column, Count, Length, Positive, Seed, Text, distinct, later_field
 
 Samples = TypeVar("Samples")
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -78,6 +78,9 @@ class CalibrationSpec(CalibrationText[Count]):
     ``micro_batch`` changes rounding only.
     """
 
+    part: Literal["learning"] | None = later_field()
+    """The part of a built-in corpus's calibration text: what its validation text leaves; null takes all of it."""
+
     @property
     def at_once(self) -> int:
         """The sequences of a minibatch that go through the model at once."""
@@ -89,10 +92,8 @@ class CalibrationSpec(CalibrationText[Count]):
         return -(-self.samples // self.batch_size)
 
 
-class EvaluationSpec(Section):
-    """The held-out text and the tasks on which finished masks are compared."""
-
-    model_config = ConfigDict(title="Evaluation")  # in the JSON Schema of studies
+class HeldOutText(Section):
+    """A text that no mask learns from, cut into windows."""
 
     source: Text
     """`builtin:*`, a text or JSONL file, or the hub id of a dataset."""
@@ -108,6 +109,19 @@ class EvaluationSpec(Section):
     """Largest number of windows; null takes the whole text."""
     batch_size: Count = 32
     """Windows in a forward pass."""
+
+
+class ValidationSpec(HeldOutText):
+    """The held-out text on which configurations are chosen; the evaluation text is then read once, at the end."""
+
+    model_config = ConfigDict(title="Validation")  # in the JSON Schema of studies
+
+
+class EvaluationSpec(HeldOutText):
+    """The held-out text and the tasks on which finished masks are compared."""
+
+    model_config = ConfigDict(title="Evaluation")  # in the JSON Schema of studies
+
     tasks: Annotated[tuple[Text, ...], AfterValidator(distinct)] = ()
     """lm-eval task names, or local JSONL files of multiple-choice questions."""
     few_shot: Annotated[int, Strict(), Field(ge=0)] | None = None
@@ -115,7 +129,7 @@ class EvaluationSpec(Section):
     questions: Count | None = None
     """Largest number of questions of a task; null takes them all."""
     perplexity: Literal["token", "word"] = "token"
-    """Which perplexity `eval/perplexity` stands for."""
+    """Which perplexity `eval/perplexity` and `validation/perplexity` stand for."""
 
 
 class TrialBudget(Section):

@@ -9,15 +9,26 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
-from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec, Intervals, ModelSource, Section, TrialBudget
-from nmlab.trials.contract.values import Scalar
+from nmlab.trials.contract.sections import (
+    CalibrationSpec,
+    EvaluationSpec,
+    Intervals,
+    ModelSource,
+    Section,
+    TrialBudget,
+    ValidationSpec,
+)
+from nmlab.trials.contract.values import Scalar, later_field
 
 # Trial keys are kept for good: they digest the names of all fields. A field or hyperparameter that is added later
 # therefore stands here with its default, and is left out of the digest while it has that value; the default must be
 # what a trial did before the field existed. Add a line for each: "SECTION.FIELD" with the section model, calibration,
-# evaluation or budget, "FIELD" for one of the trial itself, "hyperparameters.METHOD.NAME" for a method's.
+# evaluation or budget, "FIELD" for one of the trial itself, "hyperparameters.METHOD.NAME" for a method's. A field
+# made by `later_field` is not written down either while it is null: records are then the same bytes as before.
 ADDED_LATER: dict[str, object] = {
     "model.leave_dense": (),
+    "calibration.part": None,
+    "validation": None,
 }
 
 
@@ -45,6 +56,8 @@ class TrialSpec(Section):
     model: ModelSource
     calibration: CalibrationSpec
     evaluation: EvaluationSpec
+    validation: ValidationSpec | None = later_field()
+    """The text on which configurations are chosen; null chooses them on the evaluation text."""
     budget: TrialBudget = TrialBudget()
     cadence: Intervals = Intervals()
     """The study's `intervals`, under the name that records have always had."""
@@ -62,20 +75,18 @@ class TrialSpec(Section):
     @property
     def can_halve_batches(self) -> bool:
         """Whether half as many sequences could go through the model at once, as a retry after out of memory does."""
-        return max(self.calibration.at_once, self.evaluation.batch_size) > 1
+        held_out = [text.batch_size for text in (self.evaluation, self.validation) if text is not None]
+        return max(self.calibration.at_once, *held_out) > 1
 
     def flat(self) -> dict[str, Scalar]:
         """Return every setting under a dotted name; hyperparameters stand by their own names."""
-        body = self.model_dump(exclude={"hyperparameters", "cadence", "calibration", "evaluation"})
-        data = self.model_dump(include={"calibration", "evaluation"})
+        texts = {"calibration", "evaluation", "validation"}
+        body, data = self.model_dump(exclude={"hyperparameters", "cadence", *texts}), self.model_dump(include=texts)
         return {**flat_settings({**body, "data": data}), **self.hyperparameters}
 
     def _identity(self) -> dict[str, object]:
-        """Return what the key digests: every field but those that change no result, or only its rounding.
-
-        Left out are the intervals, ``calibration.micro_batch``, and fields of ``ADDED_LATER`` at their defaults.
-        """
-        identity: dict[str, object] = self.model_dump(exclude={"cadence": True, "calibration": {"micro_batch"}})
+        """Return everything that a result depends on, rounding apart, without later fields at their defaults."""
+        identity = self.model_dump(exclude={"cadence": True, "calibration": {"micro_batch"}})
         for path, default in ADDED_LATER.items():
             _leave_out(identity, path, default, method=self.method)
         return identity

@@ -4,7 +4,8 @@ The corpus is the docstrings of the running interpreter's own standard library, 
 A document is one module (one source file): its module, class and function docstrings in source order, cleaned
 of indentation and joined by blank lines.
 
-Three parts share no docstring. The split is by top-level module and hashes only the module's name, so `email`
+Three parts share no docstring, and the calibration part falls into two: `validation`, a third of its modules, and
+`learning`, the others. The split is by top-level module and hashes only the module's name, so `email`
 and all below it lie in one part, and lie in the same part under every Python version: a model trained on the
 `training` part of one version has not seen the `evaluation` modules of another. A docstring that occurs twice
 is kept at its first place only. The texts themselves do differ between versions; `digest` distinguishes them.
@@ -23,6 +24,8 @@ from nmlab.trials.contract.near_names import unknown_name
 from nmlab.trials.data.disk_cache import get_or_compute
 
 PARTS = ("training", "calibration", "evaluation")
+LEARNING, VALIDATION = "learning", "validation"
+"""The two parts of the calibration part, for studies that choose configurations on text of its own."""
 
 _Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -33,24 +36,29 @@ _SKIPPED_FOLDERS = frozenset({"test", "tests", "idle_test", "__pycache__", "site
 # Chosen among the integers because, on Python 3.11 to 3.13, both small parts then hold 160 to 175 kB from 18
 # modules or more, no module is above a third of its part, and the near-copies `ntpath` and `posixpath` meet.
 _SALT = "558"
+# Chosen among the integers because validation then holds close to a third of the calibration part on these versions.
+_VALIDATION_SALT = "1243"
 
 
 def documents(part: str) -> list[str]:
     """Return the documents of one part, ordered by module name; the first call on a machine takes about 2 s.
 
     Raises:
-        ValueError: `part` is none of `PARTS`.
+        ValueError: `part` is none of `PARTS`, `learning` and `validation`.
         FileNotFoundError: this interpreter was installed without the source of its standard library.
     """
-    if part not in PARTS:
-        raise ValueError(unknown_name(part, kind="part of python-docs", known=PARTS))
-    return list(_corpus()[part])
+    known = (*PARTS, LEARNING, VALIDATION)
+    if part not in known:
+        raise ValueError(unknown_name(part, kind="part of python-docs", known=known))
+    if part in PARTS:
+        return _texts(part)
+    return [text for module, text in _corpus()["calibration"] if is_validation(module) == (part == VALIDATION)]
 
 
 @cache
 def digest() -> str:
     """Return 16 hex digits of the SHA-256 of all parts: equal digests mean equal corpora."""
-    return hashlib.sha256(json.dumps(_corpus()).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps({part: _texts(part) for part in PARTS}).encode()).hexdigest()[:16]
 
 
 def part_of(module: str) -> str:
@@ -58,15 +66,30 @@ def part_of(module: str) -> str:
 
     A pure-Python twin goes where its public module goes (`_pydecimal` with `decimal`): they share their text.
     """
-    name = module.partition(".")[0].removeprefix("_py").lstrip("_")
-    bucket = int.from_bytes(hashlib.sha256(f"{_SALT}:{name}".encode()).digest()[:8]) % 100
+    bucket = _hash(module, salt=_SALT) % 100
     return "training" if bucket < 80 else "calibration" if bucket < 90 else "evaluation"
 
 
+def is_validation(module: str) -> bool:
+    """Return whether a module of the calibration part is in its validation third, by its top-level name alone."""
+    return _hash(module, salt=_VALIDATION_SALT) % 3 == 0
+
+
+def _hash(module: str, *, salt: str) -> int:
+    name = module.partition(".")[0].removeprefix("_py").lstrip("_")
+    return int.from_bytes(hashlib.sha256(f"{salt}:{name}".encode()).digest()[:8])
+
+
+def _texts(part: str) -> list[str]:
+    return [text for _, text in _corpus()[part]]
+
+
 @cache
-def _corpus() -> dict[str, list[str]]:
+def _corpus() -> dict[str, list[tuple[str, str]]]:
+    """Return module and text of every document by part."""
     sources = _sources(Path(sysconfig.get_path("stdlib")))
-    return get_or_compute("python-docs", state=_state(sources), compute=lambda: _parsed(sources))
+    found = get_or_compute("python-docs", state=_state(sources), compute=lambda: _parsed(sources))
+    return {part: [(module, text) for module, text in documents] for part, documents in found.items()}
 
 
 def _state(sources: list[tuple[str, Path]]) -> str:
@@ -76,14 +99,14 @@ def _state(sources: list[tuple[str, Path]]) -> str:
     return hashlib.sha256(json.dumps([sys.version, ours, facts]).encode()).hexdigest()[:16]
 
 
-def _parsed(sources: list[tuple[str, Path]]) -> dict[str, list[str]]:
-    texts: dict[str, list[str]] = {part: [] for part in PARTS}
+def _parsed(sources: list[tuple[str, Path]]) -> dict[str, list[tuple[str, str]]]:
+    texts: dict[str, list[tuple[str, str]]] = {part: [] for part in PARTS}
     seen: set[str] = set()
     for module, path in sources:
         fresh = [text for text in dict.fromkeys(_docstrings(path)) if text not in seen]
         seen.update(fresh)
         if fresh:
-            texts[part_of(module)].append("\n\n".join(fresh) + "\n")
+            texts[part_of(module)].append((module, "\n\n".join(fresh) + "\n"))
     return texts
 
 

@@ -4,10 +4,12 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.near_files import file_hint
 from nmlab.trials.contract.near_names import unknown_name
+from nmlab.trials.contract.sections import CalibrationSpec, HeldOutText, ValidationSpec
 from nmlab.trials.data import python_docs
 from nmlab.trials.data.folders import ChosenFiles, in_folder, is_pattern, matching
 from nmlab.trials.data.formats import READABLE, column_values, documents_of, kind_of
@@ -27,13 +29,24 @@ class TextSource:
     ``org/name:configuration``, or ``org/name:folder/file``, with ``*`` for several files, of one that is too large to
     fetch whole). What lies here may be cut by characters, as in ``text.txt[:80%]`` and ``text.txt[80%:]``; hub ids are
     cut by their split, as in ``train[:80%]``. ``split`` applies to hub ids and saved data sets, ``column`` to all that
-    has columns; ``part`` picks the part of a built-in corpus, so that calibration and evaluation never share text.
+    has columns; ``part`` picks the part of a built-in corpus, so that texts for different purposes never overlap.
     """
 
     source: str
     part: str
     split: str | None = None
     column: str | None = None
+
+    @classmethod
+    def of_calibration(cls, spec: CalibrationSpec) -> Self:
+        """Return the text that a trial learns from."""
+        return cls(spec.source, part=spec.part or "calibration", split=spec.split, column=spec.column)
+
+    @classmethod
+    def held_out(cls, spec: HeldOutText) -> Self:
+        """Return the text of a section of held-out text, for validation or evaluation."""
+        part = "validation" if isinstance(spec, ValidationSpec) else "evaluation"
+        return cls(spec.source, part=part, split=spec.split, column=spec.column)
 
 
 def read_documents(text: TextSource) -> list[str]:
@@ -159,7 +172,7 @@ def _hub(text: TextSource) -> list[str]:
     name = _cut(text.source)[0]
     file = Path(name.partition(":")[0])
     if text.source.startswith((".", "/", "~")) or kind_of(file) is not None or file.suffix.lower() in _PACKED:
-        raise SourceError(f"data file {name!r} does not exist")
+        raise SourceError(f"data file {name!r} does not exist{file_hint(Path(name).expanduser())}")
     from datasets import load_dataset  # slow to import, and few runs need it
 
     name, _, part = text.source.partition(":")

@@ -25,7 +25,7 @@ class EvaluationResult:
 def evaluate(model: MaskedModel, spec: EvaluationSpec) -> EvaluationResult:
     """Evaluate a model with its applied masks; raises ``SourceError`` for text or tasks that cannot be used."""
     _check_length(model.frozen, spec)
-    text = TextSource(spec.source, part="evaluation", split=spec.split, column=spec.column)
+    text = TextSource.held_out(spec)
     check_readable(text, tokenizer=model.frozen.tokenizer, rows=embedding_rows(model.frozen.module))
     windows = evaluation_windows(
         text,

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nmlab.trials.contract.metrics import EVAL
 from nmlab.trials.data.windows import Windows
 from nmlab.trials.models.masked import MaskedModel
 
@@ -35,12 +36,12 @@ class Perplexity:
         """exp(nats per whitespace-separated word), comparable across tokenizers."""
         return _exp(self.loss_sum.sum() / self.words.sum())
 
-    def metrics(self, chosen: str) -> dict[str, float]:
-        """Return both by metric name; ``chosen``, ``token`` or ``word``, is the one under ``eval/perplexity``."""
+    def metrics(self, chosen: str, *, prefix: str = EVAL) -> dict[str, float]:
+        """Return both by metric name; ``chosen``, ``token`` or ``word``, is the one under ``PREFIX/perplexity``."""
         return {
-            "eval/token_perplexity": self.per_token,
-            "eval/word_perplexity": self.per_word,
-            "eval/perplexity": self.per_token if chosen == "token" else self.per_word,
+            f"{prefix}token_perplexity": self.per_token,
+            f"{prefix}word_perplexity": self.per_word,
+            f"{prefix}perplexity": self.per_token if chosen == "token" else self.per_word,
         }
 
 

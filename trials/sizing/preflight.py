@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
 from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.contract.pattern import Pattern
-from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec
-from nmlab.trials.data import TextSource, calibration_batches, evaluation_windows
+from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec, HeldOutText, ValidationSpec
+from nmlab.trials.data import TextSource, Windows, calibration_batches, evaluation_windows
 from nmlab.trials.data.contamination import Contamination, contamination
 from nmlab.trials.data.readable import check_readable
 from nmlab.trials.data.sources import documents_digest, files_left_out, read_documents
@@ -48,6 +49,8 @@ class PreflightFacts:
     """A note on how the weights are stored, "" for plain weights."""
     text_notes: tuple[str, ...] = ()
     """Notes on the texts for a reader of results, a line each; see ``check_no_overlap``."""
+    validation_windows: int = 0
+    """0 without a validation text."""
 
 
 def preflight(
@@ -56,8 +59,10 @@ def preflight(
     patterns: Sequence[Pattern],
     calibration: CalibrationSpec,
     evaluation: EvaluationSpec,
+    validation: ValidationSpec | None = None,
 ) -> PreflightFacts:
     """Return the facts; raises ``SourceError`` for a missing, unreadable or unsuitable model or text."""
+    texts = StudyTexts(calibration, evaluation, validation)
     folder = locate(model)
     skeleton = read_skeleton(folder, model)
     config = skeleton.config
@@ -67,11 +72,11 @@ def preflight(
     for pattern in patterns:
         check_divisible(layers, pattern=pattern)
     longest = longest_context(skeleton)
-    _check_length(longest, calibration, evaluation)
+    _check_length(longest, texts)
     check_tasks(evaluation, tokenizer=tokenizer, longest=longest)
-    for source in sources_of(calibration, evaluation):
+    for source in texts.sources:
         check_readable(source, tokenizer=tokenizer, rows=embedding_rows(skeleton))
-    text = _check_text(tokenizer, calibration, evaluation)
+    text = _check_text(tokenizer, texts)
     parameters = list(skeleton.parameters())
     return PreflightFacts(
         architecture=type(skeleton).__name__,
@@ -82,6 +87,7 @@ def preflight(
         model_bytes=sum(p.numel() * p.element_size() for p in parameters),
         vocabulary_size=int(config.get_text_config(decoder=True).vocab_size),
         evaluation_windows=text.windows,
+        validation_windows=text.validation_windows,
         data_digest=text.digest,
         hidden=int(config.get_text_config(decoder=True).hidden_size),
         prunable_layers=layers,
@@ -92,75 +98,111 @@ def preflight(
     )
 
 
-def sources_of(calibration: CalibrationSpec, evaluation: EvaluationSpec) -> tuple[TextSource, TextSource]:
-    """Return the calibration text and the evaluation text."""
-    return (
-        TextSource(calibration.source, part="calibration", split=calibration.split, column=calibration.column),
-        TextSource(evaluation.source, part="evaluation", split=evaluation.split, column=evaluation.column),
-    )
+@dataclass(frozen=True)
+class StudyTexts:
+    """The texts of a study, in the order in which they are read."""
+
+    calibration: CalibrationSpec
+    evaluation: EvaluationSpec
+    validation: ValidationSpec | None = None
+
+    @property
+    def held_out(self) -> Mapping[str, HeldOutText]:
+        """The texts that no mask may learn from, by the name of their section."""
+        chosen_on = {} if self.validation is None else {"validation": self.validation}
+        return {**chosen_on, "evaluation": self.evaluation}
+
+    @property
+    def all(self) -> Mapping[str, CalibrationSpec | HeldOutText]:
+        """Every text by the name of its section, calibration first."""
+        return {"calibration": self.calibration, **self.held_out}
+
+    @property
+    def sources(self) -> tuple[TextSource, ...]:
+        """Where the texts come from, calibration first."""
+        return TextSource.of_calibration(self.calibration), *map(TextSource.held_out, self.held_out.values())
 
 
-def check_no_overlap(found: Contamination, *, calibration: str, evaluation: str) -> tuple[str, ...]:
-    """Return a note if some of the evaluation windows occur in the calibration text.
+def check_no_overlap(found: Contamination, *, read: tuple[str, str], held_out: tuple[str, str]) -> tuple[str, ...]:
+    """Return a note if some windows of a held-out text occur in a text that is read before it.
 
-    Raises ``SourceError`` where more than 1 % of them do. ``calibration`` and ``evaluation`` name the sources.
+    Masks learn from the calibration text, and configurations are chosen on the validation text. Both texts are given as
+    the name of the section and its source. Raises ``SourceError`` where more than 1 % of the windows occur there.
     """
-    count = f"{len(found.found)} of {found.windows} evaluation windows ({100 * found.share:.3g} %)"
-    text = f"{count} occur word for word in the calibration text"
+    count = f"{len(found.found)} of {found.windows} {held_out[0]} windows ({100 * found.share:.3g} %)"
+    text = f"{count} occur word for word in the {read[0]} text"
     if found.share > MOST_CONTAMINATED:
-        raise SourceError(_same_text(text, calibration=calibration, evaluation=evaluation))
+        raise SourceError(_same_text(text, read=read, held_out=held_out))
     return (f"{text}; the first is window {found.found[0]}",) if found.found else ()
 
 
-def _same_text(what: str, *, calibration: str, evaluation: str) -> str:
+def _same_text(what: str, *, read: tuple[str, str], held_out: tuple[str, str]) -> str:
+    judged = "masks would be judged on what they learned"
+    if read[0] == "validation":
+        judged = "results would be reported on the text that they were chosen on"
     return (
-        f"data: calibration {calibration!r} and evaluation {evaluation!r} read the same text, so masks would be judged "
-        f"on what they learned ({what}); give another text, or slices such as FILE[:80%] and FILE[80%:]"
+        f"data: {read[0]} {read[1]!r} and {held_out[0]} {held_out[1]!r} read the same text, so {judged} ({what}); give "
+        "another text, or slices such as FILE[:80%] and FILE[80%:]"
     )
 
 
-def _check_length(longest: int | None, calibration: CalibrationSpec, evaluation: EvaluationSpec) -> None:
-    for name, length in (
-        ("calibration", calibration.sequence_length),
-        ("evaluation", evaluation.sequence_length),
-    ):
+def _check_length(longest: int | None, texts: StudyTexts) -> None:
+    for name, section in texts.all.items():
+        length = section.sequence_length
         if longest is not None and length > longest:
             raise SourceError(f"data.{name}.sequence_length = {length}: the model reads at most {longest} tokens")
 
 
 class _Text(NamedTuple):
-    """The number of evaluation windows, a digest of both texts, and notes on them."""
+    """The numbers of windows, a digest of all texts, and notes on them."""
 
     windows: int
     digest: str
     notes: tuple[str, ...]
+    validation_windows: int
 
 
-def _check_text(tokenizer: PreTrainedTokenizerBase, calibration: CalibrationSpec, evaluation: EvaluationSpec) -> _Text:
-    learned, held_out = sources_of(calibration, evaluation)
-    documents = read_documents(learned)
-    if read_documents(held_out) == documents:  # checked before the length of the text
-        raise SourceError(_same_text("all of it", calibration=calibration.source, evaluation=evaluation.source))
+def _check_text(tokenizer: PreTrainedTokenizerBase, texts: StudyTexts) -> _Text:
+    """Read every text, and check that a held-out one repeats none that is read before it."""
+    sections = texts.all
+    documents = {name: read_documents(source) for name, source in zip(sections, texts.sources, strict=True)}
+    pairs = list(combinations([(name, section.source) for name, section in sections.items()], 2))
+    for read, held_out in pairs:  # before the length of a text is checked
+        if documents[held_out[0]] == documents[read[0]]:
+            raise SourceError(_same_text("all of it", read=read, held_out=held_out))
+    _check_samples(tokenizer, texts.calibration)
+    windows = {name: _windows(tokenizer, section) for name, section in texts.held_out.items()}
+    notes: list[str] = []
+    for read, held_out in pairs:
+        found = contamination(windows[held_out[0]].passages or (), calibration=documents[read[0]])
+        notes += check_no_overlap(found, read=read, held_out=held_out)
+    digests = [documents_digest(documents["calibration"]), *(found.digest for found in windows.values())]
+    left_out = [note for source in texts.sources for note in _left_out(source)]
+    validation = len(windows.get("validation", ()))
+    return _Text(len(windows["evaluation"]), documents_digest(digests), (*notes, *left_out), validation)
+
+
+def _check_samples(tokenizer: PreTrainedTokenizerBase, calibration: CalibrationSpec) -> None:
+    """Raise ``SourceError`` where the calibration text has fewer windows than samples are asked for."""
     calibration_batches(
-        learned,
+        TextSource.of_calibration(calibration),
         tokenizer=tokenizer,
         samples=calibration.samples,
         sequence_length=calibration.sequence_length,
         batch_size=calibration.batch_size,
         seed=calibration.seed,
     )
-    windows = evaluation_windows(
-        held_out,
+
+
+def _windows(tokenizer: PreTrainedTokenizerBase, section: HeldOutText) -> Windows:
+    return evaluation_windows(
+        TextSource.held_out(section),
         tokenizer=tokenizer,
-        sequence_length=evaluation.sequence_length,
-        limit=evaluation.windows,
-        windowing=evaluation.windowing,
+        sequence_length=section.sequence_length,
+        limit=section.windows,
+        windowing=section.windowing,
         passages=True,
     )
-    found = contamination(windows.passages or (), calibration=documents)
-    notes = check_no_overlap(found, calibration=calibration.source, evaluation=evaluation.source)
-    digest = documents_digest([documents_digest(documents), windows.digest])
-    return _Text(len(windows), digest, (*notes, *_left_out(learned), *_left_out(held_out)))
 
 
 def _left_out(text: TextSource) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ def probe(spec: TrialSpec, *, replica: ReplicaContext, steps: int = STEPS) -> Pr
     finds them there, as a second trial does.
     """
     method = registry.load(spec.method)
-    windows = replica.evaluation(spec.evaluation)
+    windows = replica.held_out(spec.evaluation)
     model = MaskedModel(replica.frozen)
     context = TrialContext(
         replica=replica,

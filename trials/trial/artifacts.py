@@ -10,11 +10,15 @@ from torch import Tensor
 from nmlab.trials.contract.model_settings import origin_of
 from nmlab.trials.contract.run_artifacts import (
     EVALUATION_FILE,
+    INITIAL_VALIDATION_LOSS_SUM,
     INITIAL_WINDOW_LOSS_SUM,
     MASK_FILE,
     RECORD_FILE,
     STEPS_FILE,
     TASKS_FILE,
+    VALIDATION_LOSS_SUM,
+    VALIDATION_TOKENS,
+    VALIDATION_WORDS,
     WEIGHTS_FILE,
     WINDOW_LOSS_SUM,
     WINDOW_TOKENS,
@@ -22,7 +26,7 @@ from nmlab.trials.contract.run_artifacts import (
 )
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.contract.values import JsonObject
-from nmlab.trials.evaluation import Perplexity, TaskResults
+from nmlab.trials.evaluation import TaskResults
 from nmlab.trials.files.checked_json import read_checked, write_checked
 from nmlab.trials.files.file_digest import FileDescription, describe_files
 from nmlab.trials.masks.bits import pack, unpack
@@ -32,6 +36,7 @@ from nmlab.trials.methods.base import Arrays
 from nmlab.trials.models import FrozenModel
 from nmlab.trials.models.finished import WEIGHTS
 from nmlab.trials.parallel.pipeline_group import PipelineGroup
+from nmlab.trials.trial.evaluations import Measured
 from nmlab.trials.trial.history import History
 
 RECORD_FORMAT = 1
@@ -46,8 +51,7 @@ class FinishedTrial:
     frozen: FrozenModel
     masks: Mapping[str, Tensor]
     weights: Mapping[str, Tensor] | None
-    perplexity: Perplexity
-    initial: Perplexity | None
+    measured: Measured
     tasks: TaskResults | None
     history: History | None
     """None for a method without steps."""
@@ -93,7 +97,7 @@ def read_record(path: Path) -> JsonObject:
 
 
 def _save_evaluations(folder: Path, trial: FinishedTrial) -> list[str]:
-    save_windows(folder / EVALUATION_FILE, trial.perplexity, trial.initial)
+    save_windows(folder / EVALUATION_FILE, trial.measured)
     if trial.tasks is None:
         return [EVALUATION_FILE]
     save_questions(folder / TASKS_FILE, trial.tasks)
@@ -139,13 +143,15 @@ def save_questions(path: Path, tasks: TaskResults) -> None:
     np.savez_compressed(path, **tasks.arrays())  # type: ignore[arg-type]
 
 
-def save_windows(path: Path, perplexity: Perplexity, initial: Perplexity | None) -> None:
-    """Write the losses, tokens and words of every evaluation window, for paired comparisons."""
-    arrays = {
-        WINDOW_LOSS_SUM: perplexity.loss_sum,
-        WINDOW_TOKENS: perplexity.tokens,
-        WINDOW_WORDS: perplexity.words,
-    }
-    if initial is not None:
-        arrays[INITIAL_WINDOW_LOSS_SUM] = initial.loss_sum
+def save_windows(path: Path, measured: Measured) -> None:
+    """Write the losses, tokens and words of every window of the held-out texts, for paired comparisons."""
+    found = measured.evaluation
+    arrays = {WINDOW_LOSS_SUM: found.loss_sum, WINDOW_TOKENS: found.tokens, WINDOW_WORDS: found.words}
+    initial_name = INITIAL_WINDOW_LOSS_SUM
+    if (validation := measured.validation) is not None:
+        arrays[VALIDATION_LOSS_SUM] = validation.loss_sum
+        arrays |= {VALIDATION_TOKENS: validation.tokens, VALIDATION_WORDS: validation.words}
+        initial_name = INITIAL_VALIDATION_LOSS_SUM
+    if measured.initial is not None:
+        arrays[initial_name] = measured.initial.loss_sum
     np.savez_compressed(path, **arrays)  # type: ignore[arg-type]

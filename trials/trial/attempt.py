@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nmlab.trials.context.replica_context import ReplicaContext
+from nmlab.trials.contract.sections import HeldOutText
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.parallel.mask_parallel import MaskEvaluators
 from nmlab.trials.parallel.pipeline_group import PipelineGroup
@@ -35,16 +36,14 @@ class Attempt:
         calibration = self.spec.calibration
         return _half(calibration.at_once) if self.halved_batches_reason else calibration.micro_batch
 
-    @property
-    def windows_at_once(self) -> int:
-        """The number of evaluation windows that go through the model at a time."""
-        windows = self.spec.evaluation.batch_size
-        return _half(windows) if self.halved_batches_reason else windows
+    def windows_at_once(self, text: HeldOutText) -> int:
+        """Return the number of windows of a text that go through the model at a time."""
+        return _half(text.batch_size) if self.halved_batches_reason else text.batch_size
 
     @property
     def notes(self) -> list[str]:
         """What a reader of the result must know about this attempt."""
-        ran_with = f"ran with {self.micro_batch} (windows: {self.windows_at_once})"
+        ran_with = f"ran with {self.micro_batch} (windows: {self.windows_at_once(self.spec.evaluation)})"
         return [f"{self.halved_batches_reason}, {ran_with}"] if self.halved_batches_reason else []
 
     def checkpoints(self) -> CheckpointFolder:

@@ -8,10 +8,8 @@ from typing import Literal
 
 from nmlab.trials.context.trial_context import TrialContext
 from nmlab.trials.contract.errors import DivergedError
-from nmlab.trials.contract.metrics import initial_name
 from nmlab.trials.contract.run_status import TrialStatus
-from nmlab.trials.data import Windows
-from nmlab.trials.evaluation import Perplexity, TaskResults
+from nmlab.trials.evaluation import TaskResults
 from nmlab.trials.files.disk import is_disk_full, retry_while_disk_full
 from nmlab.trials.files.file_digest import FileDescription
 from nmlab.trials.measure.memory import release_memory
@@ -20,7 +18,7 @@ from nmlab.trials.trial.account import cost_metrics, memory_metrics, over_budget
 from nmlab.trials.trial.artifacts import FinishedTrial, gather_masks, gather_weights, write_artifacts
 from nmlab.trials.trial.attempt import Attempt
 from nmlab.trials.trial.ending import result_of
-from nmlab.trials.trial.evaluations import Evaluations
+from nmlab.trials.trial.evaluations import Evaluations, Measured, Texts
 from nmlab.trials.trial.footprint import Footprint
 from nmlab.trials.trial.history import History, with_start_named
 from nmlab.trials.trial.outcome import TrialResult
@@ -33,11 +31,11 @@ class TrialLoop:
     """A started trial: learns step by step from where its newest checkpoint is, evaluates, and writes the artifacts."""
 
     def __init__(
-        self, attempt: Attempt, *, context: TrialContext, run: Run, windows: Windows, footprint: Footprint
+        self, attempt: Attempt, *, context: TrialContext, run: Run, texts: Texts, footprint: Footprint
     ) -> None:
         self.attempt, self._context, self._run, self._footprint = attempt, context, run, footprint
         self._spec, self._pipeline = attempt.spec, attempt.pipeline
-        self._evaluations = Evaluations(attempt, context=context, windows=windows, footprint=footprint)
+        self._evaluations = Evaluations(attempt, context=context, texts=texts, footprint=footprint)
         self._history = History(steps=run.steps, log_every=attempt.spec.cadence.log_every)
         self._checkpoints = attempt.checkpoints()
         self.notes, self.started_from = context.notes, context.started_from
@@ -54,7 +52,7 @@ class TrialLoop:
                 return self._interrupted()
             self._take_step()
             if self._is_due(self._spec.cadence.evaluate_every):
-                self._history.note(self.step, self._evaluations.metrics(self._evaluations.perplexity(self._run)))
+                self._history.note(self.step, self._evaluations.intermediate(self._run))
             self._report_point()
             if self._is_due(self._spec.cadence.checkpoint_every):
                 self._save()
@@ -132,10 +130,8 @@ class TrialLoop:
 
     def _evaluate_initial(self) -> None:
         """Record the perplexity of the masks that a learned run starts from."""
-        perplexity = self._evaluations.initial_perplexity(self._run)
-        if perplexity is not None:
-            metrics = self._evaluations.metrics(perplexity)
-            self._record(0, {initial_name(name): value for name, value in metrics.items()})
+        if metrics := self._evaluations.initial(self._run):
+            self._record(0, metrics)
 
     def _finish(self) -> TrialResult:
         """Evaluate the final masks, compute the diagnostics, and write the artifacts."""
@@ -144,11 +140,12 @@ class TrialLoop:
         if self.step == 0:
             learns = self._run.steps > 0
             self.notes += over_budget_notes(self._context.cost.bill, self._spec.budget, learns=learns)
-        perplexity = self._evaluations.perplexity(self._run)
-        final = {**self._evaluations.metrics(perplexity), **self._evaluations.run_tasks(), **self._account()}
-        if not math.isfinite(final["eval/perplexity"]):
-            self._record(self.step, final)
-            raise DivergedError(f"the perplexity of the final mask is {final['eval/perplexity']}")
+        measured, metrics = self._evaluations.final(self._run)
+        final = {**metrics, **self._account()}
+        for name in ("eval/perplexity", "validation/perplexity"):
+            if not math.isfinite(final.get(name, 0.0)):
+                self._record(self.step, final)
+                raise DivergedError(f"the perplexity of the final mask is {final[name]}")
         extra = self._context.extra
         with extra.watch():
             diagnostics = self._run.diagnostics(lambda: self._pipeline.broadcast(self.attempt.events.cancelled()))
@@ -156,18 +153,17 @@ class TrialLoop:
             return self._interrupted()
         final |= extra.bill.metrics("cost/extra_") if diagnostics else {}
         self._record(self.step, final)
-        files = self._write_artifacts(final, perplexity, diagnostics)
+        files = self._write_artifacts(final, measured, diagnostics)
         return result_of(self, TrialStatus.FINISHED, metrics=final, files=files)
 
     def _interrupted(self) -> TrialResult:
         return result_of(self, TrialStatus.STOPPED, reason="interrupted", metrics=self._account())
 
     def _write_artifacts(
-        self, final: Mapping[str, float], perplexity: Perplexity, diagnostics: Mapping[str, Arrays]
+        self, final: Mapping[str, float], measured: Measured, diagnostics: Mapping[str, Arrays]
     ) -> Mapping[str, FileDescription]:
         """Write the artifacts; in a pipeline group the leader gathers the masks and weights of all ranks first."""
         frozen = self.attempt.replica.frozen
-        initial = self._evaluations.initial_perplexity(self._run)
         masks = gather_masks(self._run.masks(), frozen=frozen, pipeline=self._pipeline)
         weights = gather_weights(self._run.weights(), pipeline=self._pipeline)
         if not self._pipeline.leads:
@@ -177,8 +173,7 @@ class TrialLoop:
             frozen=frozen,
             masks=masks,
             weights=weights,
-            perplexity=perplexity,
-            initial=initial,
+            measured=measured,
             tasks=self.tasks,
             history=self._history if self._run.steps else None,
             metrics=final,

@@ -10,6 +10,7 @@ from nmlab.trials.models import MaskedModel
 from nmlab.trials.models.prunable import check_divisible
 from nmlab.trials.trial.account import cost_metrics
 from nmlab.trials.trial.attempt import Attempt
+from nmlab.trials.trial.evaluations import Texts
 from nmlab.trials.trial.footprint import Footprint
 from nmlab.trials.trial.loop import TrialLoop
 
@@ -33,13 +34,13 @@ class TrialStart:
         """Check the attempt and start the run of its method; raises ``ValueError`` for what does not fit together."""
         pattern, config = self._checked()
         context = self._context(pattern)
-        windows = self.attempt.replica.evaluation(self.attempt.spec.evaluation)
+        texts = Texts.of(self.attempt.spec, replica=self.attempt.replica)
         method = registry.load(self.attempt.spec.method)
         self._footprint.enter("start")
         with self._cost.watch():
             run = method.start(context, config)
         self._cost.start_ended()
-        return TrialLoop(self.attempt, context=context, run=run, windows=windows, footprint=self._footprint)
+        return TrialLoop(self.attempt, context=context, run=run, texts=texts, footprint=self._footprint)
 
     def spent(self) -> dict[str, float]:
         """Return what the start has cost so far."""

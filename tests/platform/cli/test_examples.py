@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from forked_commands import forked_commands
 
+pytestmark = pytest.mark.ray
+
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
 

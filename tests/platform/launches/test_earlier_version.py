@@ -8,6 +8,8 @@ from launched import check_complete, keys
 
 from nmlab.platform import cli
 
+pytestmark = pytest.mark.ray
+
 STORE = ("--tracking-uri", "sqlite:///nmlab.db")
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nmlab.platform.planning.admission import (
@@ -119,7 +119,6 @@ def test_a_replica_looks_at_its_own_memory():
     assert "not one slot fits" in message
 
 
-@settings(deadline=None)
 @given(
     blocks=st.integers(1, 80),
     stages=st.integers(1, 80),

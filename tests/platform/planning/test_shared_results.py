@@ -31,7 +31,7 @@ def trials(tmp_path, *, numbers_of_samples, shared):
 def test_seven_sets_of_norms_take_what_running_trials_use_and_the_budget(tmp_path, slots, gigabytes):
     """Without a bound they would take 182 GB, of a 7B model and seven numbers of samples."""
     given = trials(tmp_path, numbers_of_samples=range(2, 9), shared={"gradient norms": NORMS})
-    found = shared_results(given, evaluation_tokens=0, seeds=3, slots=slots, budget=2 * GB)
+    found = shared_results(given, held_out_tokens=0, seeds=3, slots=slots, budget=2 * GB)
     assert round(found.all_kept / GB) == 182
     assert round(found.most / GB) == gigabytes
 
@@ -39,7 +39,7 @@ def test_seven_sets_of_norms_take_what_running_trials_use_and_the_budget(tmp_pat
 def test_what_every_seed_has_of_its_own_counts_as_often(tmp_path):
     shared = {f"initial mask random 2:4{PER_SEED}": GB, "initial mask wanda 2:4": GB}
     given = trials(tmp_path, numbers_of_samples=[4], shared=shared)
-    found = shared_results(given, evaluation_tokens=0, seeds=5, slots=1, budget=100 * GB)
+    found = shared_results(given, held_out_tokens=0, seeds=5, slots=1, budget=100 * GB)
     assert round(found.most / GB) == 6
 
 

@@ -13,6 +13,8 @@ from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import read_bundle
 from nmlab.trials.methods import registry
 
+pytestmark = pytest.mark.ray
+
 DIGEST = "nmlab.initial_mask_digest"
 
 

@@ -115,8 +115,8 @@ def test_evaluation_text_is_shared_by_all_batch_sizes_and_perplexities(fresh, te
     def spec(**changes):
         return EvaluationSpec(source=str(text_file), sequence_length=16, **changes)
 
-    windows = fresh.evaluation(spec())
-    assert fresh.evaluation(spec(batch_size=7, perplexity="word")) is windows
-    few = fresh.evaluation(spec(windows=2))
+    windows = fresh.held_out(spec())
+    assert fresh.held_out(spec(batch_size=7, perplexity="word")) is windows
+    few = fresh.held_out(spec(windows=2))
     assert torch.equal(few.tokens, windows.tokens[:2])
     assert windows.tokens.shape[1] == 17

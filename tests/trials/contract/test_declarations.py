@@ -6,7 +6,7 @@ import pytest
 
 from nmlab.trials.contract.declarations import common_metric, has_phase, metric_of, recorded_by, rescan
 from nmlab.trials.contract.measures import Direction
-from nmlab.trials.contract.metrics import COMMON, Metric, Phase, evaluation_name, initial_name
+from nmlab.trials.contract.metrics import COMMON, Metric, Phase, curve_name, initial_name
 from nmlab.trials.methods import registry
 
 
@@ -72,9 +72,9 @@ def test_what_is_counted_is_the_same_in_every_run(name, is_counted):
 
 def test_the_start_and_the_curve_that_it_begins_have_names_that_follow_from_each_other():
     assert initial_name("eval/token_perplexity") == "initial/token_perplexity"
-    assert evaluation_name("initial/token_perplexity") == "eval/token_perplexity"
-    assert evaluation_name("eval/perplexity") == "eval/perplexity"
-    assert evaluation_name("train/loss") == "train/loss"
+    assert curve_name("initial/token_perplexity") == "eval/token_perplexity"
+    assert curve_name("eval/perplexity") == "eval/perplexity"
+    assert curve_name("train/loss") == "train/loss"
 
 
 def test_phases_of_a_point():

@@ -52,7 +52,7 @@ def test_the_corpus_of_the_standard_library_is_parsed_once_a_machine(folder, mon
     fresh = python_docs._corpus.__wrapped__()
     monkeypatch.setattr(python_docs, "_docstrings", lambda path: never())
     assert python_docs._corpus.__wrapped__() == fresh
-    assert {part: list(fresh[part]) for part in python_docs.PARTS} == {
+    assert {part: [text for _, text in fresh[part]] for part in python_docs.PARTS} == {
         part: python_docs.documents(part) for part in python_docs.PARTS
     }
 

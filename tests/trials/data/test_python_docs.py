@@ -100,5 +100,18 @@ def test_callers_cannot_change_the_corpus():
 
 
 def test_a_wrong_part_is_named_with_the_nearest_right_one():
-    with pytest.raises(ValueError, match=r"'evaluate'; did you mean 'evaluation'\? known: calibration, evaluation, tr"):
+    with pytest.raises(ValueError, match=r"'evaluate'; did you mean 'evaluation'\? known: calibration, evaluation, l"):
         python_docs.documents("evaluate")
+
+
+def test_validation_is_a_third_of_the_calibration_part_and_shares_no_module_with_the_rest():
+    calibration, learning, validation = (
+        python_docs.documents(part) for part in ("calibration", "learning", "validation")
+    )
+    assert sorted([*learning, *validation]) == sorted(calibration)
+    assert 0.30 < sum(map(len, validation)) / sum(map(len, calibration)) < 0.37
+    assert not set(learning) & set(validation)
+
+
+def test_all_of_a_package_is_on_one_side_of_validation():
+    assert len({python_docs.is_validation(module) for module in ("json", "json.decoder", "json.tool")}) == 1

@@ -13,6 +13,7 @@ from nmlab.trials.export.subject import Base, Subject, open_subject
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.trial.artifacts import FinishedTrial, write_artifacts
+from nmlab.trials.trial.evaluations import Measured
 
 
 @pytest.fixture(scope="session")
@@ -55,8 +56,7 @@ def finished_trial(checkpoint, tmp_path_factory) -> Callable[..., Path]:
             frozen=frozen,
             masks=masks,
             weights={name: 2 * weight for name, weight in weights.items()} if doubled else None,
-            perplexity=Perplexity(np.ones(4), np.full(4, 32), np.full(4, 5)),
-            initial=None,
+            measured=Measured(Perplexity(np.ones(4), np.full(4, 32), np.full(4, 5)), None, None),
             tasks=None,
             history=None,
             metrics={},

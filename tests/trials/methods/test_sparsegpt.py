@@ -149,7 +149,7 @@ def test_a_trial_is_evaluated_with_the_updated_weights_and_saves_them(run, make_
     assert weights.keys() == {f"{layer.name}.weight" for layer in replica.frozen.layers}
     other = AutoModelForCausalLM.from_config(replica.frozen.module.config).eval()
     other.load_state_dict({**replica.frozen.module.state_dict(), **weights})
-    tokens = replica.evaluation(spec.evaluation).tokens
+    tokens = replica.held_out(spec.evaluation).tokens
     with torch.no_grad():
         loss = float(other(input_ids=tokens, labels=tokens).loss)
     assert math.exp(loss) == pytest.approx(result.metrics["eval/token_perplexity"], rel=1e-5)
@@ -160,8 +160,8 @@ def test_a_trial_is_evaluated_with_the_updated_weights_and_saves_them(run, make_
 def test_on_a_trained_model_a_better_method_is_better(run, make_spec):
     tiny = ReplicaContext(FrozenModel.load(ModelSource(source="builtin:tiny")))
     text = {
-        "calibration": CalibrationSpec(source="builtin:python-docs"),
-        "evaluation": EvaluationSpec(source="builtin:python-docs", windows=100),
+        "calibration": CalibrationSpec(source="builtin:python-docs", samples=32),
+        "evaluation": EvaluationSpec(source="builtin:python-docs", windows=30),
     }
     perplexity = {
         method: run(make_spec(method).model_copy(update=text), on=tiny, folder=method)[0].metrics["eval/perplexity"]

@@ -33,9 +33,7 @@ def folder(finished, tmp_path):
 
 
 def _perplexity(model, replica, spec):
-    return measure_perplexity(
-        model, replica.evaluation(spec.evaluation), batch_size=spec.evaluation.batch_size
-    ).per_token
+    return measure_perplexity(model, replica.held_out(spec.evaluation), batch_size=spec.evaluation.batch_size).per_token
 
 
 @pytest.mark.parametrize("method", ["sparsegpt", "wanda"])

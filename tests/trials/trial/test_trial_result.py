@@ -88,7 +88,7 @@ def test_evaluations_are_of_the_masks_as_they_stand(run, make_spec, replica, mak
     for step in range(17):
         if step in (0, 7, 14, 16):
             model.apply_masks(learning.masks())
-            expected[step] = measure_perplexity(model, replica.evaluation(spec.evaluation), batch_size=4).per_token
+            expected[step] = measure_perplexity(model, replica.held_out(spec.evaluation), batch_size=4).per_token
         if step < 16:
             learning.step(step)
     assert recorded == expected
@@ -116,7 +116,7 @@ def test_the_artifacts_of_a_learned_trial(run, make_spec, replica, tmp_path):
     assert info.model_digest == replica.frozen.digest
     model = MaskedModel(replica.frozen)
     model.apply_masks(masks)
-    again = measure_perplexity(model, replica.evaluation(spec.evaluation), batch_size=4)
+    again = measure_perplexity(model, replica.held_out(spec.evaluation), batch_size=4)
     assert again.per_token == result.metrics["eval/token_perplexity"]
 
     with np.load(folder / "evaluation.npz") as windows:
