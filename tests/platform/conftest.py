@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 import yaml
+from computed_once import computed_once
 from launched import GRID, Nmlab
 from mlflow.store.db import utils as database
 from mlflow.tracking import MlflowClient
 from pipelines import run_pipeline  # noqa: F401 (a fixture)
+from scripted import Scripted, run_script, scripted_in
 from stores import LAUNCH, RECORD
 
 from nmlab.platform.planning.study_plan import LaunchPlan, plan_study
@@ -33,6 +35,12 @@ SMALL = (
 def small_study(*overrides: str) -> Study:
     """Return the quickstart study on four short windows, with further overrides."""
     return loader.load("quickstart", overrides=[*SMALL, *overrides])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _computed_once() -> Iterator[None]:
+    with computed_once():
+        yield
 
 
 @cache
@@ -130,3 +138,9 @@ def undisturbed(new_nmlab: Callable[..., Nmlab], made_once: Callable[..., Path])
 
     folder = made_once("undisturbed", sweep)
     return Nmlab(folder, GRID["name"]), json.loads((folder / "printed.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def scripted(made_once: Callable[..., Path], thirteenth: Path) -> Scripted:
+    """What a script with a Ray of its own left, which ran once for all processes of this test run."""
+    return scripted_in(made_once("scripted", lambda folder: run_script(folder, packages=thirteenth)))
