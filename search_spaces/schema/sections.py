@@ -9,7 +9,16 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, cast
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    model_serializer,
+    model_validator,
+)
 
 from nmlab.search_spaces.schema.entries import CountOrListed, ListedEntry
 from nmlab.search_spaces.schema.modes import with_modes
@@ -39,6 +48,11 @@ def _duration(value: object) -> object:
     if isinstance(value, str) and seconds_of(value) > 0:
         return value
     raise invalid_value("expected a duration such as 45s, 30m or 1h30m")
+
+
+def _without_null(record: dict[str, object], name: str) -> dict[str, object]:
+    """Return a section without a key that is null, so that a study without it is written as before the key existed."""
+    return {key: value for key, value in record.items() if key != name or value is not None}
 
 
 def _one_or_list(value: object) -> str:
@@ -91,6 +105,10 @@ class Data(Section):
     """The text on which configurations are chosen; null chooses them on the evaluation text."""
     evaluation: EvaluationSpec
 
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, object]:
+        return _without_null(serialize(self), "validation")
+
     @property
     def learning_part(self) -> Literal["learning"] | None:
         """The part of a built-in corpus that trials learn from: what validation leaves; None is all of it."""
@@ -133,6 +151,10 @@ class Search(Section):
     @classmethod
     def _with_modes(cls, given: object) -> object:
         return with_modes(given)
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, object]:
+        return _without_null(serialize(self), "confirm")
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -210,6 +210,16 @@ VALUES = [
         "search.mode ['min', 'max']: expected one min or max for each metric, 1 in all",
     ),
     ("search.algorithm=nsga2", "search.metric 'eval/perplexity': nsga2 needs a list of two or more"),
+    ("search.confirm=3", "search.confirm 3: expected a mapping"),
+    ("search.confirm={top: 0}", "search.confirm.top 0: expected at least 1"),
+    ("search.confirm.seeds=0", "search.confirm.seeds 0: expected at least 1"),
+    ("search.confirm.seeds=[3, 4]", "search.confirm.seeds [3, 4]: expected a whole number"),
+    ("search.confirm.seed=5", "search.confirm.seed: unknown key; did you mean 'search.confirm.seeds'?"),
+    ("search.confirn={}", "search.confirn: unknown key; did you mean 'search.confirm'?"),
+    (
+        "search={algorithm: nsga2, samples: 4, metric: [train/loss, cost/seconds], confirm: {}}",
+        "search.confirm: expected null, because nsga2 has several objectives and chooses no single best",
+    ),
 ]
 
 
