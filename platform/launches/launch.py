@@ -13,14 +13,17 @@ from typing import Any
 from nmlab.platform.process.credentials import kept_uri
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema.study import Study
+from nmlab.trials.contract.launch_names import LaunchName, meant_launch
 from nmlab.trials.contract.run_artifacts import ENVIRONMENT_FILE, LOG_FILE, REPORT_FOLDER, STUDY_FILE
-from nmlab.trials.files.checked_json import DamagedFileError, read_checked, write_checked
+from nmlab.trials.files.checked_json import DamagedFileError, nmlab_version, read_checked, write_checked
 
 Record = dict[str, Any]
 LAUNCH_FILE = "launch.json"
 FORMAT = 1
 _SETTINGS = ("tracking_uri", "address", "max_failures")
 _STUDY = "study_digest"
+_MADE_BY = "made_by"
+_BESIDE_SETTINGS = (_STUDY, _MADE_BY)
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):/")
 
 
@@ -84,18 +87,22 @@ class Launch:
                 left.unlink()
 
     def study(self) -> Study:
-        """Read the resolved study of this launch; raises ``ValueError`` if the file was changed since the start."""
-        expected = self._record().get(_STUDY)
+        """Read the resolved study of this launch.
+
+        Raises ``ValueError`` if the file was changed since the start or cannot be read, with the version that made it.
+        """
+        record = self._record()
+        expected, version = record.get(_STUDY), f"nmlab {record.get(_MADE_BY, 'of an earlier version')}"
         if expected is not None and file_digest(self.study_file) != expected:
             raise DamagedFileError(
-                f"study {self.study_file} is not the one that this launch was started with (its digest differs); "
-                "restore it, or start a new launch with `nmlab sweep`"
+                f"study {self.study_file}, made by {version}, is not the one that this launch was started with (its "
+                "digest differs); restore it, or start a new launch with `nmlab sweep`"
             )
         return loader.load(self.study_file, from_record=True)
 
     def settings(self) -> Record:
         """Read the settings of the launch other than the study; raises ``ValueError`` that names a damaged file."""
-        return {name: value for name, value in self._record().items() if name != _STUDY}
+        return {name: value for name, value in self._record().items() if name not in _BESIDE_SETTINGS}
 
     def change_settings(self, **changed: Any) -> None:
         """Write the given settings if they differ from the stored ones; only the launch's owner may call this.
@@ -121,30 +128,37 @@ def create(study: Study, *, results: Path, settings: Mapping[str, Any]) -> Launc
     launch = Launch(_fresh(results.expanduser().resolve() / study.name / name))
     try:
         launch.folder.mkdir(parents=True)
-        launch.study_file.write_text(loader.dump(study), encoding="utf-8")
+        launch.study_file.write_text(_resolved(study, launch=launch.name), encoding="utf-8")
         kept = {name: kept_uri(value) if name == "tracking_uri" else value for name, value in settings.items()}
-        record = {**kept, _STUDY: file_digest(launch.study_file)}
+        record = {**kept, _STUDY: file_digest(launch.study_file), _MADE_BY: nmlab_version()}
         write_checked(launch.folder / LAUNCH_FILE, record, format=FORMAT)
     except OSError as error:
         raise ValueError(f"results folder {str(results)!r} cannot be written: {error.strerror}") from error
     return launch
 
 
+def _resolved(study: Study, *, launch: str) -> str:
+    """Return the study as its launch keeps it: its first line says which version of nmlab made it."""
+    return f"# nmlab {nmlab_version()}: the study of launch {launch}, with every default\n{loader.dump(study)}"
+
+
 def find(name: str | None, *, results: Path) -> Launch:
-    """Return a launch by its folder, its name, or its study's name (its newest); without ``name`` the newest of all.
+    """Return the launch that a text means (see `launch_names`), or that is in a folder; without ``name`` the newest.
 
     Raises ``ValueError`` that lists the studies with launches if there is none of that name.
     """
     check_is_local(results)
-    if name is not None and (Path(name) / LAUNCH_FILE).is_file():
-        return Launch(Path(name).resolve())
-    launches = sorted(results.expanduser().glob(f"*/*/{LAUNCH_FILE}"), key=lambda path: path.stat().st_mtime)
-    matching = [path.parent for path in launches if name in (None, path.parent.name, path.parent.parent.name)]
-    if not matching:
-        known = sorted({path.parent.parent.name for path in launches})
-        wanted = f"no launch {name!r}" if name else "no launch"
-        raise ValueError(f"{wanted} in {str(results)!r}; studies launched there: {', '.join(known) or 'none'}")
-    return Launch(matching[-1].resolve())
+    if name is not None and (Path(name).expanduser() / LAUNCH_FILE).is_file():
+        return Launch(Path(name).expanduser().resolve())
+    known = [LaunchName(folder.parent.name, folder.name) for folder in launch_folders(results)]
+    meant = meant_launch(name, known, where=repr(str(results)))
+    return Launch((results.expanduser() / meant.study / meant.launch).resolve())
+
+
+def launch_folders(results: Path) -> list[Path]:
+    """Return the folders of the launches in a results folder, the newest last."""
+    markers = sorted(results.expanduser().glob(f"*/*/{LAUNCH_FILE}"), key=lambda path: path.stat().st_mtime)
+    return [marker.parent for marker in markers]
 
 
 def check_is_local(path: Path | str, *, what: str = "results folder") -> None:

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from nmlab.platform.planning.admission import Load, check_study_fits, needed_bytes, replica_fit, usable_bytes
+from nmlab.platform.planning.blame import telling_place
 from nmlab.platform.planning.forecast import Forecast, Forecaster, SharedResults, shared_results
 from nmlab.platform.planning.listing import Listing, list_trials, varied
 from nmlab.platform.planning.machine import Machine
@@ -49,7 +50,8 @@ class Estimate:
 
     def check(self) -> None:
         """Raise ``ValueError`` if the study does not fit on this machine."""
-        check_study_fits(self.plan.study, self.load, machine=self.machine)
+        with telling_place(self.plan.study):
+            check_study_fits(self.plan.study, self.load, machine=self.machine)
 
     @cached_property
     def listing(self) -> Listing:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from nmlab.platform.planning.blame import telling_place
 from nmlab.platform.planning.planned_confirmation import planned_confirmation
 from nmlab.platform.planning.study_trials import baseline_specs, trial_spec
 from nmlab.platform.search.initial_points import RandomDraw, configurations_tried
@@ -30,6 +31,11 @@ class Price:
 
 def price_of(study: Study) -> Price:
     """Return the price of a study; raises ``ValueError`` for methods or settings that do not exist."""
+    with telling_place(study):
+        return _price(study)
+
+
+def _price(study: Study) -> Price:
     baselines = baseline_specs(study)
     if study.search.algorithm == "grid":
         points = grid_points(study)

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from nmlab.platform.planning import checks
+from nmlab.platform.planning.blame import telling_place
 from nmlab.platform.planning.planned_confirmation import PlannedConfirmation, planned_confirmation
 from nmlab.platform.planning.study_trials import (
     StudyTrials,
@@ -103,8 +104,13 @@ class LaunchPlan:
 def check_settings(study: Study) -> StudyTrials:
     """Check the methods and their settings, without reading model and text; return the trials that were checked.
 
-    Raises ``ValueError`` with one line.
+    Raises ``ValueError`` with one line, which begins with the place of the setting to blame.
     """
+    with telling_place(study):
+        return _checked(study)
+
+
+def _checked(study: Study) -> StudyTrials:
     trials = configure_study(study)
     for trial in trials.all:
         checks.check_pattern(trial)
@@ -121,10 +127,11 @@ def check_settings(study: Study) -> StudyTrials:
 
 def plan_study(study: Study) -> LaunchPlan:
     """Return the plan of a study, after all checks that need no process; raises ``ValueError`` with one line."""
-    trials = check_settings(study)
-    facts = _facts(study, trials)
-    baselines = baseline_trials(study, trials.baselines)
-    _check_with_facts(study, trials, facts)
+    with telling_place(study):
+        trials = _checked(study)
+        facts = _facts(study, trials)
+        baselines = baseline_trials(study, trials.baselines)
+        _check_with_facts(study, trials, facts)
     return LaunchPlan(
         study=study,
         baselines=tuple(baselines),

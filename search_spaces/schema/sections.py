@@ -5,21 +5,12 @@ Each is a frozen pydantic model with its types and ranges; rules on several sect
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, cast
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Discriminator,
-    Field,
-    SerializerFunctionWrapHandler,
-    Tag,
-    model_serializer,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from nmlab.search_spaces.schema.durations import duration_meant, seconds_of
 from nmlab.search_spaces.schema.entries import CountOrListed, ListedEntry
 from nmlab.search_spaces.schema.modes import with_modes
 from nmlab.trials.contract.sections import (
@@ -30,29 +21,14 @@ from nmlab.trials.contract.sections import (
     TrialBudget,
     ValidationSpec,
 )
-from nmlab.trials.contract.values import Amount, Count, Positive, Scalar, Seed, Text, distinct, not_empty
+from nmlab.trials.contract.values import Amount, Count, Positive, Scalar, Seed, Text, distinct, later_field, not_empty
 from nmlab.trials.contract.wording import invalid_value
-
-_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
-
-
-def seconds_of(duration: str) -> int:
-    """Return the seconds in a duration such as "45s", "30m" or "1h30m"; 0 when it is not one."""
-    match = _DURATION.fullmatch(duration)
-    parts = match.groups(default="0") if match else ()
-    return sum(int(count) * unit for count, unit in zip(parts, _SECONDS.values(), strict=False))
 
 
 def _duration(value: object) -> object:
     if isinstance(value, str) and seconds_of(value) > 0:
         return value
-    raise invalid_value("expected a duration such as 45s, 30m or 1h30m")
-
-
-def _without_null(record: dict[str, object], name: str) -> dict[str, object]:
-    """Return a section without a key that is null, so that a study without it is written as before the key existed."""
-    return {key: value for key, value in record.items() if key != name or value is not None}
+    raise invalid_value(f"expected a duration such as 45s, 30m or 1h30m{duration_meant(value)}")
 
 
 def _one_or_list(value: object) -> str:
@@ -101,13 +77,9 @@ class Data(Section):
     """The calibration text, the validation text and the evaluation text of a study."""
 
     calibration: Calibration
-    validation: ValidationSpec | None = None
+    validation: ValidationSpec | None = later_field()
     """The text on which configurations are chosen; null chooses them on the evaluation text."""
     evaluation: EvaluationSpec
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, object]:
-        return _without_null(serialize(self), "validation")
 
     @property
     def learning_part(self) -> Literal["learning"] | None:
@@ -142,7 +114,7 @@ class Search(Section):
     """Early stopping of configurations that fall behind, by the mean over their seeds."""
     grace_period: Count | None = None
     """Steps before a configuration may be stopped early; null takes a tenth of them, at least two evaluations."""
-    confirm: Confirmation | None = None
+    confirm: Confirmation | None = later_field()
     """Run the best configurations again on fresh seeds when the search has ended; null does not."""
     seed: Seed = 0
     """Seed of the search itself, not of the trials."""
@@ -151,10 +123,6 @@ class Search(Section):
     @classmethod
     def _with_modes(cls, given: object) -> object:
         return with_modes(given)
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, object]:
-        return _without_null(serialize(self), "confirm")
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ def _resolved() -> LaunchPlan:
     return plan_study(small_study())
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def plan_of() -> Callable[..., LaunchPlan]:
     """Return a builder of small plans; they share one look at model and text, which their overrides leave alone."""
 

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from nmlab.reports.read.collect import Objective, StudyRuns, collect
 from nmlab.reports.read.evaluations import read_evaluations
 from nmlab.reports.read.store import RunStore, open_store
 from nmlab.reports.read.trials import TrialRecord
+from nmlab.reports.render.document import Document
+from nmlab.reports.report import document_of
 
 START = 1_790_000_000_000  # milliseconds: 2026-09-21
 WINDOWS, TOKENS, WORDS = 12, 100, 60
@@ -228,17 +231,31 @@ def _without_waiting_for_the_disk(connection: object, _record: object) -> None:
 
 
 @pytest.fixture(scope="session")
-def writer(tmp_path_factory: pytest.TempPathFactory) -> StudyWriter:
-    """One store for all tests, since MLflow takes seconds to create one; each test adds studies of its own."""
-    folder = tmp_path_factory.mktemp("store")
-    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", _without_waiting_for_the_disk)
-    return StudyWriter(f"sqlite:///{folder / 'nmlab.db'}", folder / "artifacts")
+def new_store(made_once: Callable[[str, Callable[[Path], None]], Path]) -> Callable[[Path], str]:
+    """Return a function that puts an empty store into a folder; copies one, since MLflow takes seconds to make it."""
+
+    def create(folder: Path) -> None:
+        MlflowClient(tracking_uri=f"sqlite:///{folder / 'nmlab.db'}").search_experiments()
+
+    def put(folder: Path) -> str:
+        shutil.copy(made_once("mlflow-tables", create) / "nmlab.db", folder)
+        return f"sqlite:///{folder / 'nmlab.db'}"
+
+    return put
 
 
 @pytest.fixture(scope="session")
-def store_writer() -> type[StudyWriter]:
-    """The writer class, for tests that need a separate store."""
-    return StudyWriter
+def writer(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], str]) -> StudyWriter:
+    """One store for all tests; each test adds studies of its own."""
+    folder = tmp_path_factory.mktemp("store")
+    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", _without_waiting_for_the_disk)
+    return StudyWriter(new_store(folder), folder / "artifacts")
+
+
+@pytest.fixture(scope="session")
+def store_writer(new_store: Callable[[Path], str]) -> Callable[[Path], StudyWriter]:
+    """A maker of writers into a store of their own: store_writer(tmp_path)."""
+    return lambda folder: StudyWriter(new_store(folder), folder / "artifacts")
 
 
 @pytest.fixture(scope="session")
@@ -270,6 +287,18 @@ def configurations(runs: StudyRuns) -> tuple[Configuration, ...]:
 def analysis(store: RunStore, runs: StudyRuns) -> Analysis:
     """The small study, compared."""
     return analyse(store, runs=runs)
+
+
+@pytest.fixture(scope="session")
+def document(store: RunStore) -> Document:
+    """Its report, with every figure drawn."""
+    return document_of(store, study="maskpro-alpha")
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the figures of reports, which take most of the time, where a test is about something else."""
+    monkeypatch.setattr("nmlab.reports.report.study_figures", lambda _: ())
 
 
 @pytest.fixture

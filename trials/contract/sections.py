@@ -9,7 +9,7 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
-from nmlab.trials.contract.values import FROM_RECORD, Column, Count, Length, Positive, Seed, Text, distinct
+from nmlab.trials.contract.values import FROM_RECORD, Column, Count, Length, Positive, Seed, Text, distinct, later_field
 
 Samples = TypeVar("Samples")
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -78,7 +78,7 @@ class CalibrationSpec(CalibrationText[Count]):
     ``micro_batch`` changes rounding only.
     """
 
-    part: Literal["learning"] | None = None
+    part: Literal["learning"] | None = later_field()
     """The part of a built-in corpus's calibration text: what its validation text leaves; null takes all of it."""
 
     @property

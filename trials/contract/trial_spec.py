@@ -6,9 +6,8 @@ The key digests what `TrialSpec._identity` returns. It names a trial's folder, i
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
 from nmlab.trials.contract.sections import (
     CalibrationSpec,
@@ -19,18 +18,18 @@ from nmlab.trials.contract.sections import (
     TrialBudget,
     ValidationSpec,
 )
-from nmlab.trials.contract.values import Scalar
+from nmlab.trials.contract.values import Scalar, later_field
 
 # Trial keys are kept for good: they digest the names of all fields. A field or hyperparameter that is added later
 # therefore stands here with its default, and is left out of the digest while it has that value; the default must be
 # what a trial did before the field existed. Add a line for each: "SECTION.FIELD" with the section model, calibration,
-# evaluation or budget, "FIELD" for one of the trial itself, "hyperparameters.METHOD.NAME" for a method's.
+# evaluation or budget, "FIELD" for one of the trial itself, "hyperparameters.METHOD.NAME" for a method's. A field
+# made by `later_field` is not written down either while it is null: records are then the same bytes as before.
 ADDED_LATER: dict[str, object] = {
     "model.leave_dense": (),
     "calibration.part": None,
     "validation": None,
 }
-_UNWRITTEN = (("calibration", "part"), ("validation",))  # left out of records too where they are null
 
 
 def flat_settings(tree: Mapping[str, object], prefix: str = "") -> dict[str, Scalar]:
@@ -57,7 +56,7 @@ class TrialSpec(Section):
     model: ModelSource
     calibration: CalibrationSpec
     evaluation: EvaluationSpec
-    validation: ValidationSpec | None = None
+    validation: ValidationSpec | None = later_field()
     """The text on which configurations are chosen; null chooses them on the evaluation text."""
     budget: TrialBudget = TrialBudget()
     cadence: Intervals = Intervals()
@@ -76,23 +75,14 @@ class TrialSpec(Section):
     @property
     def can_halve_batches(self) -> bool:
         """Whether half as many sequences could go through the model at once, as a retry after out of memory does."""
-        return max(self.calibration.at_once, self.evaluation.batch_size) > 1
+        held_out = [text.batch_size for text in (self.evaluation, self.validation) if text is not None]
+        return max(self.calibration.at_once, *held_out) > 1
 
     def flat(self) -> dict[str, Scalar]:
         """Return every setting under a dotted name; hyperparameters stand by their own names."""
         texts = {"calibration", "evaluation", "validation"}
         body, data = self.model_dump(exclude={"hyperparameters", "cadence", *texts}), self.model_dump(include=texts)
         return {**flat_settings({**body, "data": data}), **self.hyperparameters}
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, object]:
-        """Leave out sections that are null, so that a trial without them is recorded as before they existed."""
-        record: dict[str, Any] = serialize(self)
-        for *section, name in _UNWRITTEN:
-            held = record.get(section[0], {}) if section else record
-            if name in held and held[name] is None:
-                del held[name]
-        return record
 
     def _identity(self) -> dict[str, object]:
         """Return everything that a result depends on, rounding apart, without later fields at their defaults."""

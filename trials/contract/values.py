@@ -28,6 +28,11 @@ FROM_RECORD = {"from_record": True}
 SCALAR_SCHEMA = {"type": ["boolean", "number", "string", "null"]}
 
 
+def later_field() -> Any:
+    """Return a field that earlier versions did not have: null by default, and not written while it is null."""
+    return Field(default=None, exclude_if=lambda value: value is None)
+
+
 def distinct(values: tuple[T, ...]) -> tuple[T, ...]:
     """Return ``values``; refuse them when two are equal, as are 1, 1.0 and true to Optuna."""
     for index, value in enumerate(values):

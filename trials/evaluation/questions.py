@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.near_files import file_hint
 from nmlab.trials.contract.near_names import unknown_name
 from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.data.text_values import check_encodable, read_text
@@ -110,7 +111,7 @@ def local_task(reference: str) -> LocalTask | None:
         raise SourceError(unknown_name(style, kind=f"style of {name}", known=STYLES))
     path = Path(name).expanduser()
     if not path.is_file():
-        raise SourceError(f"task file {name!r} does not exist")
+        raise SourceError(f"task file {name!r} does not exist{file_hint(path, suffixes=_SUFFIXES)}")
     return FileTask(path.stem, style or "cloze", path)
 
 

@@ -16,7 +16,7 @@ from mlflow.tracking import MlflowClient
 
 import nmlab
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 ROOT = Path(__file__).resolve().parents[3]
 TINY = {
     **GRID,

@@ -85,7 +85,7 @@ def test_a_wrong_study_file(folder, monkeypatch, capsys, verb, changes, message)
         ),
         (
             ("sweep", "study.yaml", "--set", "search.sample=3"),
-            "search.sample: unknown key; did you mean 'search.samples'?",
+            "--set search.sample=3: unknown key; did you mean 'search.samples'?",
         ),
         (("sweep", "study.yaml", "--set", "data.calibration.samples=100000"), "100000 samples were asked"),
         (("sweep", "study.yaml", "--set", "data.calibration.source=short.txt"), "4 samples were asked"),
@@ -101,7 +101,7 @@ def test_a_wrong_study_file(folder, monkeypatch, capsys, verb, changes, message)
         (("resume", "quickstart"), "no launch 'quickstart' in 'results'; studies launched there: none"),
         (("status",), "no launch in 'results'; studies launched there: none"),
         (("report", "quickstart"), "there is no MLflow store at nmlab.db"),
-        (("ui", "quickstart"), "there is no tracking store at"),
+        (("ui", "quickstart"), "there is no MLflow store at"),
         (("methods", "maskpr"), "unknown method 'maskpr'; did you mean 'maskpro'?"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.ray
+
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
 

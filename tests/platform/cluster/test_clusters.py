@@ -25,6 +25,8 @@ from nmlab.platform.cluster.nodes import _problem
 from nmlab.platform.cluster.proof import COMPARED
 from nmlab.platform.cluster.session import cluster
 
+pytestmark = pytest.mark.ray
+
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).resolve().parents[3]
 TOKEN = "5" * 64

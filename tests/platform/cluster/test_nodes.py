@@ -7,7 +7,7 @@ import pytest
 from launched import keys, kill_session, results, steps_so_far
 from raylet_cluster import LOCAL, Raylets, can_hide_folders
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # minutes only where others use the machine
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]  # minutes only where others use the machine
 
 LONGER = ("--set", "seeds=[0, 1, 2, 3]")  # the model must be loaded again before the last trial has ended
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.ray
+
 SCRIPT = Path(__file__).resolve().parents[3] / "benchmarks" / "second_user.py"
 
 

@@ -14,6 +14,8 @@ from launched import Nmlab, check_complete, keys
 
 from nmlab.platform import cli
 
+pytestmark = pytest.mark.ray
+
 ARCHIVE = Path(__file__).parents[2] / "kept" / "launch-32ecf56.tar.xz"
 MADE_IN = "/tmp/oldfix"
 FINISHED = {"0aa7b6fc8c222069", "00054e83afb17b6d", "de8cfe1da11088fc", "be4c9e20a914ccdb"}

@@ -22,7 +22,7 @@ from nmlab.trials.contract.metrics import Phase
 from nmlab.trials.models import FrozenModel
 from nmlab.trials.trial.run import run_trial
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # minutes only where others use the machine
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]  # minutes only where others use the machine
 
 STEPS = 160
 STUDY = {

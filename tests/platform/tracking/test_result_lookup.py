@@ -121,7 +121,7 @@ def test_a_beginning_that_may_mean_several_lists_them_with_their_kinds(launched,
     assert f"configuration {one.key[:6]}ff" in str(refused.value)
     second = create(launch.study(), results=tmp_path / "results", settings={})
     with pytest.raises(ValueError, match="may mean several") as refused:
-        find_result(launch.study().name, tracking_uri=tracking_uri, results=tmp_path / "results")
+        find_result(f"{launch.study().name}-20", tracking_uri=tracking_uri, results=tmp_path / "results")
     assert f"launch {launch.name}, launch {second.name}" in str(refused.value)
     assert find_result(launch.name, tracking_uri=tracking_uri, results=tmp_path / "results") is not None
 

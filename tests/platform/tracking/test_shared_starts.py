@@ -17,7 +17,7 @@ from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import read_bundle
 from nmlab.trials.methods import registry
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # on a busy machine Ray takes its time
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]  # on a busy machine Ray takes its time
 
 NMLAB = Path(sys.executable).with_name("nmlab")
 STUDY = small(

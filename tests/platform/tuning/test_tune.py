@@ -16,7 +16,7 @@ from nmlab.platform.dispatch.messages import TrialUpdate
 from nmlab.platform.search.strategies import strategy_of
 from nmlab.platform.tuning.tune import TuneWatch, tune_trials
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
 
 NAME = "deadly-dispatcher"
 

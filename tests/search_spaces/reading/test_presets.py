@@ -91,34 +91,43 @@ ERRORS = [
     (
         replaced("presets: {a: {scale: tny}}"),
         None,
-        "my.yaml: presets.a.scale 'tny': unknown scale; did you mean 'tiny'?",
+        "my.yaml, line 10: presets.a.scale 'tny': unknown scale; did you mean 'tiny'?",
     ),
-    (replaced("presets: {a: {scale: tiny, fixd: {}}}"), None, "my.yaml: fixd: unknown key; did you mean 'fixed'?"),
+    (
+        replaced("presets: {a: {scale: tiny, fixd: {}}}"),
+        None,
+        "my.yaml, line 10: fixd: unknown key; did you mean 'fixed'?",
+    ),
     (
         replaced("presets: {a: {scale: tiny}, b: {scale: tiny, search: {algoritm: tpe}}}"),
         "b",
-        "my.yaml, preset b: search.algoritm: unknown key; did you mean 'search.algorithm'?",
+        "my.yaml, line 10: search.algoritm: unknown key; did you mean 'search.algorithm'?",
     ),
     (
         replaced("presets: []"),
         None,
-        "my.yaml: presets []: expected a mapping from name to overrides, as in {small: {scale: tiny}}",
+        "my.yaml, line 10: presets []: expected a mapping from name to overrides, as in {small: {scale: tiny}}",
     ),
-    (replaced("presets: {a: 3}"), None, "my.yaml: presets.a 3: expected a mapping with overrides of the study"),
+    (
+        replaced("presets: {a: 3}"),
+        None,
+        "my.yaml, line 10: presets.a 3: expected a mapping with overrides of the study",
+    ),
     (
         replaced("presets: {a: {preset: b}}"),
         None,
-        "my.yaml: presets.a.preset: expected no presets within a preset",
+        "my.yaml, line 10: presets.a.preset: expected no presets within a preset",
     ),
     (
         replaced("presets: {A b: {}}"),
         None,
-        "my.yaml: presets.A b: expected lower-case letters and digits, joined by hyphens, for example full-llama-2-7b",
+        "my.yaml, line 10: presets.A b: expected lower-case letters and digits, joined by hyphens, for example "
+        "full-llama-2-7b",
     ),
     (
         "preset: small" + STUDY,
         None,
-        "my.yaml: preset 'small': expected no such key beside presets; --preset NAME chooses one",
+        "my.yaml, line 1: preset 'small': expected no such key beside presets; --preset NAME chooses one",
     ),
 ]
 

@@ -8,7 +8,7 @@ import pytest
 
 from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.contract.pattern import Pattern
-from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec
+from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec, ValidationSpec
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.models.sources import BUILTIN
 from nmlab.trials.sizing.preflight import preflight
@@ -20,7 +20,7 @@ TINY = ModelSource(source="builtin:tiny")
 def check(text_file):
     """Run the preflight of a model and slices of the test text: check(samples=3, patterns=["4:8"])."""
 
-    def run(*, model=TINY, patterns=("2:4",), calibration=None, evaluation=None):
+    def run(*, model=TINY, patterns=("2:4",), calibration=None, validation=None, evaluation=None):
         return preflight(
             model,
             patterns=[Pattern.parse(pattern) for pattern in patterns],
@@ -28,6 +28,7 @@ def check(text_file):
                 **{"source": f"{text_file}[:60%]", "samples": 8, "sequence_length": 16, **(calibration or {})}
             ),
             evaluation=EvaluationSpec(**{"source": f"{text_file}[60%:]", "sequence_length": 24, **(evaluation or {})}),
+            validation=None if validation is None else ValidationSpec(**{"sequence_length": 24, **validation}),
         )
 
     return run
@@ -195,3 +196,36 @@ def test_a_model_without_linear_layers_is_refused(check, random_model, folder):
     random_model("gpt2", n_embd=16, n_layer=2, n_head=2, n_positions=256).config.save_pretrained(folder)
     with pytest.raises(SourceError, match="GPT2LMHeadModel: expected one list of 2 decoder blocks"):
         check(model=ModelSource(source=str(folder)))
+
+
+def test_validation_text_is_read_counted_and_part_of_the_digest(check, text_file):
+    without = check(evaluation={"source": f"{text_file}[80%:]"})
+    facts = check(validation={"source": f"{text_file}[60%:80%]"}, evaluation={"source": f"{text_file}[80%:]"})
+    assert facts.evaluation_windows == without.evaluation_windows
+    assert facts.validation_windows > 10
+    assert without.validation_windows == 0
+    assert facts.data_digest != without.data_digest
+    limited = {"source": f"{text_file}[60%:80%]", "windows": 3}
+    assert check(validation=limited, evaluation={"source": f"{text_file}[80%:]"}).validation_windows == 3
+
+
+@pytest.mark.parametrize(
+    ("calibration", "validation", "evaluation", "message"),
+    [
+        ("[:60%]", "[:60%]", "[60%:]", "calibration .* and validation .* read the same text, so masks would be judged"),
+        ("[:60%]", "[60%:]", "[60%:]", "validation .* and evaluation .* so results would be reported on the text that"),
+        ("[:60%]", "[60%:]", "[:60%]", "calibration .* and evaluation .* read the same text"),
+        ("[:70%]", "[60%:80%]", "[80%:]", r"validation windows .* occur word for word in the calibration text"),
+        ("[:60%]", "[60%:90%]", "[80%:]", r"evaluation windows .* occur word for word in the validation text"),
+    ],
+)
+def test_no_two_of_three_texts_overlap(check, text_file, calibration, validation, evaluation, message):
+    given = {"calibration": calibration, "validation": validation, "evaluation": evaluation}
+    with pytest.raises(SourceError, match=message):
+        check(**{name: {"source": f"{text_file}{part}"} for name, part in given.items()})
+
+
+def test_a_window_of_validation_text_must_fit_into_the_model(check, text_file):
+    too_long = {"source": f"{text_file}[60%:80%]", "sequence_length": 100_000}
+    with pytest.raises(SourceError, match=r"data\.validation\.sequence_length = 100000: the model reads at most"):
+        check(validation=too_long, evaluation={"source": f"{text_file}[80%:]"})
