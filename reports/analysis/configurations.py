@@ -171,7 +171,7 @@ def configurations_of(runs: StudyRuns) -> tuple[Configuration, ...]:
     ones. Runs on fresh seeds count in none of this.
     """
     own, fresh = (_by_configuration(runs, is_confirmation=is_fresh) for is_fresh in (False, True))
-    expected = max(map(len, fresh.values()), default=0)
+    expected = max(runs.fresh_seeds, *map(len, fresh.values()), 0)
     again = {key: replace(_configuration(trials, runs.objective), expected=expected) for key, trials in fresh.items()}
     items = {key: replace(item, trials=(), expected=0) for key, item in again.items()}
     items |= {key: _configuration(trials, runs.objective) for key, trials in own.items()}

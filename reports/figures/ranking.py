@@ -174,14 +174,16 @@ def _draw_point(axes: "matplotlib.axes.Axes", point: RankedPoint, place: int) ->
 def _draw_fresh(axes: "matplotlib.axes.Axes", fresh: MeanEstimate, place: float, *, label: str | None) -> None:
     if fresh.low is not None and fresh.high is not None:
         axes.plot([fresh.low, fresh.high], [place, place], color=SERIES[0], linewidth=1.2, solid_capstyle="butt")
-    look = {
-        "marker": "D",
-        "markersize": 4.5,
-        "markerfacecolor": PAPER,
-        "markeredgecolor": SERIES[0],
-        "linestyle": "none",
-    }
-    axes.plot(fresh.mean, place, label=label, **look)
+    axes.plot(
+        fresh.mean,
+        place,
+        marker="D",
+        markersize=4.5,
+        markerfacecolor=PAPER,
+        markeredgecolor=SERIES[0],
+        linestyle="none",
+        label=label,
+    )
 
 
 def _format_axes(axes: "matplotlib.axes.Axes", info: Ranking) -> None:

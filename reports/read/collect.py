@@ -80,6 +80,12 @@ class LaunchRecord:
         items = (item.strip() for item in self.tags.get(run_tags.REPRODUCES, "").split(","))
         return tuple(item for item in items if item)
 
+    @property
+    def fresh_seeds(self) -> int:
+        """On how many seeds the best of the search run again; 0 where nothing does."""
+        seeds = self.tags.get(run_tags.CONFIRMATION_SEEDS, "")
+        return len(seeds.split(",")) if seeds else 0
+
 
 @dataclass(frozen=True, slots=True)
 class InitialMaskRecord:
@@ -124,6 +130,11 @@ class StudyRuns:
     def started_from(self, mask: InitialMaskRecord) -> tuple[str, ...]:
         """Return the runs that started from a mask."""
         return tuple(trial.run_id for trial in self.trials if mask.digest in trial.initial_mask_digest.split(","))
+
+    @property
+    def fresh_seeds(self) -> int:
+        """On how many seeds the best of the search run again; 0 where nothing does."""
+        return self.launch.fresh_seeds
 
     @property
     def recorded(self) -> int:

@@ -39,7 +39,9 @@ def launched():
     again = [record(0.9, seed, selected=23.0, evaluated=33.0 + seed) for seed in (2, 3, 4)]
     trials += [replace(trial, is_confirmation=True) for trial in again]
     rule = replace(record(0.0, 0, selected=50.0, evaluated=60.0), role="baseline", method="wanda", settings={})
-    runs = SimpleNamespace(trials=(*trials, rule), settings=("alpha",), objective=Objective(SELECTED, "min"))
+    runs = SimpleNamespace(
+        trials=(*trials, rule), settings=("alpha",), objective=Objective(SELECTED, "min"), fresh_seeds=4
+    )
     return runs, SweepResult("study", "launch-1", "finished", {}, folder=None, tracking_uri="sqlite:///none.db")
 
 

@@ -51,7 +51,7 @@ def confirmed_search(values, fresh, *, metric=METRIC):
         for seed, value in enumerate(own, start=100):
             status = "diverged" if math.isnan(value) else "finished"
             trials.append(record(key, seed, value, is_fresh=True, status=status))
-    return configurations_of(SimpleNamespace(trials=trials, objective=Objective(metric, "min")))
+    return configurations_of(SimpleNamespace(trials=trials, objective=Objective(metric, "min"), fresh_seeds=0))
 
 
 def verdict_of(values, fresh):
@@ -282,3 +282,12 @@ def test_the_document_holds_the_verdict(found, store):
     assert winner["looked_at"] == 4
     assert winner["fresh"]["verdict"] == FreshVerdict.BETTER
     assert [own["fresh_seeds"] for own in winner["fresh"]["finalists"]] == [5, 5, 4]
+
+
+def test_seeds_that_never_began_are_missing(writer, store, trial):
+    runs = [trial("maskpro", seed, 80.0 + seed, 120.0, {"alpha": "0.9"}, residual=[0.0]) for seed in range(2)]
+    runs += [trial("maskpro", 2, 80.0, 120.0, {"alpha": "0.9"}, residual=[0.0], tags=FRESH)]
+    tags = {run_tags.CONFIRMATION_SEEDS: "2,3,4"}
+    writer.launch("confirming", runs, name="confirming-1", tags=tags)
+    (item,) = configurations_of(collect(store, study="confirming"))
+    assert (item.planned, item.confirmation.planned, item.confirmation.is_complete) == (2, 3, False)
