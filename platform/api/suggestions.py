@@ -10,6 +10,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, get_origin
 
 from nmlab.platform.api.places import results_folder
+from nmlab.trials.contract.run_params import SEARCH_METRIC
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -103,7 +104,7 @@ def _study_settings(study: "Study | None") -> Iterator[tuple[str, Values]]:
     methods = () if study is None else study.methods
     yield from _section_settings(schema.Study, study, prefix="")
     yield "method", method_names
-    yield "search.metric", partial(_metrics, methods)
+    yield SEARCH_METRIC, partial(_metrics, methods)
     fixed = {} if study is None else dict(study.fixed)
     for method in methods:
         for name, values in _method_settings(method, fixed=fixed):
@@ -115,7 +116,7 @@ def _section_settings(model: "type[BaseModel]", given: Any, *, prefix: str) -> I
     from pydantic import BaseModel
 
     for name, field in model.model_fields.items():
-        path, value = f"{prefix}{name}", getattr(given, name, None)
+        path, value = f"{prefix}{name}", field.default if given is None else getattr(given, name, None)
         parts = [field.annotation, *get_args(field.annotation)]
         section = next((part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)), None)
         if section is not None and "kind" not in vars(section):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterator, Mapping, Sequence
+from functools import cache
 from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from nmlab.search_spaces.schema.entries import Entry
 from nmlab.search_spaces.schema.places import SettingPlaces
 from nmlab.search_spaces.schema.study import INCONSISTENT, Study
 from nmlab.trials.contract.meant import NOTHING
@@ -79,16 +81,31 @@ def _path(location: Sequence[int | str]) -> str:
 
 
 def sections(model: type[BaseModel], *, prefix: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
-    """Yield every section of a study as (path, model); the path of the study itself is ""."""
+    """Yield every section of a study, also those that may be null, as (path, model); that of the study itself is ""."""
     yield prefix, model
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from sections(field.annotation, prefix=_join(prefix, name))
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from sections(kind, prefix=_join(prefix, name))
+
+
+@cache
+def _sections() -> dict[str, type[BaseModel]]:
+    """Return every section of a study by its path, those that may be null included; for messages."""
+    return dict(_every_section(Study, prefix=""))
+
+
+def _every_section(model: type[BaseModel], *, prefix: str) -> Iterator[tuple[str, type[BaseModel]]]:
+    yield prefix, model
+    for name, field in model.model_fields.items():
+        for part in (field.annotation, *get_args(field.annotation)):
+            if isinstance(part, type) and issubclass(part, BaseModel) and not issubclass(part, Entry):
+                yield from _every_section(part, prefix=_join(prefix, name))
 
 
 def _wanted(path: str) -> str:
     """Return what is expected at `path`: the keys of a section, or the description of a value."""
-    known = dict(sections(Study))
+    known = _sections()
     if path in known:
         return f"a mapping with {', '.join(known[path].model_fields)}"
     section, _, name = path.rpartition(".")
@@ -98,7 +115,7 @@ def _wanted(path: str) -> str:
 
 def _mapping_expected(path: str, given: object) -> str:
     """Return what is expected in place of a value that is no mapping, and what to write."""
-    section = dict(sections(Study)).get(path)
+    section = _sections().get(path)
     known = () if section is None else tuple(section.model_fields)
     expected = f"expected {_wanted(path)}" if known else "expected a mapping"
     if given is None:
@@ -115,7 +132,7 @@ def _mapping_expected(path: str, given: object) -> str:
 def _null_instead(path: str, given: object) -> str:
     """Return that null is how a setting that may have no value is left out, where a person wrote "none"."""
     section, _, name = path.rpartition(".")
-    field = getattr(dict(sections(Study)).get(section), "model_fields", {}).get(name)
+    field = getattr(_sections().get(section), "model_fields", {}).get(name)
     is_nothing = given is False or str(given).casefold() in NOTHING
     may_be_null = field is not None and type(None) in get_args(field.annotation)
     return "; write null for none" if is_nothing and may_be_null else ""
@@ -124,7 +141,7 @@ def _null_instead(path: str, given: object) -> str:
 def _dotted_key(key: str) -> str:
     """Return what to write for a key such as ``search.samples``, which `--set` takes and a file does not; else ""."""
     section, _, name = key.rpartition(".")
-    keys = {part: model.model_fields for part, model in sections(Study) if part}
+    keys = {part: model.model_fields for part, model in _sections().items() if part}
     if section not in ("fixed", "space") and name not in keys.get(section, ()):
         return ""
     opened, closing = section.replace(".", ": {"), "}" * section.count(".")
@@ -134,7 +151,7 @@ def _dotted_key(key: str) -> str:
 def _unknown_key(path: str, *, data: JsonMapping) -> str:
     """Return that a key is unknown, with the nearest valid key, here or in another section, or all."""
     section, _, name = path.rpartition(".")
-    known = {part: list(model.model_fields) for part, model in sections(Study)}
+    known = {part: list(model.model_fields) for part, model in _sections().items()}
     if section not in known:  # a dot in the key itself
         section, name = "", path
     if text := missing_space(name):

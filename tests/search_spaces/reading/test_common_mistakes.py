@@ -6,6 +6,7 @@ import pytest
 
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.reading.problems import StudyError
+from nmlab.search_spaces.schema.sections import Search
 
 STUDY = """\
 name: mine
@@ -22,7 +23,7 @@ baselines: [dense]
 search: {algorithm: grid}
 seeds: [0, 1]
 """
-SECTION = "algorithm, samples, metric, mode, initial_points, scheduler, grace_period, seed"
+SECTION = ", ".join(Search.model_fields)
 RANGE = "expected [low, high], two finite numbers with low < high"
 SAMPLES = "expected a whole number, or a mapping with grid or choice"
 DURATION = "expected a duration such as 45s, 30m or 1h30m"
@@ -205,6 +206,11 @@ MISTAKES = [
         "line 12: search.scheduler 'no': expected asha or median; write null for none",
     ),
     # names
+    (
+        "  evaluation",
+        "  validation: {source: builtin:python-docs, widnows: 3}\n  evaluation",
+        "line 5: data.validation.widnows: unknown key; did you mean 'data.validation.windows'?",
+    ),
     ("seeds:", "sedes:", "line 13: sedes: unknown key; did you mean 'seeds'?"),
     (
         "search: {algorithm: grid}",
