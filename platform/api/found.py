@@ -1,5 +1,6 @@
 """From what a name means to the value that stands for it."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +9,7 @@ from nmlab.platform.api.masks import Mask, load_mask
 from nmlab.platform.api.reading import Place, trial_of_record
 from nmlab.platform.api.results import Configuration, SweepResult, Trial
 from nmlab.platform.launches.launch import LAUNCH_FILE, Launch
-from nmlab.platform.launches.status import read_status
+from nmlab.platform.launches.status import confirmation_lines, read_status
 from nmlab.platform.process.credentials import restored_uri
 from nmlab.platform.tracking.result_files import located
 from nmlab.platform.tracking.result_lookup import Candidate, Meaning, search
@@ -84,8 +85,17 @@ def result_of_run(run: "Run", source: Source) -> SweepResult:
         model_loads=int(loads) if loads.isdigit() else 0,
         frozen_weights=record.tags.get(run_tags.FROZEN_WEIGHTS, ""),
         seconds=(ended - record.started).total_seconds(),
+        confirmation=_confirmation(folder),
         page=page if page is not None and page.is_file() else None,
     )
+
+
+def _confirmation(folder: Path | None) -> tuple[str, ...]:
+    """Return the lines on the confirmation of a launch; none where its folder is not here, or has no whole status."""
+    if folder is not None:
+        with suppress(ValueError):
+            return confirmation_lines(read_status(Launch(folder)))
+    return ()
 
 
 def _launch_value(launch: "Run | Path", source: Source) -> SweepResult:
@@ -110,6 +120,7 @@ def _launch_value(launch: "Run | Path", source: Source) -> SweepResult:
             model_loads=int(snapshot["model_loads"]),
             seconds=float(snapshot["elapsed_seconds"]),
             undelivered=str(error),
+            confirmation=confirmation_lines(snapshot),
         )
 
 

@@ -217,6 +217,8 @@ class SweepResult:
         interrupted: whether a signal ended it.
         undelivered: why MLflow lacks a part of it; empty if it has everything.
         refused: what MLflow does not take, with the reason.
+        confirmation: what the best of the search reached on fresh seeds, in a few lines; empty without
+            ``search.confirm``, and for a launch whose folder is not here.
         page: the report that was written at its end, if there is one.
         headline: the findings of that report, in a few sentences.
     """
@@ -233,6 +235,7 @@ class SweepResult:
     interrupted: bool = field(default=False, repr=False)
     undelivered: str = field(default="", repr=False)
     refused: Mapping[str, str] = field(default_factory=dict, repr=False)
+    confirmation: tuple[str, ...] = field(default=(), repr=False)
     page: Path | None = field(default=None, repr=False)
     headline: tuple[str, ...] = field(default=(), repr=False)
 
@@ -326,7 +329,9 @@ class SweepResult:
         written = None if self.page is None else {"html": str(self.page), "headline": list(self.headline)}
         own = {name: getattr(self, name) for name in names}
         launch = self.launch if self.folder is None else str(self.folder)
-        return {**own, "counts": dict(self.counts), "refused": dict(self.refused), "launch": launch, "report": written}
+        confirmed = {"confirmation": list(self.confirmation)} if self.confirmation else {}
+        counts = {"counts": dict(self.counts), "refused": dict(self.refused)}
+        return {**own, **counts, **confirmed, "launch": launch, "report": written}
 
     @cached_property
     def _runs(self) -> "StudyRuns":
@@ -342,6 +347,7 @@ class SweepResult:
             "status": self.status,
             "trials": ended,
             "found": " ".join(self.headline),
+            "confirmation": " ".join(self.confirmation),
             "report": self.page,
             "undelivered": self.undelivered,
         }

@@ -12,9 +12,11 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from ray.tune.search import Searcher
 
+from nmlab.platform.driver.confirm_search import choose
 from nmlab.platform.launches.journal import ended_trials, evaluations
 from nmlab.platform.planning.planned_stopping import early_stopping
 from nmlab.platform.records.events import TrialEnded, TrialMetrics, TrialSubmitted
+from nmlab.platform.search.confirmation import confirmations_of
 from nmlab.platform.search.strategies import strategy_of
 from nmlab.platform.tuning.searcher import ReplicateSearcher
 from nmlab.trials.contract.trial_spec import TrialSpec
@@ -73,8 +75,17 @@ class SimulatedSweep:
             ended=ended_trials(iter(self.journal)),
             evaluated=evaluations(iter(self.journal), metric=search.metrics[0]),
             stopped=self.early.reasons,
+            after_search=self._after_search,
             metric_mode=(search.metrics[0], search.modes[0]),
         )
+
+    def _after_search(self):
+        """Return the trials that confirm the search; choose them unless the journal tells that it was done."""
+        if self.plan.confirmation is None:
+            return ()
+        if not confirmations_of(self.journal).is_chosen:
+            self._record(choose(self.plan, self.journal))
+        return [trial.spec for trial in confirmations_of(self.journal).trials.values()]
 
     def _fill(self, searcher, out, names):
         while len(out) < self.slots:

@@ -96,7 +96,7 @@ def test_a_wrong_study_file(folder, monkeypatch, capsys, verb, changes, message)
         (("sweep", "study.yaml", "--tracking-uri", "runs.db"), "tracking store 'runs.db': expected sqlite:///FILE"),
         (("sweep", "study.yaml", "--tracking-uri", "http://127.0.0.1:9"), "does not answer"),
         (("sweep", "study.yaml", "--results", "file"), "results folder 'file' cannot be written"),
-        (("plan", "study.yaml", "--set", "replica.slots=1000000"), "replica.slots = 1000000: weights 239 kB and"),
+        (("plan", "study.yaml", "--set", "replica.slots=1000000"), "--set replica.slots=1000000: weights 239 kB and"),
         (("sweep", "study.yaml", "--set", "replica.slots=1000000"), "free; slots: "),
         (("resume", "quickstart"), "no launch 'quickstart' in 'results'; studies launched there: none"),
         (("status",), "no launch in 'results'; studies launched there: none"),

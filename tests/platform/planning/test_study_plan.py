@@ -88,7 +88,7 @@ def test_a_baseline_that_the_search_runs_too_is_refused():
         plan_study(loader.load("quickstart", overrides=[*overrides, "baselines=[dense, wanda]"]))
     assert plan_study(loader.load("quickstart", overrides=[*overrides, "baselines=[dense]"])).trials == 1 + 2 * 3
     spelt_out = ["space={steps: {grid: [4, 10000]}}", "fixed={}", GRID, "baselines=[maskpro]"]
-    with pytest.raises(ValueError, match="baselines: maskpro 2:4"):
+    with pytest.raises(ValueError, match=r"baselines=\[maskpro\]: maskpro 2:4"):
         plan_study(loader.load("quickstart", overrides=spelt_out))
 
 
@@ -101,7 +101,7 @@ def test_packaged_studies_resolve_and_plan_trials_with_keys_of_their_own(study):
     assert len(keys) == len(set(keys))
     tried = len(configurations) if configurations else study.search.samples
     assert plan.configurations == tried
-    assert plan.trials == len(plan.baselines) + plan.configurations * len(study.seeds)
+    assert plan.search_trials == len(plan.baselines) + plan.configurations * len(study.seeds)
     assert plan.facts.prunable > 0
     assert plan.facts.evaluation_windows > 0
     assert plan.facts.text_notes == ()
@@ -121,9 +121,20 @@ def test_a_trial_takes_over_every_setting_of_its_study():
     spec = trial_spec(study, {"method": "wanda", "pattern": "2:4", SAMPLES: 16}, seed=3)
     assert (spec.model, spec.evaluation, spec.cadence) == (study.model, study.data.evaluation, study.intervals)
     assert spec.model.leave_dense == ("o_proj", "v_proj")
-    assert dict(spec.calibration) == {**dict(study.data.calibration), "samples": 16}
+    assert dict(spec.calibration) == {**dict(study.data.calibration), "samples": 16, "part": None}
     assert spec.calibration.column == " body"
     assert spec.budget == TrialBudget(tokens=100, forwards=10, seconds=5.0)
+    again = TrialSpec.from_record(spec.model_dump(mode="json"))
+    assert (again, again.key) == (spec, spec.key)
+
+
+@pytest.mark.parametrize(("source", "part"), [("builtin:python-docs", "learning"), ("a.txt", None)])
+def test_a_trial_learns_from_what_its_validation_text_leaves(plan_of, source, part):
+    text = f"data.validation={{source: {source}, sequence_length: 32, windows: 3}}"
+    study = plan_of(text, "search={algorithm: tpe, samples: 3}").study
+    spec = trial_spec(study, next(points(study)), seed=0)
+    assert (spec.validation, spec.calibration.part) == (study.data.validation, part)
+    assert study.search.metric == "validation/perplexity"
     again = TrialSpec.from_record(spec.model_dump(mode="json"))
     assert (again, again.key) == (spec, spec.key)
 
