@@ -12,6 +12,7 @@ import sys
 import pytest
 from sources import PACKAGES, ROOT
 
+pytestmark = pytest.mark.slow
 KERNELS = ("nmlab.trials.engines.triton.kernels", "nmlab.trials.engines.triton.launch")
 """Modules that import triton, which reads its settings from the environment when it is imported."""
 PROBE = """

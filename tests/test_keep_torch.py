@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).resolve().parents[1] / "release" / "keep_torch.py"
 NEWER = ("torch-2.14.1+cu130", "numpy-2.4.6", "triton-3.8.0", "nvidia_cudnn_cu13-9.2.0")
 PINS = "# a comment\nnumpy==2.4.6\nnvidia-cudnn-cu13==9.1.0 ; sys_platform == 'linux'\ntorch==2.13.0\ntriton==3.7.1\n"

@@ -5,11 +5,14 @@ What a study says is checked before torch is loaded, which only the checks of it
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from nmlab.platform.planning import checks
 from nmlab.platform.planning.blame import telling_place
+from nmlab.platform.planning.planned_confirmation import PlannedConfirmation, planned_confirmation
 from nmlab.platform.planning.study_trials import (
     StudyTrials,
     baseline_specs,
@@ -18,6 +21,7 @@ from nmlab.platform.planning.study_trials import (
     example_specs,
     longest_trial,
 )
+from nmlab.platform.search.confirmation import Confirmations
 from nmlab.platform.search.initial_points import configurations_tried
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.pattern import Pattern
@@ -56,10 +60,40 @@ class LaunchPlan:
             facts=facts,
         )
 
+    @cached_property
+    def confirmation(self) -> PlannedConfirmation | None:
+        """What runs on fresh seeds once the search has ended; None if the study asks for nothing."""
+        return planned_confirmation(self.study, self.baselines)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of all trials: those of the search, then those on which it is confirmed."""
+        return (*self.study.seeds, *(() if self.confirmation is None else self.confirmation.seeds))
+
+    @property
+    def search_trials(self) -> int:
+        """The number of trials of the search and of the baselines, without those that confirm them."""
+        return len(self.baselines) + self.configurations * len(self.study.seeds)
+
     @property
     def trials(self) -> int:
-        """The number of trials (child runs in MLflow) when everything has ended."""
-        return len(self.baselines) + self.configurations * len(self.study.seeds)
+        """The number of trials (child runs in MLflow) when everything has ended, at most.
+
+        Fewer confirm a search of which fewer configurations finish than are to be chosen.
+        """
+        return self.search_trials + (0 if self.confirmation is None else self.confirmation.trials)
+
+    @property
+    def trials_text(self) -> str:
+        """The number of trials in words, those that confirm the search apart."""
+        beside = "" if self.confirmation is None else f" + {self.confirmation.trials} to confirm"
+        return f"{self.search_trials} trials{beside}"
+
+    def is_over(self, ended: Collection[str], confirmations: Confirmations) -> bool:
+        """Return whether no trial is left to run, given the keys of those that have ended and what was chosen."""
+        if self.confirmation is None:
+            return len(ended) >= self.trials
+        return bool(confirmations.choices) and len(ended) >= self.search_trials + len(confirmations.trials)
 
     @property
     def longest_trial(self) -> int:

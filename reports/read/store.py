@@ -50,8 +50,8 @@ class RunStore:
             return experiment_id
         with reading(self.uri):
             names = [found.name for found in self.client.search_experiments(max_results=PAGE)]
-        known = [name for name in names if name != "Default"]
-        raise ReportError(f"unknown study {study!r} in {shown(self.uri)}{hint(study, sorted(known))}")
+        others = sorted(name for name in names if name != "Default")
+        raise ReportError(f"unknown study {study!r} in {shown(self.uri)}{hint(study, others)}")
 
     def known_experiment_id(self, study: str) -> str | None:
         """Return the MLflow experiment id of a study; None if there is no such study."""

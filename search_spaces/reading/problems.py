@@ -81,11 +81,12 @@ def _path(location: Sequence[int | str]) -> str:
 
 
 def sections(model: type[BaseModel], *, prefix: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
-    """Yield every section of a study as (path, model); the path of the study itself is ""."""
+    """Yield every section of a study, also those that may be null, as (path, model); that of the study itself is ""."""
     yield prefix, model
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from sections(field.annotation, prefix=_join(prefix, name))
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from sections(kind, prefix=_join(prefix, name))
 
 
 @cache

@@ -186,6 +186,7 @@ class Study(Section):
             *checks.algorithm(self.search, entries=self.entries),
             *objectives.objectives(self.search, methods=self.methods, data=self.data),
             *objectives.scheduler(self.search, intervals=self.intervals),
+            *objectives.confirmation(self.search),
             *checks.calibration(self.data),
         ]
         if problems:

@@ -1,8 +1,8 @@
-"""Real kills in the middle of a sweep: dispatcher, trial actor, Train controller, Train worker, driver; and Ctrl-C.
+"""Real kills in the middle of a sweep: dispatcher, trial actor, Train controller, Train worker, driver.
 
-One launch gets them all, is resumed, and gives the results of an undisturbed one. A node and the head of a cluster are
-killed in ``test_nodes``, the coordinator and pipeline stages in ``test_mask_parallel_sweeps``. What each fault does in
-any order is in ``tests/platform/testing``, on a virtual clock.
+One launch gets them all, is resumed, and gives the results of an undisturbed one. A node and the head of a cluster, the
+coordinator and pipeline stages are killed in ``test_nodes``; Ctrl-C ends the sweep of ``test_second_user``. What each
+fault does in any order is in ``tests/platform/testing``, on a virtual clock.
 """
 
 import os
@@ -267,25 +267,3 @@ def test_a_trial_that_was_moved_has_a_checkpoint_at_most_one_interval_before_its
         assert moved, f"killing {kill.what} moved no trial"
         for key in moved:
             assert kill.saved[key] >= (reached[key] - 1) // CHECKPOINT_EVERY * CHECKPOINT_EVERY
-
-
-def test_ctrl_c_lets_trials_save_themselves(new_nmlab):
-    """A sweep with Optuna and early stopping; its driver ends by itself, and is not killed after its time."""
-    search = {"algorithm": "tpe", "samples": 2, "scheduler": "asha"}
-    every = {**GRID["intervals"], "evaluate_every": 100}
-    one = {"baselines": [], "replica": {"count": 1, "slots": 2}}
-    sweep = Sweep(new_nmlab(), space={"alpha": {"uniform": [0.9, 0.99]}}, search=search, intervals=every, **one)
-    try:
-        sweep.wait_until(in_the_middle, "a trial was in its middle")
-        reached = steps_so_far(sweep.nmlab.journal())
-        sweep.process.send_signal(signal.SIGINT)
-        assert sweep.process.wait(60) == 1
-    finally:
-        kill_session(sweep.process.pid)
-    ended = {r["key"]: r["result"] for r in sweep.nmlab.journal() if r["event"] == "ended"}
-    for key in reached:
-        assert (ended[key]["status"], ended[key]["resumable"]) == ("stopped", True)
-        assert (sweep.nmlab.launch / "trials" / key / f"checkpoint-{ended[key]['step']:09d}.safetensors").is_file()
-    assert sweep.nmlab.status()["phase"] == "stopped"
-    assert "were killed" not in (sweep.nmlab.folder / "err.txt").read_text()
-    assert (sweep.nmlab.launch / "optuna.journal").stat().st_size > 0

@@ -27,6 +27,7 @@ from nmlab.reports.report import document_of
 
 START = 1_790_000_000_000  # milliseconds: 2026-09-21
 WINDOWS, TOKENS, WORDS = 12, 100, 60
+VALIDATION_WINDOWS = 15
 DATA = {"model.source": "builtin:tiny", "data.evaluation.source": "builtin:python-docs"}
 CODE = {
     "nmlab.git_commit": "0123456789abcdef0123456789abcdef01234567",
@@ -68,6 +69,8 @@ class Trial:
     start: str = "eval"
     """Where its start is recorded: ``initial``, ``eval`` (earlier versions), or ``both`` (resumed later)."""
     has_cost: bool = True
+    validation: float | None = None
+    """Its final perplexity on validation text; its start is then measured there, and recorded as ``initial``."""
 
     @property
     def configuration(self) -> str:
@@ -131,8 +134,17 @@ class StudyWriter:
             "window_tokens": np.full(WINDOWS, TOKENS, dtype=np.int64),
             "window_words": np.full(WINDOWS, WORDS, dtype=np.int64),
         }
+        if trial.validation is not None:
+            arrays |= {
+                "validation_loss_sum": np.full(VALIDATION_WINDOWS, TOKENS * np.log(trial.validation)),
+                "validation_tokens": np.full(VALIDATION_WINDOWS, TOKENS, dtype=np.int64),
+                "validation_words": np.full(VALIDATION_WINDOWS, WORDS, dtype=np.int64),
+            }
         if trial.initial is not None:
-            arrays["initial_window_loss_sum"] = np.full(WINDOWS, TOKENS * np.log(trial.initial))
+            name, windows = ("initial_window_loss_sum", WINDOWS)
+            if trial.validation is not None:
+                name, windows = ("initial_validation_loss_sum", VALIDATION_WINDOWS)
+            arrays[name] = np.full(windows, TOKENS * np.log(trial.initial))
         self._archive(run, "evaluation.npz", arrays)
 
     def _questions(self, run: str, trial: Trial) -> None:
@@ -168,7 +180,9 @@ def _metrics(trial: Trial) -> list[Metric]:
     last = len(trial.residual)
     points = [Metric("train/residual", value, START, step) for step, value in enumerate(trial.residual, start=1)]
     begins = {"both": ("eval", "initial")}.get(trial.start, (trial.start,))
-    for step, value, families in ((0, trial.initial, begins), (last, trial.final, ("eval",))):
+    begins = begins if trial.validation is None else ("initial",)
+    ends = ((last, trial.final, ("eval",)), (last, trial.validation, ("validation",)))
+    for step, value, families in ((0, trial.initial, begins), *ends):
         if value is not None:
             words = float(np.exp(np.log(value) * TOKENS / WORDS)) if value > 0 else value
             pairs = {"perplexity": value, "token_perplexity": value, "word_perplexity": words}

@@ -1,4 +1,4 @@
-"""What pipeline stages cannot do is refused before anything starts. `test_mask_parallel_sweeps` runs them."""
+"""What pipeline stages cannot do is refused before anything starts. `test_nodes` runs them."""
 
 import pytest
 

@@ -117,7 +117,9 @@ def test_selection_seeds_windows_costs_digests_and_versions_are_reported(writer,
     tags = {"nmlab.git_dirty": "true"}
     text = " ".join(caveats_of(analysed(writer, store, "basis", trials, tags=tags)))
     assert "Run from a dirty tree" in text
-    assert "The best of 2 configurations was chosen on the same evaluation text that is reported" in text
+    assert (
+        "Selected on the text it reports: the best of 2 configurations was chosen on the same evaluation text;" in text
+    )
     assert "Every trained configuration has only one finished seed" in text
     assert "The cost of 1 of 4 runs is not known" in text
     assert "The digest of the data is not recorded in 1 of 4 finished runs." in text

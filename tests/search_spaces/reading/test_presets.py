@@ -218,3 +218,10 @@ def test_merging_is_idempotent_associative_and_changes_nothing_it_is_given(first
     one = merged(merged(first, second), third)
     assert dict(leaves(one)) == dict(leaves(merged(first, merged(second, third))))
     assert copies == [dict(leaves(part)) for part in (first, second, third)]
+
+
+def test_a_preset_changes_a_part_of_a_section_that_may_be_missing():
+    parts = "confirm: {top: 2, seeds: 3}}\npresets:\n  small: {scale: tiny}\n  more: {scale: tiny, search: {confirm: "
+    text = STUDY[: STUDY.index("presets:")].replace("samples: 3}", f"samples: 3, {parts}{{seeds: 8}}}}}}")
+    assert read(text).search.confirm.model_dump() == {"top": 2, "seeds": 3}
+    assert read(text, preset="more").search.confirm.model_dump() == {"top": 2, "seeds": 8}
