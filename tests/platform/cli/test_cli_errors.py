@@ -116,7 +116,10 @@ def test_a_wrong_command(folder, monkeypatch, capsys, arguments, message):
         (("run", "maskpr"), "unknown method 'maskpr'; did you mean 'maskpro'?"),
         (("run", "magnitude", "--set", "steps=4"), "magnitude takes no 'steps'"),
         (("run", "maskpro", "--set", "learning_rat=1"), "did you mean 'learning_rate'?"),
-        (("run", "maskpro", "--set", "steps=many"), "maskpro: steps = 'many'"),
+        (
+            ("run", "maskpro", "--set", "steps=many"),
+            "--set steps=many: maskpro: steps = 'many': expected a whole number",
+        ),
         (("run", "maskpro", "--set", "steps"), "--set 'steps': expected NAME=VALUE"),
         (("run", "maskpro", "--set", "initial_mask=wand"), "unknown initial_mask 'wand'; did you mean 'wanda'?"),
         ((*RUN, "--pattern", "3:2"), "pattern '3:2'"),
