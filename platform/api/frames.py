@@ -166,7 +166,7 @@ def _numbers(item: Configuration, places: Mapping[str, int]) -> dict[str, Any]:
 
 
 def _selection(item: Configuration, among: Mapping[str, int]) -> dict[str, Any]:
-    fresh = None if item.judged is item else item.judged.value
+    fresh = None if item.fresh_or_own is item else item.fresh_or_own.value
     estimate = {
         f"fresh_{name}": None if fresh is None else getattr(fresh, name) for name in ("mean", "low", "high", "n")
     }

@@ -75,7 +75,7 @@ def trial_of_record(record: TrialRecord, *, place: Place) -> Trial:
 
 def _configuration(item: analysis.Configuration, result: SweepResult, *, looked_at: Mapping[str, int]) -> Configuration:
     place, value = _place(result), item.value
-    fresh = None if item.judged is item else item.judged.value
+    fresh = None if item.fresh_or_own is item else item.fresh_or_own.value
     return Configuration(
         key=item.key,
         method=item.method,

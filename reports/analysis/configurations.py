@@ -123,7 +123,7 @@ class Configuration:
         return paired_difference([after for after, _ in pairs], before=[before for _, before in pairs])
 
     @property
-    def judged(self) -> "Configuration":
+    def fresh_or_own(self) -> "Configuration":
         """The runs that results rest on: those on fresh seeds where one of them finished, else those of the search."""
         return self.confirmation if self.confirmation is not None and self.confirmation.finished else self
 

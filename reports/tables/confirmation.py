@@ -74,7 +74,11 @@ def confirmed_value(found: Confirmed) -> dict[str, object]:
 
 
 def _finalist(item: Configuration, comparison: PairwiseComparison | None) -> dict[str, object]:
-    own, fresh, optimism = item.value, item.judged.value if item.judged is not item else None, optimism_of(item)
+    own, fresh, optimism = (
+        item.value,
+        item.fresh_or_own.value if item.fresh_or_own is not item else None,
+        optimism_of(item),
+    )
     return {
         "configuration": item.key,
         "search_mean": None if own is None else own.mean,

@@ -1,6 +1,7 @@
 """Launches with faults drawn by seeds: whatever is killed, cut off or full, each ends as planned and nothing is twice.
 
-A seed that fails is in the message; `run_with_random_faults` with it gives the same launch again.
+A seed that fails is in the message; `run_with_random_faults` with it gives the same launch again under the same
+``PYTHONHASHSEED``: the order of sets of text follows from that.
 """
 
 import pytest
