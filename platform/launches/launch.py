@@ -14,14 +14,33 @@ from nmlab.platform.process.credentials import kept_uri
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.run_artifacts import ENVIRONMENT_FILE, LOG_FILE, REPORT_FOLDER, STUDY_FILE
+from nmlab.trials.files.atomic_file import atomic_file
 from nmlab.trials.files.checked_json import DamagedFileError, read_checked, write_checked
 
 Record = dict[str, Any]
 LAUNCH_FILE = "launch.json"
 FORMAT = 1
+_EXTENDED = 2
+"""The format of an extended launch, whose study is in another file than earlier versions of nmlab read."""
 _SETTINGS = ("tracking_uri", "address", "max_failures")
 _STUDY = "study_digest"
+_VERSIONS = "study_versions"
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):/")
+
+
+@dataclass(frozen=True)
+class StudyVersion:
+    """One version of a launch's study: ``study.yaml`` is the first, and each `nmlab extend` adds another.
+
+    Attributes:
+        number: 1 is the study that the launch was started with.
+        file: the name of its file in the launch's folder.
+        digest: of the bytes of the file; "" where the launch record is of a version that kept none.
+    """
+
+    number: int
+    file: str
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -36,7 +55,8 @@ class Launch:
 
     @property
     def study_file(self) -> Path:
-        return self.folder / STUDY_FILE
+        """The newest version of the study."""
+        return self.folder / self.versions()[-1].file
 
     @property
     def journal_file(self) -> Path:
@@ -83,19 +103,47 @@ class Launch:
             with suppress(OSError):  # such a file does no harm, so a launch does not fail over it
                 left.unlink()
 
-    def study(self) -> Study:
-        """Read the resolved study of this launch; raises ``ValueError`` if the file was changed since the start."""
-        expected = self._record().get(_STUDY)
-        if expected is not None and file_digest(self.study_file) != expected:
+    def versions(self) -> tuple[StudyVersion, ...]:
+        """Return the versions of the study, oldest first; raises ``ValueError`` that names a damaged file."""
+        record = self._record()
+        kept = record.get(_VERSIONS) or [{"file": STUDY_FILE, "digest": record.get(_STUDY, "")}]
+        return tuple(
+            StudyVersion(number, version["file"], version["digest"]) for number, version in enumerate(kept, start=1)
+        )
+
+    def study(self, version: StudyVersion | None = None) -> Study:
+        """Read the resolved study, by default its newest version.
+
+        Raises ``ValueError`` if its file was changed since it was written.
+        """
+        chosen = version or self.versions()[-1]
+        path = self.folder / chosen.file
+        if chosen.digest and file_digest(path) != chosen.digest:
             raise DamagedFileError(
-                f"study {self.study_file} is not the one that this launch was started with (its digest differs); "
+                f"study {path} is not the one that this launch was started with (its digest differs); "
                 "restore it, or start a new launch with `nmlab sweep`"
             )
-        return loader.load(self.study_file, from_record=True)
+        return loader.load(path, from_record=True)
+
+    def extend(self, study: Study) -> StudyVersion:
+        """Keep a further version of the study, which is the launch's from now on; only its owner may call this.
+
+        The file of the study is complete before the launch record names it, so a process that is killed on the way
+        leaves the launch as it was. Raises ``OSError`` if a file cannot be written.
+        """
+        kept = self.versions()
+        number = len(kept) + 1
+        path = self.folder / _version_file(number)
+        with atomic_file(path) as partial:
+            partial.write_text(loader.dump(study), encoding="utf-8")
+        added = StudyVersion(number, path.name, file_digest(path))
+        versions = [{"file": version.file, "digest": version.digest} for version in (*kept, added)]
+        self._write({**self._record(), _STUDY: added.digest, _VERSIONS: versions})
+        return added
 
     def settings(self) -> Record:
         """Read the settings of the launch other than the study; raises ``ValueError`` that names a damaged file."""
-        return {name: value for name, value in self._record().items() if name != _STUDY}
+        return {name: value for name, value in self._record().items() if name not in (_STUDY, _VERSIONS)}
 
     def change_settings(self, **changed: Any) -> None:
         """Write the given settings if they differ from the stored ones; only the launch's owner may call this.
@@ -104,14 +152,17 @@ class Launch:
         """
         record = self._record()
         if {**record, **changed} != record:
-            write_checked(self.folder / LAUNCH_FILE, {**record, **changed}, format=FORMAT)
+            self._write({**record, **changed})
 
     def _record(self) -> Record:
         path = self.folder / LAUNCH_FILE
         try:
-            return read_checked(path, kind="launch record", format=FORMAT, before=_SETTINGS)
+            return read_checked(path, kind="launch record", format=_EXTENDED, before=_SETTINGS)
         except OSError as error:
             raise ValueError(f"launch record {str(path)!r} cannot be read: {error.strerror}") from error
+
+    def _write(self, record: Record) -> None:
+        write_checked(self.folder / LAUNCH_FILE, record, format=_EXTENDED if _VERSIONS in record else FORMAT)
 
 
 def create(study: Study, *, results: Path, settings: Mapping[str, Any]) -> Launch:
@@ -121,9 +172,10 @@ def create(study: Study, *, results: Path, settings: Mapping[str, Any]) -> Launc
     launch = Launch(_fresh(results.expanduser().resolve() / study.name / name))
     try:
         launch.folder.mkdir(parents=True)
-        launch.study_file.write_text(loader.dump(study), encoding="utf-8")
+        path = launch.folder / _version_file(1)
+        path.write_text(loader.dump(study), encoding="utf-8")
         kept = {name: kept_uri(value) if name == "tracking_uri" else value for name, value in settings.items()}
-        record = {**kept, _STUDY: file_digest(launch.study_file)}
+        record = {**kept, _STUDY: file_digest(path)}
         write_checked(launch.folder / LAUNCH_FILE, record, format=FORMAT)
     except OSError as error:
         raise ValueError(f"results folder {str(results)!r} cannot be written: {error.strerror}") from error
@@ -171,6 +223,11 @@ def _fresh(folder: Path) -> Path:
     while candidate.exists():  # two launches within one second
         candidate, count = folder.with_name(f"{folder.name}-{count}"), count + 1
     return candidate
+
+
+def _version_file(number: int) -> str:
+    stem, _, suffix = STUDY_FILE.partition(".")
+    return STUDY_FILE if number == 1 else f"{stem}-{number}.{suffix}"
 
 
 def file_digest(path: Path) -> str:
