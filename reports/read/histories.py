@@ -92,7 +92,7 @@ def read_histories(store: RunStore, *, run_ids: Sequence[str], metrics: Sequence
 def with_starts(histories: pd.DataFrame) -> pd.DataFrame:
     """Return curves that include the start of each run: ``initial/x`` becomes the first point of ``eval/x``.
 
-    In a run that was chosen on validation text it becomes the first point of ``validation/x``, on which it was measured.
+    In a run with validation text it becomes the first point of ``validation/x``, on which it was measured.
     Earlier versions recorded the start as the first point of ``eval/x`` itself; where a run has both, one is kept.
 
     Args:

@@ -23,8 +23,8 @@ from nmlab.trials.contract.values import Scalar, later_field
 # Trial keys are kept for good: they digest the names of all fields. A field or hyperparameter that is added later
 # therefore stands here with its default, and is left out of the digest while it has that value; the default must be
 # what a trial did before the field existed. Add a line for each: "SECTION.FIELD" with the section model, calibration,
-# evaluation or budget, "FIELD" for one of the trial itself, "hyperparameters.METHOD.NAME" for a method's. A field that
-# is made by `later_field` is not written down either while it is null, so that older records and newer ones are the same bytes.
+# evaluation or budget, "FIELD" for one of the trial itself, "hyperparameters.METHOD.NAME" for a method's. A field
+# made by `later_field` is not written down either while it is null: records are then the same bytes as before.
 ADDED_LATER: dict[str, object] = {
     "model.leave_dense": (),
     "calibration.part": None,
