@@ -3,11 +3,14 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Test files run side by side in this many processes, in the order of their names: those that start Ray clusters, which
-# take longest, come early.
+# Test files run side by side in this many processes; those that start Ray clusters in one of them, and first:
+# tests/support/file_order.py.
 PROCESSES ?= 2
 MINUTES ?= 60
-PYTEST := $(BIN)/pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations 40 --durations-min 5
+# What is compiled is kept, whatever the caller's environment says: hundreds of processes of the tests, and Ray's among
+# them, import nmlab.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder \
+	--durations 40 --durations-min 5
 READY := $(VENV)/.nmlab-ready
 DOCS_READY := $(VENV)/.nmlab-docs-ready
 

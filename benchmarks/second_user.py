@@ -19,6 +19,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -163,20 +165,8 @@ def page(port: int, path: str) -> str:
 
 def attack(found: Row) -> list[Row]:
     """Try everything on everything, as whoever this process is."""
-    rows: list[Row] = []
-    evil = pickle.dumps(Mark(found["mark"]))
-    for entry in found["ports"]:
-        port = entry["port"]
-        tried = {"bytes": raw(port, b"\0" * 16), "pickle": raw(port, len(evil).to_bytes(8, "little") + evil)}
-        tried["bare pickle"] = raw(port, evil)
-        is_grpc = call(port, CALLS[0]) != "NO_GRPC"
-        for method in CALLS if is_grpc else ():
-            tried[method.removeprefix("ray.rpc.")] = call(port, method)
-            tried[f"{method.removeprefix('ray.rpc.')} (a wrong token)"] = call(port, method, token="0" * 64)
-        for path in () if is_grpc else PAGES:
-            tried[path] = page(port, path)
-        let_in = [name for name, answer in tried.items() if is_let_in(name, answer)]
-        rows.append({"where": f"{entry['process']} {entry['bound']}:{port}", "tried": tried, "let_in": let_in})
+    with ThreadPoolExecutor(len(found["ports"])) as pool:
+        rows = list(pool.map(partial(attack_port, evil=pickle.dumps(Mark(found["mark"]))), found["ports"]))
     for entry in found["sockets"]:
         answer = told(lambda path=entry["path"]: connect_unix(path))
         rows.append(row(f"{entry['process']} {entry['path'] or '(unnamed)'}", "connect", answer, open="connected"))
@@ -187,6 +177,21 @@ def attack(found: Row) -> list[Row]:
         answer = told(lambda path=path: str(os.access(path, os.W_OK)))
         rows.append(row(path, "write", answer, open="True"))
     return rows
+
+
+def attack_port(entry: Row, *, evil: bytes) -> Row:
+    """Try everything on one TCP port."""
+    port = entry["port"]
+    tried = {"bytes": raw(port, b"\0" * 16), "pickle": raw(port, len(evil).to_bytes(8, "little") + evil)}
+    tried["bare pickle"] = raw(port, evil)
+    is_grpc = call(port, CALLS[0]) != "NO_GRPC"
+    for method in CALLS if is_grpc else ():
+        tried[method.removeprefix("ray.rpc.")] = call(port, method)
+        tried[f"{method.removeprefix('ray.rpc.')} (a wrong token)"] = call(port, method, token="0" * 64)
+    for path in () if is_grpc else PAGES:
+        tried[path] = page(port, path)
+    let_in = [name for name, answer in tried.items() if is_let_in(name, answer)]
+    return {"where": f"{entry['process']} {entry['bound']}:{port}", "tried": tried, "let_in": let_in}
 
 
 def read(path: Path) -> str:
@@ -260,28 +265,32 @@ def run(seconds: float) -> Row:
         open_folder = folder / "open"
         open_folder.mkdir()
         open_folder.chmod(0o777)
+        mark = open_folder / "mark"
         nmlab = Path(sys.executable).with_name("nmlab")
         arguments = [nmlab, "sweep", "study.yaml", "--json", "--no-report"]
         with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
             process = subprocess.Popen(arguments, cwd=folder, stdout=out, stderr=err, start_new_session=True)
         try:
             launch = wait_for_steps(folder, process)
-            record = tried(process.pid, launch, mark=str(open_folder / "mark"))
+            record = tried(process.pid, launch, mark=mark)
             code = process.wait(seconds + 120)
         finally:
             end_session(process.pid)
         printed = (folder / "out").read_text()
         record["sweep"] = json.loads(printed[printed.index("{\n") :]) | {"exit_code": code} if "{\n" in printed else {}
-        record["executed"] = (open_folder / "mark").exists()
         frozen = record["sweep"].get("frozen_weights")
         lived = code == 0 and frozen == "verified" and not record["lost"]
-        let_in = [line for line in record["rows"] if line["let_in"]]
-        exposed = [entry for entry in record["ports"] if not is_loopback(entry["bound"])]
-        record |= {"exposed": exposed, "lived": lived, "let_in": let_in}
-        record["holds"] = bool(
-            lived and record["with_token"] and not (let_in or exposed or record["executed"] or record["token_seen"])
-        )
+        record |= {"lived": lived, **harm(record, mark=mark)}
+        shut = not (record["let_in"] or record["exposed"] or record["executed"] or record["token_seen"])
+        record["holds"] = bool(lived and record["with_token"] and shut)
         return record
+
+
+def harm(record: Row, *, mark: Path) -> Row:
+    """Return what let somebody in, what can be reached from other machines, and whether a pickle was read."""
+    let_in = [line for line in record["rows"] if line["let_in"]]
+    exposed = [entry for entry in record["ports"] if not is_loopback(entry["bound"])]
+    return {"let_in": let_in, "exposed": exposed, "executed": mark.exists()}
 
 
 def wait_for_steps(folder: Path, process: "subprocess.Popen[bytes]") -> Path:
@@ -295,7 +304,7 @@ def wait_for_steps(folder: Path, process: "subprocess.Popen[bytes]") -> Path:
     raise RuntimeError(f"the sweep made no step: {(folder / 'err').read_text()}")
 
 
-def tried(session: int, launch: Path, *, mark: str) -> Row:
+def tried(session: int, launch: Path, *, mark: Path) -> Row:
     """Find what listens and try it."""
     processes = processes_of(session)
     ports, sockets = listening(processes)
@@ -303,7 +312,7 @@ def tried(session: int, launch: Path, *, mark: str) -> Row:
     token = (own / "token").read_text()
     closed = [str(own), str(own / "token"), *(f"/proc/{pid}/environ" for pid in processes)]
     kept = [str(launch), str(launch / "journal.jsonl"), str(launch / "launch.json"), str(launch / "trials")]
-    found = {"ports": ports, "sockets": sockets, "closed": closed, "kept": kept, "mark": mark}
+    found = {"ports": ports, "sockets": sockets, "closed": closed, "kept": kept, "mark": str(mark)}
     rows = as_another_user(found)
     commands = [pid for pid in processes if token in told(Path(f"/proc/{pid}/cmdline").read_text)]
     written = [str(path) for path in launch.rglob("*") if path.is_file() and token.encode() in path.read_bytes()]

@@ -150,7 +150,9 @@ def _tidied(launch: Launch) -> Iterator[None]:
 def _launch_began(opened: OpenLaunch) -> LaunchBegan:
     study = opened.plan.study
     reproduces = {run_tags.REPRODUCES: ",".join(items)} if (items := study.reproduces) else {}
-    tags = {**opened.tags, run_tags.PLANNED: str(opened.plan.trials), **reproduces}
+    fresh = opened.state.confirmation.seeds
+    confirmed = {run_tags.CONFIRMATION_SEEDS: ",".join(map(str, fresh))} if fresh else {}
+    tags = {**opened.tags, run_tags.PLANNED: str(opened.state.in_all), **reproduces, **confirmed}
     return LaunchBegan(tags=tags, params=flat_study(study))
 
 

@@ -59,7 +59,7 @@ def compare(
         tracking_uri: the MLflow store to read.
         rows: dimensions of the rows: ``study``, ``method``, ``pattern``, ``role`` or a setting.
         columns: dimensions of the columns, from the same names.
-        metrics: the metrics to show; the searched one of the first study by default.
+        metrics: the metrics to show; by default the one that the first study reports, usually ``eval/perplexity``.
         mixed: allow runs that were not evaluated alike, or with other versions, in one table.
         ui_base: address of the MLflow user interface that links lead to.
 

@@ -125,6 +125,7 @@ def _document(store: RunStore, runs: StudyRuns, *, mixed: bool, ui_base: str, ur
             configurations=found.configurations,
             verdicts=verdict_sentences(found),
             winners=found.winners,
+            confirmed=found.confirmed,
             evaluations=found.evaluations,
         ),
         warnings=(*differences, *caveats_of(found)),
@@ -136,7 +137,12 @@ def _document(store: RunStore, runs: StudyRuns, *, mixed: bool, ui_base: str, ur
         title=found.runs.launch.params.get(run_params.TITLE, ""),
         question=found.runs.launch.params.get(run_params.ANSWERS, ""),
         commands=commands_of(found, tracking_uri=uri),
-        winners=winner_values(found.winners, evaluations=found.evaluations),
+        winners=winner_values(
+            found.winners,
+            evaluations=found.evaluations,
+            configurations=found.configurations,
+            confirmed=found.confirmed,
+        ),
     )
 
 
@@ -152,6 +158,7 @@ def _facts(runs: StudyRuns) -> tuple[tuple[str, str], ...]:
             ("model", model),
             ("mask", launch.tags.get(run_tags.COVERAGE, "")),
             ("weights", launch.tags.get(run_tags.STORED, "")),
+            ("selected on", launch.params.get(f"{run_params.VALIDATION}source", "")),
             ("evaluated on", launch.params.get(run_params.EVALUATION_SOURCE, "")),
             ("runs", f"{runs.count(TrialStatus.FINISHED)} finished of {launch.planned or len(runs.trials)}"),
         )

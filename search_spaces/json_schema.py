@@ -56,5 +56,7 @@ def _partial(schema: JsonObject, parts: set[str]) -> JsonObject:
 
 
 def _relaxed(value: JsonObject, parts: set[str]) -> JsonObject:
+    if "anyOf" in value:  # a section that may be null
+        return {**value, "anyOf": [_relaxed(each, parts) for each in value["anyOf"]]}
     name = value.get("$ref", "").removeprefix(_DEFINITION)
     return {**value, "$ref": f"{_DEFINITION}Partial{name}"} if name in parts else value

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from nmlab.search_spaces.reading import earlier_names, study_yaml
+from nmlab.search_spaces.reading.files import SUFFIXES, study_text
 from nmlab.search_spaces.reading.overrides import apply_overrides
+from nmlab.search_spaces.reading.placing import places_in_file, places_in_mapping, settled_places
 from nmlab.search_spaces.reading.presets import at_preset, preset_names
-from nmlab.search_spaces.reading.problems import StudyError, problem_lines
+from nmlab.search_spaces.reading.problems import StudyError, missing_space, problem_lines
+from nmlab.search_spaces.schema.places import KeyPath, SettingPlaces
 from nmlab.search_spaces.schema.study import Study
-from nmlab.trials.contract.near_names import hint, nearest
+from nmlab.trials.contract.near_names import hint
 from nmlab.trials.contract.values import JsonMapping, JsonObject
 from nmlab.trials.contract.wording import shown
 
 # importlib.resources cannot list a namespace package of an editable install on Python 3.11
 # (NotADirectoryError on setuptools' path hook), so the folder is found beside this file.
 _STUDIES = Path(__file__).with_name("studies")
-_SUFFIXES = (".yaml", ".yml")
 _LOGGER = logging.getLogger(__name__)
+_MADE_BY = re.compile(r"# nmlab (?P<version>\S+): ")
+"""How the first line of a study begins that nmlab wrote down with the version that did."""
 
 
 def load(
@@ -35,7 +40,8 @@ def load(
     values.
     """
     path = _locate(name_or_path)
-    return loads(_text(path), source=path.name, preset=preset, overrides=overrides, from_record=from_record)
+    text = study_text(path, packaged=packaged())
+    return loads(text, source=_called(path), preset=preset, overrides=overrides, from_record=from_record)
 
 
 def loads(
@@ -50,8 +56,10 @@ def loads(
 
     Raises StudyError.
     """
-    data = _mapping(text, source=source)
-    return from_mapping(data, source=source, preset=preset, overrides=overrides, from_record=from_record)
+    source += made_by(text)
+    data, lines = _read(text, source=source)
+    places = places_in_file(lines, source=source)
+    return from_mapping(data, source=source, preset=preset, overrides=overrides, from_record=from_record, places=places)
 
 
 def from_mapping(
@@ -61,25 +69,27 @@ def from_mapping(
     preset: str | None = None,
     overrides: Sequence[str] = (),
     from_record: bool = False,
+    places: SettingPlaces | None = None,
 ) -> Study:
     """Return the study with the keys and values of a file that is read already; the arguments are those of `loads`.
 
-    Raises StudyError.
+    `places` says where the settings were given; by default in a mapping that `source` names. Raises StudyError.
     """
-    given, earlier = earlier_names.with_present_names(data, source=source)
+    if places is None:
+        places = places_in_mapping(data, source=source)
+    given, earlier = earlier_names.with_present_names(data, source=places)
     for line in () if from_record else earlier_names.earlier_name_notes(earlier, source=source):
         _LOGGER.warning(line)
-    settled = at_preset(given, preset=preset, source=source)
-    where = source if preset is None else f"{source}, preset {preset}"
+    settled = at_preset(given, preset=preset, source=places)
     changed = apply_overrides(settled, overrides, note=_LOGGER.warning)
     if changed.get("preset") != settled.get("preset"):
         raise StudyError(["preset: expected --preset NAME to choose a preset"], source="--set")
-    return _validated(changed, source=where)
+    return _validated(changed, places=settled_places(places, given, preset=preset, overrides=overrides))
 
 
 def studies() -> list[Study]:
     """Return every packaged study at its first preset, sorted by name."""
-    return [load(name) for name in _names()]
+    return [load(name) for name in packaged()]
 
 
 def presets(name_or_path: str | Path) -> tuple[str, ...]:
@@ -88,50 +98,64 @@ def presets(name_or_path: str | Path) -> tuple[str, ...]:
     Raises StudyError as `load` does.
     """
     path = _locate(name_or_path)
-    return preset_names(_mapping(_text(path), source=path.name))
+    return preset_names(_read(study_text(path, packaged=packaged()), source=_called(path))[0])
 
 
 def dump(study: Study) -> str:
-    """Return `study` as YAML with every default written out; `loads` returns an equal study from it."""
+    """Return `study` as YAML with every default written out; `loads` returns an equal study from it.
+
+    What a study came to have later and this one has not (`data.validation`, `search.confirm`) is left out.
+    """
     return study_yaml.dump(study.model_dump(mode="json", by_alias=True))
 
 
-def _mapping(text: str, *, source: str) -> JsonObject:
-    data = study_yaml.parse(text, source=source)
-    if not isinstance(data, dict):
-        expected = "a mapping with name, model, data, pattern and method"
-        raise StudyError([f"{shown(data)}: expected {expected}"], source=source)
-    return data
+def made_by(text: str) -> str:
+    """Return the end of a study's name in messages: the version of nmlab that wrote it down, if its first line says."""
+    found = _MADE_BY.match(text)
+    return f" (made by nmlab {found['version']})" if found else ""
 
 
-def _names() -> list[str]:
+def _read(text: str, *, source: str) -> tuple[JsonObject, dict[KeyPath, int | None]]:
+    """Return the keys and values of a study, and the line of each key path."""
+    data, lines = study_yaml.read(text, source=source)
+    if isinstance(data, dict):
+        return data, lines
+    expected = "a mapping with name, model, data, pattern and method"
+    if data is None:
+        raise StudyError([f"the file is empty; expected {expected}"], source=f"{source}, line 1")
+    meant = missing_space(data.partition("\n")[0]) if isinstance(data, str) else ""
+    if isinstance(data, list) and all(isinstance(item, dict) for item in data):
+        meant = "write its keys without dashes"
+    raise StudyError([f"{shown(data)}: expected {expected}{meant and f'; {meant}'}"], source=source)
+
+
+def packaged() -> list[str]:
+    """Return the names of the packaged studies, sorted."""
     return sorted(path.stem for path in _STUDIES.glob("*.yaml"))
 
 
 def _locate(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
-    if isinstance(name_or_path, Path) or path.suffix in _SUFFIXES or len(path.parts) > 1:
+    if isinstance(name_or_path, Path) or path.suffix in SUFFIXES or len(path.parts) > 1:
         return path
-    if name_or_path not in _names():
-        raise StudyError([f"unknown study {shown(name_or_path)}{hint(name_or_path, _names())}"])
+    if name_or_path not in packaged():
+        raise StudyError([f"unknown study {shown(name_or_path)}{_file_hint(path) or hint(name_or_path, packaged())}"])
     return _STUDIES / f"{name_or_path}.yaml"
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        near = nearest(path.stem, _names())
-        tail = f"; did you mean the packaged study {near!r}?" if near else ""
-        raise StudyError([f"study file {str(path)!r}: not found{tail}"]) from error
-    except OSError as error:
-        raise StudyError([f"study file {str(path)!r}: cannot be read: {error.strerror}"]) from error
-    except UnicodeDecodeError as error:
-        raise StudyError([f"study file {str(path)!r}: expected UTF-8 text"]) from error
+def _file_hint(path: Path) -> str:
+    """Return the study file in this folder that is called so, for the end of a message; "" if there is none."""
+    found = next((file for suffix in SUFFIXES if (file := Path(f"{path}{suffix}")).is_file()), None)
+    return f"; did you mean the file {str(found)!r}?" if found else ""
 
 
-def _validated(data: JsonMapping, *, source: str) -> Study:
+def _called(path: Path) -> str:
+    """Return what messages call a study: a file as it was given, a packaged one by its name."""
+    return path.name if path.parent == _STUDIES else str(path)
+
+
+def _validated(data: JsonMapping, *, places: SettingPlaces) -> Study:
     try:
-        return Study.model_validate(data)
+        return Study.model_validate(data).with_places(places)
     except ValidationError as error:
-        raise StudyError(problem_lines(error, data=data), source=source) from error
+        raise StudyError(problem_lines(error, data=data), source=places) from error

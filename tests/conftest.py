@@ -1,24 +1,47 @@
 """Settings of every test: one torch thread, because more of them compete for two cores, and no Hugging Face hub."""
 
+import gc
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-import torch
+import shutil
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
 
-torch.set_num_threads(1)
-
-import shutil  # noqa: E402 (torch's threads are set before anything else)
-import tomllib  # noqa: E402
-from collections.abc import Callable  # noqa: E402
-from pathlib import Path  # noqa: E402
-
-import pytest  # noqa: E402
-from filelock import FileLock  # noqa: E402
+import pytest
+from file_order import RayInOneProcess, place_of
+from filelock import FileLock
+from hypothesis import settings
 
 THIRTEENTH = Path(__file__).parent / "thirteenth"
+
+# A slow machine fails no test; see CONTRIBUTING.md.
+settings.register_profile("nmlab", deadline=None)
+settings.load_profile("nmlab")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the files, see `file_order`."""
+    items.sort(key=lambda item: place_of(item.path))
+
+
+def pytest_collection_finish() -> None:
+    """Prepare a process that runs tests; one that only hands them out collects none and gets no torch."""
+    import torch
+
+    torch.set_num_threads(1)
+    # What is loaded by now stays: the collector of cycles would look through half a million objects again and again.
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log) -> RayInOneProcess | None:
+    return RayInOneProcess(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")

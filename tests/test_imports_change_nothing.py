@@ -3,16 +3,16 @@
 What other libraries do when they are imported is not nmlab's: they are imported first, in a fresh process.
 """
 
+import ast
 import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from sources import PACKAGES, ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("platform", "trials", "search_spaces", "reports")
+pytestmark = pytest.mark.slow
 KERNELS = ("nmlab.trials.engines.triton.kernels", "nmlab.trials.engines.triton.launch")
 """Modules that import triton, which reads its settings from the environment when it is imported."""
 PROBE = """
@@ -44,41 +44,40 @@ def shared():
         "matplotlib": repr(sorted(matplotlib.rcParams.items(), key=str)),
     }
 
-others, own = json.loads(sys.stdin.read())
-for name in others:
+others, groups = json.loads(sys.stdin.read())
+for statement in others:
     try:
+        exec(statement, {})
+    except ImportError:
+        pass  # an extra that is absent
+changed = []
+for group in groups:
+    before = shared()
+    for name in group:
         importlib.import_module(name)
-    except Exception:
-        pass  # it cannot be imported by its name, so what it does is seen below
-before = shared()
-for name in own:
-    importlib.import_module(name)
-after = shared()
+    after = shared()
+    changed.append({key: [before[key], after[key]] for key in before if before[key] != after[key]})
 overrides = sorted(
     f"{each.__module__}.{each.__qualname__}.{name}"
-    for module in own
+    for module in groups[0]
     for each in vars(sys.modules[module]).values()
     if isinstance(each, type) and each.__module__ == module
     for name in vars(each)
     if name.startswith("_") and not name.startswith("__") and inspect.isfunction(vars(each)[name])
     and any(name in vars(base) for base in each.__mro__[1:] if not base.__module__.startswith(("nmlab.", "enum")))
 )
-print(json.dumps({
-    "others": sorted(n for n in sys.modules if not n.startswith(("nmlab", "__main__", "_"))),
-    "changed": {key: [before[key], after[key]] for key in before if before[key] != after[key]},
-    "overrides": overrides,
-}))
+print(json.dumps({"changed": changed, "overrides": overrides}))
 """
 
 
 def modules():
-    """Return the name of every module of nmlab."""
-    found = ["nmlab"]
+    """Return the file of every module of nmlab by the module's name."""
+    found = {"nmlab": ROOT / "src" / "nmlab" / "__init__.py"}
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
             parts = path.relative_to(ROOT).with_suffix("").parts
-            found.append(".".join(("nmlab", *(parts[:-1] if parts[-1] == "__init__" else parts))))
-    return [name for name in found if not name.startswith(KERNELS) or _has_triton()]
+            found[".".join(("nmlab", *(parts[:-1] if parts[-1] == "__init__" else parts)))] = path
+    return {name: path for name, path in found.items() if not name.startswith(KERNELS) or _has_triton()}
 
 
 def _has_triton():
@@ -89,11 +88,50 @@ def _has_triton():
     return True
 
 
-def probe(others, own):
+def of_others():
+    """Return the statements with which the modules of nmlab, when they are imported, import of others."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in modules().values()]
+    return sorted({statement for tree in trees for statement in at_its_import(tree.body)})
+
+
+def at_its_import(statements):
+    """Yield those of some statements, and of what stands in them outside of any function, that import of others."""
+    for each in statements:
+        match each:
+            case ast.Import(names):
+                yield from (f"import {alias.name}" for alias in names if not alias.name.startswith("nmlab"))
+            case ast.ImportFrom(module, names) if not module.startswith("nmlab"):
+                yield from (f"from {module} import {alias.name}" for alias in names)
+            case ast.If(ast.Name("TYPE_CHECKING")) | ast.FunctionDef() | ast.AsyncFunctionDef():
+                pass
+            case _:
+                yield from at_its_import(each for each in ast.iter_child_nodes(each) if isinstance(each, ast.stmt))
+
+
+RUDE = """
+import logging, os, random, signal, warnings, torch
+os.environ["RUDE"] = "1"
+warnings.filterwarnings("ignore", category=BytesWarning, module="rude")
+logging.getLogger("optuna").setLevel(1)
+logging.getLogger().addHandler(logging.NullHandler())
+torch.set_num_threads(3)
+torch.rand(1), random.random()
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+os.dup2(os.open(os.devnull, os.O_WRONLY), 0)
+"""
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory):
+    """Import all of nmlab after all that it imports of others, and a module that is rude after that."""
+    folder = tmp_path_factory.mktemp("rude")
+    (folder / "rude.py").write_text(RUDE)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    environment["PYTHONPATH"] = os.pathsep.join([str(folder), *filter(None, [environment.get("PYTHONPATH")])])
     done = subprocess.run(
         [sys.executable, "-c", PROBE],
-        input=json.dumps([others, own]),
-        env={name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")},
+        input=json.dumps([of_others(), [list(modules()), ["rude"]]]),
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
@@ -103,32 +141,13 @@ def probe(others, own):
     return json.loads(done.stdout)
 
 
-@pytest.fixture(scope="module")
-def imported():
-    """Import all of nmlab after all that it imports of others."""
-    return probe(probe([], modules())["others"], modules())
-
-
 def test_importing_any_module_changes_nothing_that_others_share(imported):
-    assert imported["changed"] == {}
+    assert imported["changed"][0] == {}
 
 
-def test_the_probe_sees_what_a_module_changes(tmp_path, monkeypatch):
+def test_the_probe_sees_what_a_module_changes(imported):
     """Without this the test above would show nothing."""
-    (tmp_path / "rude.py").write_text(
-        "import logging, os, random, signal, warnings, torch\n"
-        "os.environ['RUDE'] = '1'\n"
-        "warnings.filterwarnings('ignore', category=BytesWarning, module='rude')\n"
-        "logging.getLogger('optuna').setLevel(1)\n"
-        "logging.getLogger().addHandler(logging.NullHandler())\n"
-        "torch.set_num_threads(3)\n"
-        "torch.rand(1), random.random()\n"
-        "signal.signal(signal.SIGUSR1, signal.SIG_IGN)\n"
-        "os.dup2(os.open(os.devnull, os.O_WRONLY), 0)\n"
-    )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    changed = set(probe(["optuna"], ["rude"])["changed"])
-    assert changed >= {
+    assert set(imported["changed"][1]) >= {
         *("environment", "warnings", "loggers", "threads", "random", "torch random", "signals", "descriptors")
     }
 

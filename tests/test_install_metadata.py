@@ -13,10 +13,10 @@ import pytest
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from sources import PACKAGES, ROOT, statements
 
 from nmlab.platform.installation import requirements, torch_build
 
-ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -93,7 +93,7 @@ def test_what_the_tests_run_with_is_what_the_constraints_name():
 
 def test_extras_that_pages_and_messages_name_exist():
     paths = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
-    for package in ("platform", "trials", "search_spaces", "reports"):
+    for package in PACKAGES:
         paths += (ROOT / package).rglob("*.py")
     named = {
         extra.strip()
@@ -115,7 +115,7 @@ def test_every_extra_is_on_the_page_and_those_for_users_are_checked_by_doctor():
 def imported(path: Path) -> set[str]:
     """Return the top-level modules that a file imports, wherever in it."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in statements(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -128,7 +128,7 @@ def test_every_package_that_nmlab_imports_is_declared():
     brought_by = metadata.packages_distributions()
     names = {canonicalize_name(requirement.name) for requirement in declared()} | {"pydantic-core"} | CALLERS
     missing = {}
-    for package in ("platform", "trials", "search_spaces", "reports"):
+    for package in PACKAGES:
         for path in (ROOT / package).rglob("*.py"):
             for module in imported(path):
                 if not {canonicalize_name(name) for name in brought_by.get(module, [module])} & names:
@@ -139,8 +139,7 @@ def test_every_package_that_nmlab_imports_is_declared():
 def test_every_data_file_goes_into_the_wheel():
     """Files that git knows in the packages are Python, Markdown (left out), or match a pattern of package data."""
     patterns = PYPROJECT["tool"]["setuptools"]["package-data"]["*"]
-    packages = ("platform", "trials", "search_spaces", "reports")
-    listed = subprocess.run(["git", "ls-files", *packages], cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = subprocess.run(["git", "ls-files", *PACKAGES], cwd=ROOT, capture_output=True, text=True, check=True)
     names = [Path(line).name for line in listed.stdout.splitlines() if not line.endswith((".py", ".md"))]
     assert {Path(name).suffix for name in names} >= {".yaml", ".css", ".js", ".csv", ".safetensors", ".jinja", ".json"}
     assert [name for name in names if not any(fnmatch.fnmatch(name, pattern) for pattern in patterns)] == []

@@ -7,67 +7,89 @@ any other object in the same file.
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+from sources import PACKAGES, ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 COMPAT = (Path("trials/compat.py"), Path("platform/compat"))
 PUBLIC = {"_exit", "_replace", "_fields", "_asdict"}
 """Names that Python documents, for all that they begin with an underscore."""
 _TEXT = re.compile(r"(ray|torch|mlflow|optuna|transformers)(\.\w+)*\._\w+(\.\w+)*")
 
 
-def sources() -> dict[Path, ast.AST]:
-    """Return every module of nmlab by its path, parsed."""
-    folders = ("platform", "trials", "search_spaces", "reports", "src/nmlab")
-    paths = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
-    return {path.relative_to(ROOT): ast.parse(path.read_text(encoding="utf-8")) for path in paths}
-
-
 def is_private(name: str) -> bool:
     return name.startswith("_") and not name.startswith("__") and name not in {*PUBLIC, "_"}
 
 
-def defined(tree: ast.AST) -> set[str]:
-    """Return the private names that a module defines: functions, classes, variables and attributes it assigns."""
-    names = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            names.add(node.name)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.add(node.id)
-        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and _is_own(node.value):
-            names.add(node.attr)
-        elif isinstance(node, ast.arg):
-            names.add(node.arg)
-    return {name for name in names if is_private(name)}
+class Module:
+    """A module of nmlab: the private names that it defines, and the nodes in which it may use those of others."""
+
+    def __init__(self, source: str) -> None:
+        nodes = list(ast.walk(ast.parse(source)))
+        self.defined = {name for node in nodes if (name := _defined(node)) and is_private(name)}
+        self._uses = [node for node in nodes if _may_use(node)]
+
+    def foreign(self, *, anywhere: set[str]) -> Iterator[str]:
+        """Yield the private names of others that the module uses; ``anywhere`` are those that nmlab defines."""
+        for node in self._uses:
+            if isinstance(node, ast.Attribute):
+                if node.attr not in (anywhere if _is_own(node.value) else self.defined):
+                    yield ast.unparse(node)
+            elif isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names if _has_private_part(alias.name))
+            elif isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+                yield from (name for name in names if _has_private_part(name))
+            elif isinstance(node, ast.keyword):
+                if node.arg not in self.defined:
+                    yield f"{node.arg}="
+            elif isinstance(node, ast.Constant):
+                yield repr(node.value)
+            elif isinstance(node, ast.Call):
+                name = node.args[1]
+                if isinstance(name, ast.Constant) and is_private(str(name.value)) and name.value not in self.defined:
+                    yield ast.unparse(node)
+
+
+def _defined(node: ast.AST) -> str | None:
+    """Return the name that a node defines: a function, a class, a variable, an argument, an attribute it assigns."""
+    match node:
+        case ast.FunctionDef(name) | ast.AsyncFunctionDef(name) | ast.ClassDef(name) | ast.arg(name):
+            return name
+        case ast.Name(name, ast.Store()):
+            return name
+        case ast.Attribute(value, name, ast.Store()) if _is_own(value):
+            return name
+    return None
 
 
 def _is_own(node: ast.AST) -> bool:
-    return (isinstance(node, ast.Name) and node.id in ("self", "cls")) or ast.unparse(node) == "super()"
+    match node:
+        case ast.Name("self" | "cls") | ast.Call(ast.Name("super"), args=[], keywords=[]):
+            return True
+    return False
 
 
-def foreign(tree: ast.AST, *, anywhere: set[str]) -> Iterator[str]:
-    """Yield the private names of others that a module uses; ``anywhere`` are those that nmlab defines."""
-    here = defined(tree)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and is_private(node.attr):
-            if node.attr not in (anywhere if _is_own(node.value) else here):
-                yield ast.unparse(node)
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if _has_private_part(alias.name))
-        elif isinstance(node, ast.ImportFrom):
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from (name for name in names if _has_private_part(name))
-        elif isinstance(node, ast.keyword) and is_private(node.arg or "") and node.arg not in here:
-            yield f"{node.arg}="
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _TEXT.fullmatch(node.value):
-            yield repr(node.value)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr", "setattr", "delattr"):
-            name = node.args[1]
-            if isinstance(name, ast.Constant) and is_private(str(name.value)) and name.value not in here:
-                yield ast.unparse(node)
+def _may_use(node: ast.AST) -> bool:
+    match node:
+        case ast.Attribute(attr=name) | ast.keyword(arg=str(name)):
+            return is_private(name)
+        case ast.Import() | ast.ImportFrom():
+            return True
+        case ast.Constant(str(text)):
+            return _TEXT.fullmatch(text) is not None
+        case ast.Call(ast.Name("getattr" | "hasattr" | "setattr" | "delattr")):
+            return True
+    return False
+
+
+@cache
+def modules() -> dict[Path, Module]:
+    """Return every module of nmlab by its path."""
+    paths = [path for folder in (*PACKAGES, "src/nmlab") for path in (ROOT / folder).rglob("*.py")]
+    return {path.relative_to(ROOT): Module(path.read_text(encoding="utf-8")) for path in paths}
 
 
 def _has_private_part(name: str) -> bool:
@@ -75,23 +97,21 @@ def _has_private_part(name: str) -> bool:
 
 
 def test_private_names_of_others_stand_in_compat_alone():
-    trees = sources()
-    anywhere = set().union(*(defined(tree) for tree in trees.values()))
+    anywhere = set().union(*(module.defined for module in modules().values()))
     found = {
         str(path): names
-        for path, tree in trees.items()
+        for path, module in modules().items()
         if not any(path == place or place in path.parents for place in COMPAT)
-        and (names := sorted(foreign(tree, anywhere=anywhere)))
+        and (names := sorted(module.foreign(anywhere=anywhere)))
     }
     assert not found, "give it an entry in trials/compat.py or platform/compat/, and that a test"
 
 
 def test_compat_holds_some():
     """Without this the test above might look in the wrong place."""
-    trees = sources()
     for place in COMPAT:
-        within = [tree for path, tree in trees.items() if path == place or place in path.parents]
-        assert any(list(foreign(tree, anywhere=set())) for tree in within), place
+        within = [module for path, module in modules().items() if path == place or place in path.parents]
+        assert any(list(module.foreign(anywhere=set())) for module in within), place
 
 
 @pytest.mark.parametrize(
@@ -117,4 +137,4 @@ def test_compat_holds_some():
     ],
 )
 def test_the_walk_sees_private_names_of_others(source, names):
-    assert list(foreign(ast.parse(source), anywhere={"_f", "_x", "_of_another_module"})) == names
+    assert list(Module(source).foreign(anywhere={"_f", "_x", "_of_another_module"})) == names

@@ -4,17 +4,15 @@ import ast
 import re
 from collections.abc import Iterator
 from itertools import permutations
-from pathlib import Path
 
 import pytest
+from sources import PACKAGES, ROOT
 
 from nmlab.trials.contract import run_artifacts, run_params, run_tags
 from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
 from nmlab.trials.contract.run_tags import FrozenWeights, Role
 
-ROOT = Path(__file__).resolve().parents[1]
 CONTRACT = ROOT / "trials" / "contract"
-PACKAGES = ("platform", "trials", "search_spaces", "reports")
 NO_TAGS = {*PACKAGES, "methods", "metrics", "json", "db"}
 """What may follow ``nmlab.`` and is no tag: packages, groups of entry points, files."""
 ORDINARY = {
@@ -40,6 +38,7 @@ VALUES = {
     re.compile(r"\b(frozen|frozen_weights)\W*$", re.IGNORECASE): {*FrozenWeights},
 }
 """Words that mean something else elsewhere, by how that ends which they are a value of."""
+ANY_VALUE = set().union(*VALUES.values())
 
 
 def written_names(source: str) -> Iterator[str]:
@@ -50,8 +49,9 @@ def written_names(source: str) -> Iterator[str]:
         if isinstance(node, ast.Constant) and id(node) not in docstrings and _is_name(node.value):
             yield f"{node.lineno}: {node.value}"
         for of, place in _values(node):
-            values = next((values for end, values in VALUES.items() if end.search(ast.unparse(of))), set())
-            yield from (f"{text.lineno}: {text.value}" for text in _constants(place) if text.value in values)
+            if texts := [text for text in _constants(place) if text.value in ANY_VALUE]:
+                values = next((values for end, values in VALUES.items() if end.search(ast.unparse(of))), set())
+                yield from (f"{text.lineno}: {text.value}" for text in texts if text.value in values)
 
 
 def _is_name(text: object) -> bool:

@@ -16,6 +16,7 @@ called, so that a listing or a refusal loads neither torch nor Ray.
 | `reporting`, `comparing` | `report`; `compare`, `scale`, `diff` |
 | `listings` | `methods`, `studies` |
 | `checkup`, `upkeep` | `doctor`; `status`, `clean`, `submit`, `ui` |
+| `suggestions` | what the completion of a shell offers |
 | `named_results`, `found`, `reading` | from an id or a value to a result, and from MLflow to values |
 | `places` | the results folder and the tracking store that are taken where none is given |
 | `connection` | on which Ray a sweep runs |

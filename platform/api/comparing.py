@@ -113,7 +113,7 @@ def compare(
     """Compare the configurations of studies in one table.
 
     Args:
-        studies: names of studies; ``STUDY@LAUNCH`` takes that launch instead of the newest.
+        studies: studies (their newest launches), launches, or their folders.
         rows: what rows are: ``"study"``, ``"method"``, ``"pattern"``, ``"role"`` or settings.
         columns: what columns are, from the same names.
         metrics: the metrics to show; by default the searched one of the first study.
@@ -131,10 +131,12 @@ def compare(
         >>> import nmlab
         >>> nmlab.compare(["quickstart"], rows=["method"]).frame()  # doctest: +SKIP
     """
+    from nmlab.platform.tracking.named_launch import as_study_text
     from nmlab.reports.compare import compare as compared
 
-    named = (studies,) if isinstance(studies, str) else tuple(studies)
     uri = store_uri(tracking_uri)
+    given = (studies,) if isinstance(studies, str) else tuple(studies)
+    named = tuple(as_study_text(each, tracking_uri=uri) for each in given)
     return Comparison(
         named, compared(named, tracking_uri=uri, rows=rows, columns=columns, metrics=metrics, mixed=mixed)
     )
@@ -212,7 +214,7 @@ def scale(
     """Propose logit magnitude, learning rate and steps for a larger model, with uncertainty, as a search space.
 
     Args:
-        studies: studies of MaskPro on smaller models; ``STUDY@LAUNCH`` takes that launch instead of the newest.
+        studies: studies of MaskPro on smaller models (their newest launches), launches, or their folders.
         groups: how many groups of M weights the larger model has.
         model: folder of the larger model, in place of ``groups``; only its ``config.json`` is read.
         pattern: N:M of the larger model; by default that of the studies.
@@ -229,8 +231,11 @@ def scale(
         >>> import nmlab
         >>> nmlab.scale(["maskpro-logit-magnitude"], groups=1_600_000_000).space  # doctest: +SKIP
     """
+    from nmlab.platform.tracking.named_launch import as_study_text
     from nmlab.reports.scaling import scale as scaled
 
-    named = (studies,) if isinstance(studies, str) else tuple(studies)
+    uri = store_uri(tracking_uri)
+    given = (studies,) if isinstance(studies, str) else tuple(studies)
+    named = tuple(as_study_text(each, tracking_uri=uri) for each in given)
     folder = None if model is None else Path(model)
-    return scaled(named, tracking_uri=store_uri(tracking_uri), groups=groups, model=folder, pattern=pattern)
+    return scaled(named, tracking_uri=uri, groups=groups, model=folder, pattern=pattern)

@@ -108,7 +108,7 @@ def evaluate(
         dtype: ``float32``, ``bfloat16`` or ``float16``; by default as in the record.
         leave_dense: weights of decoder blocks to leave without a mask.
         record: record the result in MLflow.
-        study: evaluate as this study does, and join its newest table.
+        study: evaluate as this study (its newest launch), or launch, does, and join its table.
         label: name in tables for a model made elsewhere.
         speed: also measure tokens a second and count FLOPs.
         results: the folder for launches; by default ``NMLAB_RESULTS``, else ``results``.

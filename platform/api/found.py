@@ -1,5 +1,6 @@
 """From what a name means to the value that stands for it."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +9,7 @@ from nmlab.platform.api.masks import Mask, load_mask
 from nmlab.platform.api.reading import Place, trial_of_record
 from nmlab.platform.api.results import Configuration, SweepResult, Trial
 from nmlab.platform.launches.launch import LAUNCH_FILE, Launch
-from nmlab.platform.launches.status import read_status
+from nmlab.platform.launches.status import confirmation_lines, read_status
 from nmlab.platform.process.credentials import restored_uri
 from nmlab.platform.tracking.result_files import located
 from nmlab.platform.tracking.result_lookup import Candidate, Meaning, search
@@ -19,7 +20,7 @@ from nmlab.reports.read.store import RunStore, newest_or_named, open_store, read
 from nmlab.reports.read.trials import trial_records
 from nmlab.reports.statistics import mean_interval
 from nmlab.trials.contract import run_tags
-from nmlab.trials.contract.metrics import EVAL, INITIAL
+from nmlab.trials.contract.metrics import EVAL, INITIAL, VALIDATION
 from nmlab.trials.contract.run_artifacts import RECORD_FILE, REPORT_FOLDER
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.run_tags import SINGLE_RUNS, Role, RunKind, condition
@@ -84,8 +85,17 @@ def result_of_run(run: "Run", source: Source) -> SweepResult:
         model_loads=int(loads) if loads.isdigit() else 0,
         frozen_weights=record.tags.get(run_tags.FROZEN_WEIGHTS, ""),
         seconds=(ended - record.started).total_seconds(),
+        confirmation=_confirmation(folder),
         page=page if page is not None and page.is_file() else None,
     )
+
+
+def _confirmation(folder: Path | None) -> tuple[str, ...]:
+    """Return the lines on the confirmation of a launch; none where its folder is not here, or has no whole status."""
+    if folder is not None:
+        with suppress(ValueError):
+            return confirmation_lines(read_status(Launch(folder)))
+    return ()
 
 
 def _launch_value(launch: "Run | Path", source: Source) -> SweepResult:
@@ -110,6 +120,7 @@ def _launch_value(launch: "Run | Path", source: Source) -> SweepResult:
             model_loads=int(snapshot["model_loads"]),
             seconds=float(snapshot["elapsed_seconds"]),
             undelivered=str(error),
+            confirmation=confirmation_lines(snapshot),
         )
 
 
@@ -166,7 +177,7 @@ def trial_of_run(run: "Run", source: Source) -> Trial:
         study = str(store.client.get_experiment(run.info.experiment_id).name)
         parent = tags.get(run_tags.PARENT_RUN)
         searched = _PERPLEXITY if parent is None else objective_of(store.client.get_run(parent).data.params).metric
-    evaluated = sorted(name for name in run.data.metrics if name.startswith((EVAL, INITIAL)))
+    evaluated = sorted(name for name in run.data.metrics if name.startswith((EVAL, VALIDATION, INITIAL)))
     histories = with_starts(read_histories(store, run_ids=[run.info.run_id], metrics=evaluated))
     (record,) = trial_records([run], histories=histories, objective=searched).trials
     launch = str(tags.get(run_tags.LAUNCH, tags[run_tags.TRIAL_KEY]))

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
-from nmlab.reports.analysis.configurations import Configuration, configurations_of, ranks, varying
+from nmlab.reports.analysis.configurations import Configuration, configurations_of, looked_at, ranks, varying
 from nmlab.reports.read.collect import StudyRuns
 from nmlab.reports.read.frame import trial_frame
 from nmlab.reports.read.trials import TrialRecord, Value
@@ -19,8 +19,10 @@ Kind: TypeAlias = type[float] | type[int] | type[bool] | type[str]
 IDENTITY = ("trial", "configuration", "role", "method", "pattern", "seed", "status", "reason")
 """The first columns of the frame of trials."""
 NUMBERS = ("metric", "mean", "low", "high", "n", "planned", "rank")
-"""The last columns of the frame of configurations."""
-_RENAMED = {"trial_key": "trial", "is_external_model": "external"}
+"""The numbers in the frame of configurations."""
+SELECTION = ("looked_at", "selected_by", "selected_mean", "fresh_mean", "fresh_low", "fresh_high", "fresh_n")
+"""What follows them: how the configuration was selected, and what fresh seeds say."""
+_RENAMED = {"trial_key": "trial", "is_external_model": "external", "is_confirmation": "confirmation"}
 
 
 def trials_frame(runs: StudyRuns) -> pd.DataFrame:
@@ -28,7 +30,8 @@ def trials_frame(runs: StudyRuns) -> pd.DataFrame:
 
     Columns: ``trial`` (key), ``configuration``, ``role``, ``method``, ``pattern``, ``seed`` (Int64), ``status`` (a
     category), ``reason``, the hyperparameters with the types that their methods declare, the other settings that vary,
-    every final metric (float64), ``external`` (made elsewhere and evaluated like this study), ``run_id`` of MLflow.
+    every final metric (float64), ``external`` (made elsewhere and evaluated like this study),
+    ``confirmation`` (its seed took no part in the search), ``run_id`` of MLflow.
     """
     return typed_frame(runs.trials, settings=shown_settings(runs))
 
@@ -43,7 +46,8 @@ def typed_frame(trials: Iterable[TrialRecord], *, settings: Sequence[str]) -> pd
     columns: dict[str, pd.Series[Any]] = {name: _identity(rows[name], name=name) for name in IDENTITY}
     columns |= {name: typed_column(rows[name], kind=kind_in(methods, name)) for name in shown}
     columns |= {name: rows[name].astype("float64") for name in metrics}
-    columns |= {"external": rows["external"].astype("bool"), "run_id": rows["run_id"].astype("string")}
+    columns |= {name: rows[name].astype("bool") for name in ("external", "confirmation")}
+    columns |= {"run_id": rows["run_id"].astype("string")}
     return pd.DataFrame(columns)
 
 
@@ -51,9 +55,10 @@ def configurations_frame(runs: StudyRuns) -> pd.DataFrame:
     """Return one row a configuration, the best of each group of comparable ones first.
 
     Columns: ``configuration``, ``role``, ``method``, ``pattern``, the settings as in `trials_frame`, ``metric`` (the
-    searched one), its ``mean`` over the finished seeds with the 95 % interval from ``low`` to ``high`` (NaN for one
-    seed), ``n`` finished seeds of ``planned`` ones, and the ``rank`` among the searched configurations of its group
-    whose seeds have all finished.
+    reported one), its ``mean`` over the finished seeds of the search with the 95 % interval from ``low`` to ``high``
+    (NaN for one seed), ``n`` finished seeds of ``planned`` ones, the ``rank`` among the searched configurations of its
+    group whose seeds have all finished, and among how many it was ``looked_at`` (NA for baselines). ``selected_by`` is
+    the searched metric with ``selected_mean``; ``fresh_mean`` is the mean of ``metric`` over ``fresh_n`` fresh seeds.
     """
     items = configurations_of(runs)
     settings = shown_settings(runs)
@@ -62,11 +67,13 @@ def configurations_frame(runs: StudyRuns) -> pd.DataFrame:
     frame = pd.DataFrame(map(_record, items), columns=["configuration", "role", "method", "pattern"])
     frame = frame.join(first, on="configuration")
     places = ranks(items)
-    numbers = pd.DataFrame([_numbers(item, places) for item in items], columns=list(NUMBERS))
+    rows = [{**_numbers(item, places), **_selection(item, looked_at(items))} for item in items]
+    numbers = pd.DataFrame(rows, columns=[*NUMBERS, *SELECTION])
     frame = pd.concat([frame, numbers], axis="columns")
-    kinds = dict.fromkeys(("configuration", "role", "method", "pattern", "metric"), "string")
-    kinds |= dict.fromkeys(("mean", "low", "high"), "float64")
-    return frame.astype({**kinds, "n": "Int64", "planned": "Int64", "rank": "Int64"})
+    kinds = dict.fromkeys(("configuration", "role", "method", "pattern", "metric", "selected_by"), "string")
+    kinds |= dict.fromkeys(("mean", "low", "high", "selected_mean", "fresh_mean", "fresh_low", "fresh_high"), "float64")
+    kinds |= dict.fromkeys(("n", "planned", "rank", "looked_at", "fresh_n"), "Int64")
+    return frame.astype(kinds)
 
 
 def typed_column(values: "pd.Series[Any]", *, kind: Kind | None) -> "pd.Series[Any]":
@@ -155,4 +162,14 @@ def _numbers(item: Configuration, places: Mapping[str, int]) -> dict[str, Any]:
     value = item.value
     estimate = {name: None if value is None else getattr(value, name) for name in ("mean", "low", "high")}
     counts = {"n": len(item.finished), "planned": item.planned, "rank": places.get(item.key)}
-    return {"metric": item.objective.metric, **estimate, **counts}
+    return {"metric": item.objective.reported, **estimate, **counts}
+
+
+def _selection(item: Configuration, among: Mapping[str, int]) -> dict[str, Any]:
+    fresh = None if item.judged is item else item.judged.value
+    estimate = {
+        f"fresh_{name}": None if fresh is None else getattr(fresh, name) for name in ("mean", "low", "high", "n")
+    }
+    selected = None if item.selection is None else item.selection.mean
+    own = {"looked_at": among.get(item.key), "selected_by": item.objective.metric, "selected_mean": selected}
+    return {**own, **estimate}

@@ -60,7 +60,7 @@ def run_ready(
     for note in ready.notes:
         display.note(note)
     texts = [f"note: {note}" for note in ready.plan.facts.text_notes]
-    display.begin([f"{ready.plan.study.name}: {ready.plan.trials} trials, launch {ready.launch.name}", *texts])
+    display.begin([f"{ready.plan.study.name}: {ready.plan.trials_text}, launch {ready.launch.name}", *texts])
     with display.watching() as show:
         ended = run_launch(ready, watch=show, exits=exits, resumed_as=resumed_as)
     written = report_launch(ready, ended) if report else None
@@ -77,6 +77,7 @@ def run_ready(
         interrupted=ended.interrupted,
         undelivered=ended.undelivered,
         refused=ended.refused,
+        confirmation=ended.confirmation,
         page=None if written is None else written.html,
         headline=() if written is None else written.headline,
     )

@@ -19,6 +19,7 @@ _APART = (
     "trial list",
     "settled trials",
     "open configurations",
+    "confirmation trials",
 )
 
 

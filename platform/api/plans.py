@@ -30,7 +30,7 @@ class Plan:
 
     @property
     def trials(self) -> int:
-        """The trials of a launch, baselines and every seed included."""
+        """The trials of a launch, baselines and every seed included, and as many as may confirm the search."""
         return self._estimate.plan.trials
 
     @property

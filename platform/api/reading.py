@@ -1,6 +1,6 @@
 """From the runs of a launch in MLflow to its configurations and trials."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,19 +28,21 @@ class Place:
 def best_of_launch(result: SweepResult, runs: StudyRuns, *, method: str | None, pattern: str | None) -> Configuration:
     """Return the best configuration of a launch; see `SweepResult.best`."""
     items = analysis.configurations_of(runs)
+    looked_at = analysis.looked_at(items)
     for name, wanted in (("method", method), ("pattern", pattern)):
         if wanted is not None:
             known = {getattr(item, name) for item in items}
             if wanted not in known:
                 raise ValueError(unknown_name(wanted, kind=f"{name} in launch {result.launch}", known=known))
             items = tuple(item for item in items if getattr(item, name) == wanted)
-    return _configuration(best_of_runs(items, launch=result.launch), result)
+    return _configuration(best_of_runs(items, launch=result.launch), result, looked_at=looked_at)
 
 
 def configuration_of_launch(result: SweepResult, runs: StudyRuns, *, key: str) -> Configuration:
     """Return the configuration whose key begins with ``key``."""
     items = {item.key: item for item in analysis.configurations_of(runs)}
-    return _configuration(items[_only(key, items, kind="configuration", launch=result.launch)], result)
+    found = items[_only(key, items, kind="configuration", launch=result.launch)]
+    return _configuration(found, result, looked_at=analysis.looked_at(tuple(items.values())))
 
 
 def trial_of_launch(result: SweepResult, runs: StudyRuns, *, key: str) -> Trial:
@@ -71,21 +73,29 @@ def trial_of_record(record: TrialRecord, *, place: Place) -> Trial:
     )
 
 
-def _configuration(item: analysis.Configuration, result: SweepResult) -> Configuration:
+def _configuration(item: analysis.Configuration, result: SweepResult, *, looked_at: Mapping[str, int]) -> Configuration:
     place, value = _place(result), item.value
+    fresh = None if item.judged is item else item.judged.value
     return Configuration(
         key=item.key,
         method=item.method,
         pattern=item.pattern,
         role=str(item.role),
         settings=typed_settings(item.settings, method=item.method),
-        metric=item.objective.metric,
+        metric=item.objective.reported,
         mean=None if value is None else value.mean,
         low=None if value is None else value.low,
         high=None if value is None else value.high,
         n=len(item.finished),
         planned=item.planned,
-        trials=tuple(trial_of_record(record, place=place) for record in item.trials),
+        trials=tuple(trial_of_record(record, place=place) for record in item.every_trial),
+        selected_by=item.objective.metric,
+        selected_mean=None if item.selection is None else item.selection.mean,
+        fresh_mean=None if fresh is None else fresh.mean,
+        fresh_low=None if fresh is None else fresh.low,
+        fresh_high=None if fresh is None else fresh.high,
+        fresh_n=0 if fresh is None else fresh.n,
+        looked_at=looked_at.get(item.key, 0),
     )
 
 

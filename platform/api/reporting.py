@@ -117,7 +117,8 @@ def report(
     """Write the report of a study, or of all studies, from MLflow: HTML, Markdown, CSV, LaTeX, JSON and figures.
 
     Args:
-        study: the name of a study; without one, every study of the store, and an index page.
+        study: a study (its newest launch), a launch, or its folder; without one, every study of the store, and an index
+            page.
         launch: a launch of the study; by default the newest.
         output: the folder to write; by default ``results/STUDY/report``, or ``results/reports``. A report that is there
             is replaced, anything else is refused.
@@ -137,14 +138,16 @@ def report(
         >>> import nmlab
         >>> nmlab.report("quickstart").headline  # doctest: +SKIP
     """
+    from nmlab.platform.tracking.named_launch import launch_in_store
     from nmlab.reports.index import write_index
     from nmlab.reports.report import write_report
 
     uri, folder = store_uri(tracking_uri), results_folder(results)
     given = None if output is None else local_path(output, what="output folder")
     if study is not None:
-        place = given or folder / study / REPORT_FOLDER
-        written = write_report(study, tracking_uri=uri, output=place, launch=launch, mixed=mixed, public=public)
+        own, named = launch_in_store(study if launch is None else f"{study}@{launch}", tracking_uri=uri)
+        place = given or folder / own / REPORT_FOLDER
+        written = write_report(own, tracking_uri=uri, output=place, launch=named, mixed=mixed, public=public)
         files = (tuple(written.tables), tuple(written.figures))
         return Report(written.html, written.markdown, *files, tuple(written.headline))
     if launch is not None:

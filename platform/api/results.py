@@ -111,13 +111,20 @@ class Configuration:
         pattern: its pattern.
         role: ``"search"``, or ``"baseline"`` if it was run beside the search for comparison.
         settings: hyperparameters and other settings by name.
-        metric: the searched metric.
-        mean: its mean over the finished seeds; None if none finished.
+        metric: the reported metric: the searched one, or ``eval/x`` where the search is by ``validation/x``.
+        mean: its mean over the finished seeds of the search; None if none finished.
         low: the lower end of the mean's 95 % interval (Student's t over seeds); None for one seed.
         high: the upper end.
         n: the finished seeds.
         planned: the seeds that were planned.
-        trials: its trials, by seed.
+        trials: its trials, by seed; those on fresh seeds last.
+        selected_by: the searched metric, by which configurations are selected.
+        selected_mean: its mean over the finished seeds of the search; None if none has it.
+        fresh_mean: the mean of ``metric`` over fresh seeds (``search.confirm``); None where none finished.
+        fresh_low: the lower end of its 95 % interval.
+        fresh_high: the upper end.
+        fresh_n: the finished fresh seeds.
+        looked_at: how many configurations of the search it was compared with, itself included; 0 for a baseline.
     """
 
     key: str
@@ -132,6 +139,13 @@ class Configuration:
     n: int
     planned: int
     trials: tuple[Trial, ...] = field(repr=False)
+    selected_by: str = ""
+    selected_mean: float | None = None
+    fresh_mean: float | None = None
+    fresh_low: float | None = None
+    fresh_high: float | None = None
+    fresh_n: int = 0
+    looked_at: int = 0
 
     @property
     def trial(self) -> Trial:
@@ -166,9 +180,21 @@ class Configuration:
             "method": f"{self.method} {self.pattern}",
             **{name: _shown(value) for name, value in self.settings.items() if "." not in name},
             self.metric: "" if self.mean is None else f"{self.mean:.5g}{interval}",
+            **self._more_facts(),
             "seeds": f"{self.n} finished of {self.planned}",
         }
         return html_facts(f"Configuration {self.key}", facts)
+
+    def _more_facts(self) -> dict[str, str]:
+        """Return what selected it, its mean over fresh seeds and its competitors, as far as there is any."""
+        facts = {}
+        if self.selected_mean is not None and self.selected_by != self.metric:
+            facts[f"selected by {self.selected_by}"] = f"{self.selected_mean:.5g}"
+        if self.fresh_mean is not None:
+            facts["on fresh seeds"] = f"{self.fresh_mean:.5g} ({self.fresh_n} seeds)"
+        if self.looked_at > 1:
+            facts["looked at"] = f"{self.looked_at} configurations"
+        return facts
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,6 +217,8 @@ class SweepResult:
         interrupted: whether a signal ended it.
         undelivered: why MLflow lacks a part of it; empty if it has everything.
         refused: what MLflow does not take, with the reason.
+        confirmation: what the best of the search reached on fresh seeds, in a few lines; empty without
+            ``search.confirm``, and for a launch whose folder is not here.
         page: the report that was written at its end, if there is one.
         headline: the findings of that report, in a few sentences.
     """
@@ -207,6 +235,7 @@ class SweepResult:
     interrupted: bool = field(default=False, repr=False)
     undelivered: str = field(default="", repr=False)
     refused: Mapping[str, str] = field(default_factory=dict, repr=False)
+    confirmation: tuple[str, ...] = field(default=(), repr=False)
     page: Path | None = field(default=None, repr=False)
     headline: tuple[str, ...] = field(default=(), repr=False)
 
@@ -223,7 +252,7 @@ class SweepResult:
 
     @property
     def metric(self) -> str:
-        """The searched metric."""
+        """The searched metric, by which configurations are selected."""
         return self._runs.objective.metric
 
     @cached_property
@@ -248,10 +277,10 @@ class SweepResult:
         return configurations_frame(self._runs)
 
     def best(self, *, method: str | None = None, pattern: str | None = None) -> Configuration:
-        """Return the best searched configuration in the searched metric, as the report ranks them.
+        """Return the best searched configuration by its mean in the searched metric, as the report ranks them.
 
-        A baseline is returned only where nothing was searched. The choice is made on the data that it is reported on;
-        the report says how much of the lead that may explain.
+        A baseline is returned only where nothing was searched. Runs on fresh seeds (``search.confirm``) have no part in
+        the choice. Without ``data.validation`` it is made on the text that is reported, so the mean is optimistic.
 
         Args:
             method: consider this method alone.
@@ -300,7 +329,9 @@ class SweepResult:
         written = None if self.page is None else {"html": str(self.page), "headline": list(self.headline)}
         own = {name: getattr(self, name) for name in names}
         launch = self.launch if self.folder is None else str(self.folder)
-        return {**own, "counts": dict(self.counts), "refused": dict(self.refused), "launch": launch, "report": written}
+        confirmed = {"confirmation": list(self.confirmation)} if self.confirmation else {}
+        counts = {"counts": dict(self.counts), "refused": dict(self.refused)}
+        return {**own, **counts, **confirmed, "launch": launch, "report": written}
 
     @cached_property
     def _runs(self) -> "StudyRuns":
@@ -316,6 +347,7 @@ class SweepResult:
             "status": self.status,
             "trials": ended,
             "found": " ".join(self.headline),
+            "confirmation": " ".join(self.confirmation),
             "report": self.page,
             "undelivered": self.undelivered,
         }

@@ -253,11 +253,12 @@ def _hyperparameters(method: str, pattern: str, given: Mapping[str, Any] | Seque
 
 def _parsed(given: Sequence[str]) -> dict[str, Any]:
     from nmlab.search_spaces.reading import study_yaml
+    from nmlab.search_spaces.reading.overrides import as_given
 
     parsed = {}
     for text in given:
         name, equals, value = text.partition("=")
         if not equals:
             raise ValueError(f"--set {text!r}: expected NAME=VALUE, for example steps=500")
-        parsed[name.strip()] = study_yaml.parse(value, source=f"--set {name.strip()}")
+        parsed[name.strip()] = study_yaml.read(value, source=as_given(text), has_lines=False)[0]
     return parsed

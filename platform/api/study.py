@@ -8,9 +8,12 @@ from pydantic import ValidationError
 
 from nmlab.platform.api.rendering import html_text
 from nmlab.search_spaces import loader
+from nmlab.search_spaces.reading.placing import mapping_source
 from nmlab.search_spaces.reading.presets import merged
 from nmlab.search_spaces.reading.problems import StudyError, problem_lines
 from nmlab.search_spaces.schema import study as schema
+from nmlab.search_spaces.schema.places import SettingPlaces
+from nmlab.trials.files.checked_json import nmlab_version
 
 
 class Study(schema.Study):
@@ -40,7 +43,7 @@ class Study(schema.Study):
     @classmethod
     def of(cls, study: schema.Study) -> Self:
         """Return a study of the loader as one of this class."""
-        return study if isinstance(study, cls) else cls(**_settings(study))
+        return study if isinstance(study, cls) else cls(**_settings(study)).with_places(study.places)
 
     def with_overrides(self, *overrides: str, **changes: Any) -> Self:
         """Return this study with some settings changed.
@@ -70,15 +73,19 @@ class Study(schema.Study):
         if chosen := {"preset", "presets"} & given.keys():
             raise StudyError([f"{min(chosen)}: expected load_study(NAME, preset=...) to choose a preset"])
         data = merged(_settings(self), given)
-        return self.of(loader.from_mapping(data, source=self.name, overrides=overrides))
+        places = SettingPlaces(self.name, (*self.places.sources, mapping_source(given, source=self.name)))
+        return self.of(loader.from_mapping(data, source=self.name, overrides=overrides, places=places))
 
     def to_yaml(self) -> str:
         """Return the study as YAML with every default written out; `load_study` reads the same study from it."""
         return loader.dump(self)
 
     def save(self, path: str | Path) -> Path:
-        """Write the study as YAML and return the file's path; raises ``OSError`` if it cannot be written."""
-        Path(path).write_text(self.to_yaml(), encoding="utf-8")
+        """Write the study as YAML and return the file's path; raises ``OSError`` if it cannot be written.
+
+        The first line says which version of nmlab wrote it.
+        """
+        Path(path).write_text(f"# nmlab {nmlab_version()}: {self.name}\n{self.to_yaml()}", encoding="utf-8")
         return Path(path)
 
     def _repr_html_(self) -> str:

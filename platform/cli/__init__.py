@@ -3,6 +3,7 @@
 import sys
 
 from nmlab.platform.api.command import prepare_process
+from nmlab.platform.cli import bash_words
 from nmlab.platform.cli.app import app
 from nmlab.trials.contract.escaping import printable
 from nmlab.trials.contract.secrets import masked
@@ -12,7 +13,7 @@ def main() -> None:
     """Run ``nmlab``. Exit code 0, 1 for work that failed, 2 for bad input, which is explained in one line."""
     try:
         prepare_process()
-        app()
+        bash_words.answer(app) if bash_words.is_asked() else app()
     except ValueError as error:
         print(f"nmlab: {printable(masked(str(error)))}", file=sys.stderr)
         sys.exit(2)

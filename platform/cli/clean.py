@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from nmlab.platform.cli.completion import complete_launch
 from nmlab.platform.cli.options import Json, Results, console, print_json
 
 Name = Annotated[
@@ -13,6 +14,7 @@ Name = Annotated[
         metavar="[LAUNCH]",
         help="A launch, its folder, or a study (its newest launch). Default: all launches.",
         show_default=False,
+        autocompletion=complete_launch,
     ),
 ]
 

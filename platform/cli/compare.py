@@ -6,10 +6,12 @@ from typing import Annotated
 import typer
 
 import nmlab
+from nmlab.platform.cli.completion import complete_launch
 from nmlab.platform.cli.options import DEFAULT_URI, Mixed, TrackingUri, local_path
 
 Studies = Annotated[
-    list[str], typer.Argument(help="Names of studies. STUDY@LAUNCH takes that launch instead of the newest.")
+    list[str],
+    typer.Argument(help="Studies (their newest launches), launches, or their folders.", autocompletion=complete_launch),
 ]
 
 

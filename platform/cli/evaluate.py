@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from nmlab.platform.cli.completion import complete_launch
 from nmlab.platform.cli.evaluation_options import FewShot, Questions, Tasks, Windowing, Windows
 from nmlab.platform.cli.next_steps import export_command, print_steps
 from nmlab.platform.cli.options import DEFAULT_URI, Json, LeaveDense, Results, TrackingUri, console, print_json
@@ -13,7 +14,8 @@ TargetName = Annotated[
     str,
     typer.Argument(
         help="Any id that nmlab prints (run, trial, configuration, launch) or its first characters, a trial's folder, "
-        "a mask file (with its model), or a checkpoint."
+        "a mask file (with its model), or a checkpoint.",
+        autocompletion=complete_launch,
     ),
 ]
 Model = Annotated[str | None, typer.Option(help="Base model of a mask. Default: the model in its record.")]
@@ -40,7 +42,10 @@ def evaluate(
     dtype: Dtype = None,
     leave_dense: LeaveDense = None,
     record: Annotated[bool, typer.Option("--record", help="Record the result in MLflow.")] = False,
-    study: Annotated[str | None, typer.Option(help="Evaluate as this study does, and join its newest table.")] = None,
+    study: Annotated[
+        str | None,
+        typer.Option(help="Evaluate as this study or launch does, and join its table.", autocompletion=complete_launch),
+    ] = None,
     label: Annotated[str | None, typer.Option(help="Name in tables for a model made elsewhere.")] = None,
     speed: Annotated[bool, typer.Option("--speed", help="Also measure tokens a second and count FLOPs.")] = False,
     results: Results = Path("results"),

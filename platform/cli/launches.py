@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import nmlab
+from nmlab.platform.cli.completion import complete_launch
 from nmlab.platform.cli.next_steps import evaluate_command, export_command, launch_argument, print_steps
 from nmlab.platform.cli.options import (
     DEFAULT_URI,
@@ -16,6 +17,7 @@ from nmlab.platform.cli.options import (
     Quiet,
     Results,
     Set,
+    StudyName,
     TrackingUri,
     console,
     print_json,
@@ -38,7 +40,9 @@ MaxFailures = Annotated[int, typer.Option("--max-failures", min=0, help="Losses 
 LaunchName = Annotated[
     str | None,
     typer.Argument(
-        help="A launch, its folder, or a study (its newest launch). Default: the newest.", show_default=False
+        help="A launch, its folder, or a study (its newest launch). Default: the newest.",
+        show_default=False,
+        autocompletion=complete_launch,
     ),
 ]
 TakeOver = Annotated[
@@ -48,7 +52,7 @@ NoReport = Annotated[bool, typer.Option("--no-report", help="Do not write the re
 
 
 def sweep(
-    study: Annotated[str, typer.Argument(help="Name of a study (see `nmlab studies`) or a YAML file.")],
+    study: StudyName,
     preset: Preset = None,
     overrides: Set = None,
     results: Results = Path("results"),
@@ -184,7 +188,7 @@ def _print_result(result: "SweepResult", *, argument: str, quiet: bool, as_json:
     out = console()
     if not quiet:
         out.print(_summary(result))
-    for sentence in result.headline:
+    for sentence in (*result.headline, *result.confirmation):
         out.print(sentence, markup=False)
     if result.page is not None:
         out.print(f"report: {result.page}", markup=False)

@@ -6,12 +6,15 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from nmlab.platform.cli.completion import complete_method
 from nmlab.platform.cli.options import Json, console, print_json
 
 if TYPE_CHECKING:
     from nmlab.platform.api.listings import MethodInfo
 
-Name = Annotated[str | None, typer.Argument(help="A method to explain.", show_default=False)]
+Name = Annotated[
+    str | None, typer.Argument(help="A method to explain.", show_default=False, autocompletion=complete_method)
+]
 
 
 def methods(name: Name = None, as_json: Json = False) -> None:

@@ -11,10 +11,15 @@ from nmlab.platform.api import places
 from nmlab.platform.api.command import quieten
 from nmlab.platform.api.consoles import console
 from nmlab.platform.api.places import DEFAULT_URI
+from nmlab.platform.cli.completion import complete_preset, complete_setting, complete_study
 from nmlab.trials.contract.secrets import masked
 
 __all__ = ["DEFAULT_URI", "console"]
 
+StudyName = Annotated[
+    str,
+    typer.Argument(help="Name of a study (see `nmlab studies`) or a YAML file.", autocompletion=complete_study),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option(
@@ -22,11 +27,17 @@ Set = Annotated[
         metavar="KEY=VALUE",
         help="Override a setting of the study; may be repeated.",
         show_default=False,
+        autocompletion=complete_setting,
     ),
 ]
 Preset = Annotated[
     str | None,
-    typer.Option("--preset", help="Size of the study, such as full; see `nmlab studies STUDY`.", show_default=False),
+    typer.Option(
+        "--preset",
+        help="Size of the study, such as full; see `nmlab studies STUDY`.",
+        show_default=False,
+        autocompletion=complete_preset,
+    ),
 ]
 
 

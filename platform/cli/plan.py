@@ -4,14 +4,14 @@ from typing import Annotated
 
 import typer
 
-from nmlab.platform.cli.options import Json, Preset, Set, console, print_json
+from nmlab.platform.cli.options import Json, Preset, Set, StudyName, console, print_json
 
 All = Annotated[bool, typer.Option("--all", help="List every trial.")]
 Probe = Annotated[bool, typer.Option("--probe", help="Load the model and time three real steps of every method.")]
 
 
 def plan(
-    study: Annotated[str, typer.Argument(help="Name of a study (see `nmlab studies`) or a YAML file.")],
+    study: StudyName,
     preset: Preset = None,
     overrides: Set = None,
     every: All = False,

@@ -5,17 +5,24 @@ from typing import Annotated
 
 import typer
 
+from nmlab.platform.cli.completion import complete_launch
 from nmlab.platform.cli.options import DEFAULT_URI, Json, Mixed, Results, TrackingUri, console, local_path, print_json
 
 Study = Annotated[
     str | None,
-    typer.Argument(help="Name of a study (its MLflow experiment). Default: every study, and an index page."),
+    typer.Argument(
+        help="A study (its newest launch), a launch, or its folder. Default: every study, and an index page.",
+        autocompletion=complete_launch,
+    ),
 ]
 
 
 def report(
     study: Study = None,
-    launch: Annotated[str | None, typer.Option("--launch", help="A launch of the study. Default: the newest.")] = None,
+    launch: Annotated[
+        str | None,
+        typer.Option("--launch", help="A launch of the study. Default: the newest.", autocompletion=complete_launch),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nmlab.platform.cli.completion import complete_hyperparameter, complete_method
 from nmlab.platform.cli.evaluation_options import FewShot, Questions, Tasks, Windowing, Windows
 from nmlab.platform.cli.next_steps import evaluate_command, export_command, print_steps
 from nmlab.platform.cli.options import DEFAULT_URI, Json, LeaveDense, Quiet, Results, TrackingUri, console, print_json
@@ -16,12 +17,17 @@ if TYPE_CHECKING:
 
 Hyperparameters = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter; see `nmlab methods METHOD`; may be repeated."),
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="A hyperparameter; see `nmlab methods METHOD`; may be repeated.",
+        autocompletion=complete_hyperparameter,
+    ),
 ]
 
 
 def run(
-    method: Annotated[str, typer.Argument(help="A method; see `nmlab methods`.")],
+    method: Annotated[str, typer.Argument(help="A method; see `nmlab methods`.", autocompletion=complete_method)],
     hyperparameters: Hyperparameters = None,
     model: Annotated[str, typer.Option(help="builtin:tiny, or a Hugging Face folder or hub id.")] = "builtin:tiny",
     revision: Annotated[str | None, typer.Option(help="Revision of a Hugging Face hub id.")] = None,

@@ -6,11 +6,15 @@ from typing import Annotated
 
 import typer
 
+from nmlab.platform.cli.completion import complete_launch
 from nmlab.platform.cli.options import DEFAULT_URI, Json, TrackingUri, console, print_json
 
 Studies = Annotated[
     list[str],
-    typer.Argument(help="Studies of MaskPro on smaller models. STUDY@LAUNCH takes that launch instead of the newest."),
+    typer.Argument(
+        help="Studies of MaskPro on smaller models (their newest launches), launches, or their folders.",
+        autocompletion=complete_launch,
+    ),
 ]
 
 

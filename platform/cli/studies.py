@@ -8,12 +8,16 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from nmlab.platform.cli.completion import complete_study
 from nmlab.platform.cli.options import Json, console, print_json
 
 if TYPE_CHECKING:
     from nmlab.platform.api.listings import StudyInfo
 
-Name = Annotated[str | None, typer.Argument(help="A study to show in full, by name or file.", show_default=False)]
+Name = Annotated[
+    str | None,
+    typer.Argument(help="A study to show in full, by name or file.", show_default=False, autocompletion=complete_study),
+]
 Schema = Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of study files.")]
 _UNITS = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 

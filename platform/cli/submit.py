@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from nmlab.platform.cli.completion import complete_launch, complete_study
 from nmlab.platform.cli.options import Json, Preset, Set, console, print_json, usable_uri
 
 Dashboard = Annotated[str, typer.Option("--address", help="Dashboard of the cluster, such as http://10.0.0.1:8265.")]
@@ -26,11 +27,21 @@ MaxFailures = Annotated[
     typer.Option("--max-failures", min=0, help="Losses that a replica, or a trial, survives. Default: 3."),
 ]
 Study = Annotated[
-    str | None, typer.Argument(help="Name of a study (see `nmlab studies`) or a YAML file.", show_default=False)
+    str | None,
+    typer.Argument(
+        help="Name of a study (see `nmlab studies`) or a YAML file.",
+        show_default=False,
+        autocompletion=complete_study,
+    ),
 ]
 Resume = Annotated[
     str | None,
-    typer.Option("--resume", metavar="LAUNCH", help="Continue a launch in --results, in place of a STUDY."),
+    typer.Option(
+        "--resume",
+        metavar="LAUNCH",
+        help="Continue a launch in --results, in place of a STUDY.",
+        autocompletion=complete_launch,
+    ),
 ]
 
 

@@ -4,11 +4,19 @@ from typing import Annotated
 
 import typer
 
+from nmlab.platform.cli.completion import complete_launch
 from nmlab.platform.cli.options import DEFAULT_URI, TrackingUri, console
 
 
 def ui(
-    study: Annotated[str | None, typer.Argument(help="A study whose page is printed.", show_default=False)] = None,
+    study: Annotated[
+        str | None,
+        typer.Argument(
+            help="A study, a launch, or its folder, whose page is printed.",
+            show_default=False,
+            autocompletion=complete_launch,
+        ),
+    ] = None,
     tracking_uri: TrackingUri = DEFAULT_URI,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = 5000,

@@ -4,14 +4,20 @@ Ray's handles have no types. Here a call is written as a call of the actor's own
 its arguments and its answer: ``calls.ask(lambda dispatcher: dispatcher.cancel(key, generation=7))``.
 """
 
+import logging
 import time
+import uuid
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, ParamSpec, TypeVar, cast
 
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from nmlab.platform.failures import reason_line
+
+_log = logging.getLogger(__name__)
 Actor = TypeVar("Actor")
 """A class whose methods are coroutines, which Ray runs in a process of its own."""
 Answer = TypeVar("Answer")
@@ -22,6 +28,9 @@ _OVERDUE_SECONDS = 20.0
 """How long an answer may take beyond what the call waits for; then it counts as lost, and the call is made again."""
 _CALLS_AT_ONCE = 1000
 """Of an actor; most of them only wait."""
+_STARTS = 3
+"""How often an actor is started that dies before it answers: Ray gives an actor up for good where one call of its head
+to the process that started the actor fails, as on an overloaded machine."""
 
 
 class ActorLostError(RuntimeError):
@@ -68,6 +77,43 @@ def start_actor(actor: Callable[Given, Actor], *, name: str, namespace: str) -> 
         return RunningActor(remote.remote(*args, **settings))
 
     return start
+
+
+@dataclass(frozen=True)
+class StartedActor(Generic[Actor]):
+    """An actor that has answered: its ``name``, and the handle ``actor``, as long as which it lives."""
+
+    name: str
+    actor: RunningActor[Actor]
+
+
+def start_until_it_answers(
+    start: Callable[[str], RunningActor[Actor]],
+    *,
+    prefix: str,
+    question: Callable[[Actor], Coroutine[Any, Any, object]],
+    starts: int = _STARTS,
+) -> StartedActor[Actor]:
+    """Start an actor and wait until it answers; one that dies before is started again under another name.
+
+    Args:
+        start: starts the actor, given its name.
+        prefix: of its name, before a random part.
+        question: a call of the actor that changes nothing.
+        starts: how often it is started, at most.
+
+    Raises ``RayActorError`` if the last one dies too.
+    """
+    name = f"{prefix}-{uuid.uuid4().hex[:8]}"
+    actor = start(name)
+    try:
+        actor.ask(question)
+    except RayActorError as error:
+        if starts == 1:
+            raise
+        _log.warning("%s died before it answered and is started again: %s", name, reason_line(error))
+        return start_until_it_answers(start, prefix=prefix, question=question, starts=starts - 1)
+    return StartedActor(name, actor)
 
 
 class ActorCalls(Generic[Actor]):

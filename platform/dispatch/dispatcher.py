@@ -11,9 +11,7 @@ The dispatcher may die at any moment: Ray restarts it, and its callers report to
 """
 
 import asyncio
-import logging
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,7 +19,7 @@ from typing import Any
 from ray.exceptions import ActorUnavailableError, RayActorError
 
 from nmlab.platform.cluster.session import NAMESPACE
-from nmlab.platform.dispatch.actor_calls import start_actor
+from nmlab.platform.dispatch.actor_calls import start_actor, start_until_it_answers
 from nmlab.platform.dispatch.client import DispatchClient
 from nmlab.platform.dispatch.messages import (
     Claim,
@@ -37,13 +35,8 @@ from nmlab.platform.dispatch.messages import (
 )
 from nmlab.platform.dispatch.notifier import Notifier
 from nmlab.platform.dispatch.state import DispatchState
-from nmlab.platform.failures import reason_line
 from nmlab.platform.records.payloads import Proof, ReplicaFacts, ResultRecord, SpecRecord
 
-_log = logging.getLogger(__name__)
-_STARTS = 3
-"""How often a dispatcher is started that dies before it answers: Ray gives an actor up for good where one call of its
-head to the process that started the actor fails, as on an overloaded machine."""
 _PING_SECONDS = 1.0
 """Between two calls that find out whether a replica's process lives: a killed one costs a second, not 15."""
 
@@ -53,18 +46,14 @@ def start_dispatcher(launch: str, *, max_failures: int, expected: Proof | None =
 
     It lives as long as the client that is returned. ``expected`` is what replicas must show (`cluster/proof.py`).
     """
-    for attempt in range(1, _STARTS + 1):
-        name = f"nmlab-dispatcher-{launch}-{uuid.uuid4().hex[:8]}"
-        actor = start_actor(Dispatcher, name=name, namespace=NAMESPACE)(max_failures=max_failures, expected=expected)
-        try:
-            actor.ask(lambda dispatcher: dispatcher.drain(0, acknowledged=0, refused=[], within=0.0))
-        except RayActorError as error:
-            if attempt == _STARTS:
-                raise
-            _log.warning("%s died before it answered and is started again: %s", name, reason_line(error))
-        else:
-            break
-    return DispatchClient(name, namespace=NAMESPACE, actor=actor)
+    started = start_until_it_answers(
+        lambda name: start_actor(Dispatcher, name=name, namespace=NAMESPACE)(
+            max_failures=max_failures, expected=expected
+        ),
+        prefix=f"nmlab-dispatcher-{launch}",
+        question=lambda dispatcher: dispatcher.drain(0, acknowledged=0, refused=[], within=0.0),
+    )
+    return DispatchClient(started.name, namespace=NAMESPACE, actor=started.actor)
 
 
 class Dispatcher:

@@ -7,6 +7,7 @@ from typing import assert_never
 
 from nmlab.platform.dispatch.messages import Drained, LoggedRecord, RefusedEnd, ReplicaProcess, Source
 from nmlab.platform.records.events import (
+    ConfirmationChosen,
     GroupRecord,
     JournalRecord,
     LaunchBegan,
@@ -89,7 +90,7 @@ class ReceivedRecords:
                 return True
             case ReplicaRefused() | WeightsChecked() | TrainRunLost() | GroupRecord():
                 return True
-            case LaunchBegan() | LaunchEnded() | UnknownRecord():
+            case LaunchBegan() | ConfirmationChosen() | LaunchEnded() | UnknownRecord():
                 return True
             case _ as never:
                 assert_never(never)
@@ -118,7 +119,7 @@ class ReceivedRecords:
                 pass
             case ReplicaRefused() | WeightsChecked() | TrainRunLost() | GroupRecord():
                 pass
-            case LaunchBegan() | LaunchEnded() | UnknownRecord():
+            case LaunchBegan() | ConfirmationChosen() | LaunchEnded() | UnknownRecord():
                 pass
             case _ as never:
                 assert_never(never)

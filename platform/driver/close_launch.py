@@ -6,6 +6,7 @@ from nmlab.platform.driver.open_launch import OpenLaunch
 from nmlab.platform.driver.record_keeper import RecordKeeper
 from nmlab.platform.launches.endings import LaunchEnding
 from nmlab.platform.launches.ownership import OwnershipLostError
+from nmlab.platform.launches.status import confirmation_lines
 from nmlab.platform.records.events import LaunchEnded
 from nmlab.platform.tracking import DELIVERY_SECONDS, UndeliveredError
 from nmlab.trials.contract import run_tags
@@ -41,6 +42,7 @@ def close_launch(opened: OpenLaunch, *, keeper: RecordKeeper, is_interrupted: bo
         interrupted=is_interrupted,
         undelivered=undelivered,
         refused=dict(opened.recorder.refused),
+        confirmation=confirmation_lines(state.snapshot()),
     )
 
 
@@ -56,7 +58,7 @@ def _ended(opened: OpenLaunch, *, status: LaunchStatus, loads: int) -> LaunchEnd
 
 def _final_status(opened: OpenLaunch, *, is_interrupted: bool) -> LaunchStatus:
     state, plan = opened.state, opened.plan
-    if state.ended >= plan.trials:
+    if state.ended >= state.in_all:
         return LaunchStatus.FINISHED
     limit = plan.study.budget.time_limit_seconds
     out_of_time = limit is not None and time.time() - state.started >= limit

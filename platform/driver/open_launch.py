@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from nmlab.platform.launches.confirming import ConfirmationState
 from nmlab.platform.launches.journal import FlatResult, Journal, ended_trials
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.launches.state import LaunchState
@@ -12,6 +13,7 @@ from nmlab.platform.launches.status import StatusFile
 from nmlab.platform.launches.trial_ends import RecordCompletion
 from nmlab.platform.planning.planned_stopping import early_stopping
 from nmlab.platform.planning.study_plan import LaunchPlan
+from nmlab.platform.search.confirmation import Confirmations
 from nmlab.platform.search.early_stopping import EarlyStopping
 from nmlab.platform.tracking import MlflowStore, Recorder
 from nmlab.platform.tracking.provenance import environment, facts_tags, provenance
@@ -46,9 +48,14 @@ class OpenLaunch:
     tags: Mapping[str, str]
 
     @property
+    def confirmations(self) -> Confirmations:
+        """What was chosen to be run on fresh seeds."""
+        return self.state.confirmation.found
+
+    @property
     def has_trials_left(self) -> bool:
         """Whether this process has trials to run."""
-        return len(self.ended) < self.plan.trials
+        return not self.plan.is_over(self.ended, self.confirmations)
 
 
 def open_launch(plan: LaunchPlan, launch: Launch, *, tracking_uri: str) -> OpenLaunch:
@@ -81,15 +88,16 @@ def open_launch(plan: LaunchPlan, launch: Launch, *, tracking_uri: str) -> OpenL
 
 
 def _new_state(plan: LaunchPlan, launch: Launch) -> LaunchState:
-    study = plan.study
+    study, planned = plan.study, plan.confirmation
     seeds = Counter(spec.configuration for spec in plan.baselines)
     return LaunchState(
         study=study.name,
         launch=launch.name,
-        planned=plan.trials,
+        planned=plan.search_trials,
         metric=study.search.metrics[0],
         mode=study.search.modes[0],
         searched=study.searched,
         seeds=len(study.seeds),
         baselines={spec.key: seeds[spec.configuration] for spec in plan.baselines},
+        confirmation=ConfirmationState(planned.trials, planned.seeds) if planned else ConfirmationState(),
     )

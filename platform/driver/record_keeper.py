@@ -38,7 +38,7 @@ class RecordKeeper:
         self._opened, self._state = opened, opened.state
         self._ownership, self._gives_up, self._watch = ownership, gives_up, watch
         self._thread: int | None = threading.get_ident()
-        self._noted: SimpleQueue[JournalRecord] = SimpleQueue()
+        self._noted: SimpleQueue[tuple[JournalRecord, threading.Event]] = SimpleQueue()
         self._is_stopping = threading.Event()
         self._nodes = NodeTrouble()
         self._disk_trouble = ""
@@ -54,9 +54,14 @@ class RecordKeeper:
         """Give this to the calling thread; the thread to which it belonged records nothing more."""
         self._thread = threading.get_ident()
 
-    def note(self, record: JournalRecord) -> None:
-        """Leave a record for the thread to which this belongs, which keeps it within half a second. Any thread."""
-        self._noted.put(record)
+    def note(self, record: JournalRecord) -> threading.Event:
+        """Leave a record for the thread to which this belongs, which keeps it within half a second. Any thread.
+
+        What is returned is set once the record is in the journal.
+        """
+        kept = threading.Event()
+        self._noted.put((record, kept))
+        return kept
 
     def show_stopping(self) -> None:
         """Let the state say that the launch stops. Any thread."""
@@ -69,13 +74,16 @@ class RecordKeeper:
         located = [self._nodes.note(record, replicas=self._state.replicas) for record in records]
         completed = self._opened.completion.complete(located)
         self.keep(completed)
-        self._state.update(completed)
-        self._opened.stopping.follow(completed)
+        self._follow(completed)
 
     def keep_noted(self) -> None:
         """Keep the records that other threads have left."""
-        if records := list(self._take_noted()):
+        noted = list(self._take_noted())
+        if records := [record for record, _ in noted]:
             self.keep(records)
+            self._follow(records)
+        for _, kept in noted:
+            kept.set()
 
     def keep(self, records: Sequence[JournalRecord]) -> None:
         """Write records into the journal; on a full disk wait for room, until that is given up.
@@ -102,7 +110,12 @@ class RecordKeeper:
         if self._thread != caller:
             raise RuntimeError(f"the thread {threading.current_thread().name!r} may not record: another one does")
 
-    def _take_noted(self) -> Iterable[JournalRecord]:
+    def _follow(self, records: Sequence[JournalRecord]) -> None:
+        """Let the state and early stopping accept records that are in the journal."""
+        self._state.update(records)
+        self._opened.stopping.follow(records)
+
+    def _take_noted(self) -> Iterable[tuple[JournalRecord, threading.Event]]:
         while True:
             try:
                 yield self._noted.get_nowait()

@@ -49,6 +49,10 @@ def run_trials(
     Raises:
         SweepError: no replica is left, the head is lost, or records cannot be kept.
     """
+
+    def lost(name: str, error: str) -> None:
+        keeper.note(TrainRunLost(host=name, error=error))
+
     nonce, expected = proof
     dispatcher = start_dispatcher(opened.launch.name, max_failures=max_failures, expected=expected)
     # Held until the end: Ray ends an actor when nothing refers to it any more.
@@ -61,7 +65,7 @@ def run_trials(
         load=load,
         nonce=nonce,
         mask_parallel=coordinator.settings if coordinator else None,
-        lost=lambda name, error: keeper.note(TrainRunLost(host=name, error=error)),
+        lost=lost,
     )
     try:
         trials = RunningTrials(

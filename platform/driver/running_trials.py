@@ -6,6 +6,7 @@ from functools import partial
 
 from nmlab.platform.dispatch.client import DispatchClient
 from nmlab.platform.dispatch.driver_loop import FINAL_RECORDS_SECONDS, DriverLoop
+from nmlab.platform.driver.confirm_search import trials_to_confirm
 from nmlab.platform.driver.open_launch import OpenLaunch
 from nmlab.platform.driver.record_keeper import RecordKeeper
 from nmlab.platform.driver.stop_requests import UNRESPONSIVE_SECONDS, StopRequests
@@ -15,6 +16,7 @@ from nmlab.platform.launches.trial_ends import why_unreadable
 from nmlab.platform.records.events import JournalRecord, ReplicaRefused, ReplicaStarted, TrialActorLost
 from nmlab.platform.replicas.replica import Replicas
 from nmlab.platform.tuning.tune import TuneWatch
+from nmlab.trials.contract.trial_spec import TrialSpec
 
 _SAVE_SECONDS = 30.0
 """How long running trials may take to write checkpoints, and replicas to check their weights, at the end of a sweep."""
@@ -61,7 +63,7 @@ class RunningTrials:
         self._replicas, self._stays_up = replicas, stays_up
         self._refusals: dict[str, str] = {}
         self._saved_until = float("inf")
-        self.watch = TuneWatch(self._check, self._note_lost_actor)
+        self.watch = TuneWatch(self._check, self._note_lost_actor, after_search=self._after_search)
         keeper.hand_over()
         self._loop = DriverLoop(  # last, because its thread calls the methods below at once
             dispatcher,
@@ -108,6 +110,16 @@ class RunningTrials:
     def _note_lost_actor(self, key: str, error: str) -> None:
         """Record that a trial's actor died; called by Tune, which starts another for the same trial."""
         self._keeper.note(TrialActorLost(key=key, error=error))
+
+    def _after_search(self) -> Sequence[TrialSpec]:
+        """Return the trials that confirm the search, which has ended; called by Tune."""
+        return trials_to_confirm(self._opened, keep=self._keep)
+
+    def _keep(self, record: JournalRecord) -> None:
+        """Return once the driver loop has a record in the journal; raises as `_check` does if that cannot be."""
+        kept = self._keeper.note(record)
+        while not kept.wait(_POLL_SECONDS):
+            self._check()
 
     def _accept(self, records: Sequence[JournalRecord]) -> None:
         """Tell the replicas which of them came up or were refused, and keep the records. The driver loop's thread."""

@@ -15,6 +15,7 @@ from nmlab.platform.launches.journal import ended_trials, read_journal
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.planning.study_plan import LaunchPlan, plan_study
 from nmlab.platform.process.credentials import restored_uri
+from nmlab.platform.search.confirmation import confirmations_of
 from nmlab.platform.tracking.address import absolute_uri, check_store
 from nmlab.search_spaces.schema.study import Study
 
@@ -92,7 +93,7 @@ def continue_launch(
     stored = launch.settings()
     uri = restored_uri(stored["tracking_uri"]) if tracking_uri is None else absolute_uri(tracking_uri)
     plan = plan_study(launch.study())
-    is_over = len(ended_trials(read_journal(launch))) >= plan.trials
+    is_over = plan.is_over(ended_trials(read_journal(launch)), confirmations_of(read_journal(launch)))
     joined = stored["address"]
     if address is not None or not is_over:
         joined = resumed_address(address, stored=joined, launch=launch.name)

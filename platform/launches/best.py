@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from nmlab.platform.launches.launch import Launch
 from nmlab.reports.analysis.configurations import (
@@ -16,7 +16,7 @@ from nmlab.reports.analysis.configurations import (
     groups_of,
     searched,
 )
-from nmlab.reports.read.collect import collect
+from nmlab.reports.read.collect import Objective, collect
 from nmlab.reports.read.store import RunStore
 from nmlab.trials.contract import run_tags
 from nmlab.trials.contract.run_artifacts import RECORD_FILE
@@ -34,6 +34,15 @@ class Best:
     folders: tuple[tuple[int, Path], ...] = ()
 
 
+class FinishedTrial(NamedTuple):
+    """A finished trial by its files: the searched metric, the one that is reported, and its folder."""
+
+    seed: int
+    value: float
+    reported: float
+    folder: Path
+
+
 def best_in_store(store: RunStore, parent: Any) -> Best:
     """Return the best configuration of the launch of a parent run.
 
@@ -44,7 +53,7 @@ def best_in_store(store: RunStore, parent: Any) -> Best:
     runs = collect(store, study=study, launch=launch)
     best = best_of_runs(configurations_of(runs), launch=launch)
     assert best.value is not None
-    value = f"{runs.objective.metric} {best.value.mean:.4g}"
+    value = f"{runs.objective.reported} {best.value.mean:.4g}"
     return Best(launch, best.key, value, run_ids=tuple(trial.run_id for trial in best.finished))
 
 
@@ -71,18 +80,22 @@ def best_of_runs(items: Sequence[Configuration], *, launch: str) -> Configuratio
 def best_in_folder(folder: Path) -> Best:
     """Return the best configuration of a launch by the files of its finished trials, without MLflow.
 
-    Only configurations with the most finished seeds count. Raises ``ValueError`` as ``best_in_store`` does.
+    Only the seeds of the search count, and only configurations with the most finished ones. Raises ``ValueError`` as
+    ``best_in_store`` does.
     """
     launch = Launch(folder)
     study = launch.study()
-    metric, mode = study.search.metrics[0], study.search.modes[0]
-    found: dict[tuple[str, str], list[tuple[int, float, Path]]] = {}
+    objective = Objective(study.search.metrics[0], study.search.modes[0])
+    found: dict[tuple[str, str], list[FinishedTrial]] = {}
     for path in sorted(launch.trials_folder.glob(f"*/{RECORD_FILE}")):
         record = json.loads(path.read_text(encoding="utf-8"))
         spec = TrialSpec.from_record(record["spec"])
-        value = float(record["metrics"].get(metric, math.nan))
-        if spec.method != "dense" and math.isfinite(value):
-            found.setdefault((spec.pattern, spec.configuration), []).append((spec.seed, value, path.parent))
+        value, reported = (
+            float(record["metrics"].get(name, math.nan)) for name in (objective.metric, objective.reported)
+        )
+        if spec.method != "dense" and spec.seed in study.seeds and math.isfinite(value):
+            trial = FinishedTrial(spec.seed, value, reported, path.parent)
+            found.setdefault((spec.pattern, spec.configuration), []).append(trial)
     if not found:
         raise ValueError(f"launch {launch.name} has no finished configuration with a mask")
     patterns = sorted({pattern for pattern, _ in found})
@@ -92,7 +105,8 @@ def best_in_folder(folder: Path) -> Best:
         )
     complete = max(map(len, found.values()))
     full = {name: trials for name, trials in found.items() if len(trials) == complete}
-    means = {name: sum(value for _, value, _ in trials) / len(trials) for name, trials in full.items()}
-    best = min(means, key=lambda name: means[name] if mode == "min" else -means[name])
-    places = tuple((seed, place) for seed, _, place in found[best])
-    return Best(launch.name, best[1], f"{metric} {means[best]:.4g}", folders=places)
+    means = {name: sum(trial.value for trial in trials) / len(trials) for name, trials in full.items()}
+    best = min(means, key=lambda name: means[name] if objective.mode == "min" else -means[name])
+    mean = sum(trial.reported for trial in full[best]) / len(full[best])
+    places = tuple((trial.seed, trial.folder) for trial in full[best])
+    return Best(launch.name, best[1], f"{objective.reported} {mean:.4g}", folders=places)

@@ -12,6 +12,7 @@ from typing import Any
 
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.records.events import (
+    ConfirmationChosen,
     JournalRecord,
     LaunchEnded,
     TrialEnded,
@@ -60,11 +61,11 @@ class Journal:
         return os.fstat(self._file).st_size
 
     def write(self, records: Sequence[JournalRecord]) -> None:
-        """Append records; if one of them ends a trial or the launch, all are on disk (fsync) when this returns.
+        """Append records; if one ends a trial, the search or the launch, all are on disk (fsync) when this returns.
 
         Raises ``OSError`` if they cannot be written; then none of them is in the file.
         """
-        is_end = any(isinstance(record, TrialEnded | LaunchEnded) for record in records)
+        is_end = any(isinstance(record, TrialEnded | ConfirmationChosen | LaunchEnded) for record in records)
         self._append([record.to_json() for record in records], on_disk=is_end)
 
     def _append(self, lines: Iterable[Mapping[str, Any]], *, on_disk: bool) -> None:

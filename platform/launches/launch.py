@@ -13,9 +13,16 @@ from typing import Any
 from nmlab.platform.process.credentials import kept_uri
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema.study import Study
-from nmlab.trials.contract.run_artifacts import ENVIRONMENT_FILE, LOG_FILE, REPORT_FOLDER, STUDY_FILE
+from nmlab.trials.contract.launch_names import LaunchName, meant_launch
+from nmlab.trials.contract.run_artifacts import (
+    ENVIRONMENT_FILE,
+    LOG_FILE,
+    REPORT_FOLDER,
+    STUDY_FILE,
+    study_file,
+)
 from nmlab.trials.files.atomic_file import atomic_file
-from nmlab.trials.files.checked_json import DamagedFileError, read_checked, write_checked
+from nmlab.trials.files.checked_json import DamagedFileError, nmlab_version, read_checked, write_checked
 
 Record = dict[str, Any]
 LAUNCH_FILE = "launch.json"
@@ -24,7 +31,9 @@ _EXTENDED = 2
 """The format of an extended launch, whose study is in another file than earlier versions of nmlab read."""
 _SETTINGS = ("tracking_uri", "address", "max_failures")
 _STUDY = "study_digest"
+_MADE_BY = "made_by"
 _VERSIONS = "study_versions"
+_BESIDE_SETTINGS = (_STUDY, _MADE_BY, _VERSIONS)
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):/")
 
 
@@ -36,11 +45,24 @@ class StudyVersion:
         number: 1 is the study that the launch was started with.
         file: the name of its file in the launch's folder.
         digest: of the bytes of the file; "" where the launch record is of a version that kept none.
+        made_by: the version of nmlab that wrote it; "" where it kept none.
+        made: when, in UTC; "" for the first, which is as old as the launch.
     """
 
     number: int
     file: str
     digest: str
+    made_by: str = ""
+    made: str = ""
+
+    @property
+    def maker(self) -> str:
+        """What wrote it, in words."""
+        return f"nmlab {self.made_by or 'of an earlier version'}"
+
+    def record(self) -> Record:
+        """Return it as the launch record keeps it."""
+        return {name: value for name, value in vars(self).items() if name != "number"}
 
 
 @dataclass(frozen=True)
@@ -106,22 +128,21 @@ class Launch:
     def versions(self) -> tuple[StudyVersion, ...]:
         """Return the versions of the study, oldest first; raises ``ValueError`` that names a damaged file."""
         record = self._record()
-        kept = record.get(_VERSIONS) or [{"file": STUDY_FILE, "digest": record.get(_STUDY, "")}]
-        return tuple(
-            StudyVersion(number, version["file"], version["digest"]) for number, version in enumerate(kept, start=1)
-        )
+        first = {"file": STUDY_FILE, "digest": record.get(_STUDY, ""), "made_by": record.get(_MADE_BY, "")}
+        kept = record.get(_VERSIONS) or [first]
+        return tuple(StudyVersion(number=number, **version) for number, version in enumerate(kept, start=1))
 
     def study(self, version: StudyVersion | None = None) -> Study:
-        """Read the resolved study, by default its newest version.
+        """Read the resolved study of this launch, by default its newest version.
 
-        Raises ``ValueError`` if its file was changed since it was written.
+        Raises ``ValueError`` if its file was changed since it was written or cannot be read, with what made it.
         """
         chosen = version or self.versions()[-1]
         path = self.folder / chosen.file
         if chosen.digest and file_digest(path) != chosen.digest:
             raise DamagedFileError(
-                f"study {path} is not the one that this launch was started with (its digest differs); "
-                "restore it, or start a new launch with `nmlab sweep`"
+                f"study {path}, made by {chosen.maker}, is not the one that this launch was started with (its "
+                "digest differs); restore it, or start a new launch with `nmlab sweep`"
             )
         return loader.load(path, from_record=True)
 
@@ -133,17 +154,17 @@ class Launch:
         """
         kept = self.versions()
         number = len(kept) + 1
-        path = self.folder / _version_file(number)
+        path = self.folder / study_file(number)
         with atomic_file(path) as partial:
-            partial.write_text(loader.dump(study), encoding="utf-8")
-        added = StudyVersion(number, path.name, file_digest(path))
-        versions = [{"file": version.file, "digest": version.digest} for version in (*kept, added)]
-        self._write({**self._record(), _STUDY: added.digest, _VERSIONS: versions})
+            partial.write_text(_resolved(study, launch=self.name), encoding="utf-8")
+        made = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+        added = StudyVersion(number, path.name, file_digest(path), made_by=nmlab_version(), made=made)
+        self._write({**self._record(), _VERSIONS: [version.record() for version in (*kept, added)]})
         return added
 
     def settings(self) -> Record:
         """Read the settings of the launch other than the study; raises ``ValueError`` that names a damaged file."""
-        return {name: value for name, value in self._record().items() if name not in (_STUDY, _VERSIONS)}
+        return {name: value for name, value in self._record().items() if name not in _BESIDE_SETTINGS}
 
     def change_settings(self, **changed: Any) -> None:
         """Write the given settings if they differ from the stored ones; only the launch's owner may call this.
@@ -172,31 +193,38 @@ def create(study: Study, *, results: Path, settings: Mapping[str, Any]) -> Launc
     launch = Launch(_fresh(results.expanduser().resolve() / study.name / name))
     try:
         launch.folder.mkdir(parents=True)
-        path = launch.folder / _version_file(1)
-        path.write_text(loader.dump(study), encoding="utf-8")
+        path = launch.folder / STUDY_FILE
+        path.write_text(_resolved(study, launch=launch.name), encoding="utf-8")
         kept = {name: kept_uri(value) if name == "tracking_uri" else value for name, value in settings.items()}
-        record = {**kept, _STUDY: file_digest(path)}
+        record = {**kept, _STUDY: file_digest(path), _MADE_BY: nmlab_version()}
         write_checked(launch.folder / LAUNCH_FILE, record, format=FORMAT)
     except OSError as error:
         raise ValueError(f"results folder {str(results)!r} cannot be written: {error.strerror}") from error
     return launch
 
 
+def _resolved(study: Study, *, launch: str) -> str:
+    """Return the study as its launch keeps it: its first line says which version of nmlab made it."""
+    return f"# nmlab {nmlab_version()}: the study of launch {launch}, with every default\n{loader.dump(study)}"
+
+
 def find(name: str | None, *, results: Path) -> Launch:
-    """Return a launch by its folder, its name, or its study's name (its newest); without ``name`` the newest of all.
+    """Return the launch that a text means (see `launch_names`), or that is in a folder; without ``name`` the newest.
 
     Raises ``ValueError`` that lists the studies with launches if there is none of that name.
     """
     check_is_local(results)
-    if name is not None and (Path(name) / LAUNCH_FILE).is_file():
-        return Launch(Path(name).resolve())
-    launches = sorted(results.expanduser().glob(f"*/*/{LAUNCH_FILE}"), key=lambda path: path.stat().st_mtime)
-    matching = [path.parent for path in launches if name in (None, path.parent.name, path.parent.parent.name)]
-    if not matching:
-        known = sorted({path.parent.parent.name for path in launches})
-        wanted = f"no launch {name!r}" if name else "no launch"
-        raise ValueError(f"{wanted} in {str(results)!r}; studies launched there: {', '.join(known) or 'none'}")
-    return Launch(matching[-1].resolve())
+    if name is not None and (Path(name).expanduser() / LAUNCH_FILE).is_file():
+        return Launch(Path(name).expanduser().resolve())
+    known = [LaunchName(folder.parent.name, folder.name) for folder in launch_folders(results)]
+    meant = meant_launch(name, known, where=repr(str(results)))
+    return Launch((results.expanduser() / meant.study / meant.launch).resolve())
+
+
+def launch_folders(results: Path) -> list[Path]:
+    """Return the folders of the launches in a results folder, the newest last."""
+    markers = sorted(results.expanduser().glob(f"*/*/{LAUNCH_FILE}"), key=lambda path: path.stat().st_mtime)
+    return [marker.parent for marker in markers]
 
 
 def check_is_local(path: Path | str, *, what: str = "results folder") -> None:
@@ -223,11 +251,6 @@ def _fresh(folder: Path) -> Path:
     while candidate.exists():  # two launches within one second
         candidate, count = folder.with_name(f"{folder.name}-{count}"), count + 1
     return candidate
-
-
-def _version_file(number: int) -> str:
-    stem, _, suffix = STUDY_FILE.partition(".")
-    return STUDY_FILE if number == 1 else f"{stem}-{number}.{suffix}"
 
 
 def file_digest(path: Path) -> str:

@@ -6,6 +6,7 @@ from typing import assert_never
 
 from nmlab.platform.launches.snapshot import ReplicaSnapshot
 from nmlab.platform.records.events import (
+    ConfirmationChosen,
     GroupRecord,
     JournalRecord,
     LaunchBegan,
@@ -47,7 +48,7 @@ class NodeTrouble:
                 pass
             case TrialSubmitted() | TrialLeased() | TrialMetrics() | TrialEnded() | TrialActorLost():
                 pass
-            case GroupRecord() | LaunchBegan() | LaunchEnded() | UnknownRecord():
+            case GroupRecord() | LaunchBegan() | ConfirmationChosen() | LaunchEnded() | UnknownRecord():
                 pass
             case _ as never:
                 assert_never(never)

@@ -38,10 +38,22 @@ class TrialSnapshot(TypedDict):
     """The objective, whichever it is."""
     reason: str
     ended: bool
+    confirmation: NotRequired[bool]
+    """True for a trial that confirms the search; absent otherwise."""
+
+
+class FreshRecord(TypedDict):
+    """The fields of an ``OnFreshSeeds``."""
+
+    metric: str
+    planned: int
+    ended: int
+    finished: int
+    mean: float | None
 
 
 class StandingRecord(TypedDict):
-    """The fields of a ``Standing``."""
+    """The fields of a ``Standing``; those of a confirmation are left out where there is none."""
 
     pattern: str
     label: str
@@ -49,6 +61,24 @@ class StandingRecord(TypedDict):
     seeds: int
     baseline: str
     baseline_mean: float | None
+    looked_at: NotRequired[int]
+    fresh: NotRequired[FreshRecord]
+    baseline_fresh: NotRequired[FreshRecord]
+
+
+class ConfirmationSnapshot(TypedDict):
+    """How the confirmation of a search stands."""
+
+    seeds: Sequence[int]
+    planned: int
+    """Trials; before they are chosen, as many as there may be."""
+    ended: int
+    is_chosen: bool
+    configurations: int
+    """Of the search, that were chosen."""
+    baselines: int
+    asked: int
+    """Configurations that were to be chosen; more than were, if no more of them finished on all seeds."""
 
 
 class Snapshot(TypedDict):
@@ -69,6 +99,8 @@ class Snapshot(TypedDict):
     """Why records do not reach a place, or a node is not used: place -> one line."""
     replicas: Mapping[str, ReplicaSnapshot]
     best: NotRequired[Sequence[StandingRecord]]
+    confirmation: NotRequired[ConfirmationSnapshot]
+    """Absent where the study asks for none."""
     trials: Mapping[str, TrialSnapshot]
 
 

@@ -8,9 +8,11 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import assert_never, cast
 
-from nmlab.platform.launches.snapshot import ReplicaSnapshot, Snapshot, TrialSnapshot
-from nmlab.platform.launches.standings import Entrant, plain, standings
+from nmlab.platform.launches.confirming import ConfirmationState
+from nmlab.platform.launches.snapshot import ConfirmationSnapshot, ReplicaSnapshot, Snapshot, TrialSnapshot
+from nmlab.platform.launches.standings import Entrant, Standing, plain, standings
 from nmlab.platform.records.events import (
+    ConfirmationChosen,
     GroupRecord,
     JournalRecord,
     LaunchBegan,
@@ -55,6 +57,13 @@ class TrialLine:
     perplexity: float | None = None
     reason: str = ""
     ended: bool = False
+    confirmation: bool = False
+    """Whether its seed took no part in the search."""
+
+    def snapshot(self) -> TrialSnapshot:
+        """Return it as plain JSON."""
+        own = {name: value for name, value in vars(self).items() if name != "confirmation" or value}
+        return cast(TrialSnapshot, own)
 
 
 @dataclass
@@ -64,6 +73,7 @@ class LaunchState:
     study: str
     launch: str
     planned: int
+    """Trials of the search and its baselines; `in_all` counts those of the confirmation too."""
     metric: str
     mode: str = "min"
     searched: tuple[str, ...] = ()
@@ -71,6 +81,7 @@ class LaunchState:
     """Seeds of every configuration of the search."""
     baselines: Mapping[str, int] = field(default_factory=dict)
     """Trial key of each baseline -> number of seeds of its configuration."""
+    confirmation: ConfirmationState = field(default_factory=ConfirmationState)
     started: float = field(default_factory=time.time)
     resumed: int = 0
     loads: int = 0
@@ -134,6 +145,8 @@ class LaunchState:
                     "reason": record.reason,
                     "state": "refused",
                 }
+            case ConfirmationChosen():
+                self.confirmation.choose(record)
             case WeightsChecked():
                 self.unchanged = self.unchanged is not False and record.unchanged
             case TrialActorLost() | TrainRunLost() | GroupRecord() | LaunchBegan() | LaunchEnded() | UnknownRecord():
@@ -148,6 +161,11 @@ class LaunchState:
         return found[self.unchanged]
 
     @property
+    def in_all(self) -> int:
+        """The number of planned trials; once the search is confirmed by fewer than were planned, that many fewer."""
+        return self.planned + self.confirmation.planned
+
+    @property
     def ended(self) -> int:
         """The number of trials that need no more work, those of earlier processes of this launch included."""
         return sum(line.ended for line in self.trials.values())
@@ -159,17 +177,17 @@ class LaunchState:
     def eta_seconds(self) -> float | None:
         """Return the seconds to go at the pace so far; None before the first trial of this process has ended."""
         done = self.ended - self.resumed
-        return (time.time() - self.started) / done * (self.planned - self.ended) if done else None
+        return (time.time() - self.started) / done * (self.in_all - self.ended) if done else None
 
     def snapshot(self) -> Snapshot:
         """Return the whole state as plain JSON."""
-        return {
+        found: Snapshot = {
             "study": self.study,
             "launch": self.launch,
             "phase": self.phase,
             "metric": self.metric,
             "mode": self.mode,
-            "planned": self.planned,
+            "planned": self.in_all,
             "ended": self.ended,
             "counts": dict(self.counts()),
             "elapsed_seconds": round(time.time() - self.started, 1),
@@ -177,9 +195,22 @@ class LaunchState:
             "model_loads": self.loads,
             "trouble": self.trouble,
             "replicas": self.replicas,
-            "best": [plain(standing) for standing in standings(self._entrants(), mode=self.mode)],
-            "trials": {key: cast(TrialSnapshot, vars(line)) for key, line in self.trials.items()},
+            "best": [plain(standing) for standing in self.standings()],
+            "trials": {key: line.snapshot() for key, line in self.trials.items()},
         }
+        if (confirmation := self.confirmation_snapshot()) is not None:
+            found["confirmation"] = confirmation
+        return found
+
+    def standings(self) -> list[Standing]:
+        """Return the best configuration of each pattern, and the best baseline."""
+        return standings(self._entrants(), mode=self.mode, metric=self.metric)
+
+    def confirmation_snapshot(self) -> ConfirmationSnapshot | None:
+        """Return how the confirmation stands; None where there is none."""
+        if not self.confirmation.is_asked:
+            return None
+        return self.confirmation.snapshot([key for key, line in self.trials.items() if line.ended])
 
     def _submitted(self, record: TrialSubmitted) -> None:
         spec = record.spec
@@ -195,6 +226,9 @@ class LaunchState:
         if record.key in self.baselines:
             line.role = "dense" if spec["method"] == "dense" else Role.BASELINE
         line.replicates = self.baselines.get(record.key, self.seeds)
+        if (trial := self.confirmation.trial(record.key)) is not None:
+            line.role, line.confirmation, line.replicates = trial.role, True, len(self.confirmation.seeds)
+            line.configuration = _configuration(trial.first)
         self.trials.setdefault(record.key, line)
 
     def _entrants(self) -> list[Entrant]:
@@ -206,6 +240,8 @@ class LaunchState:
                 role=line.role,
                 replicates=line.replicates,
                 value=line.perplexity if line.status == TrialStatus.FINISHED else None,
+                is_confirmation=line.confirmation,
+                ended=line.ended,
             )
             for line in self.trials.values()
         ]
@@ -229,6 +265,7 @@ class LaunchState:
         line, result = self.trials[record.key], record.result
         line.status, line.reason, line.step = result["status"], result["reason"], result["step"]
         line.ended = not result.get("resumable", False)
+        line.perplexity = result["metrics"].get(self.metric, line.perplexity)
 
     def _started(self, record: ReplicaStarted) -> None:
         facts = {name: value for name, value in record.to_json().items() if name not in ("event", "host")}

@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from nmlab.platform.launches.confirming import confirmation_line
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.launches.snapshot import ReplicaSnapshot, Snapshot, StoredSnapshot, TrialSnapshot
 from nmlab.platform.launches.standings import read_standing
@@ -60,6 +61,7 @@ class ProgressView:
         )
         self._printed: set[str] = set()
         self._trouble: set[str] = set()
+        self._has_chosen = False
 
     def __enter__(self) -> "ProgressView":
         if self._live is not None:
@@ -78,12 +80,20 @@ class ProgressView:
         self._print_trouble(snapshot["trouble"])
         if not self._quiet:
             self._print_ended(snapshot)
+            self._print_choice(snapshot)
 
     def _print_trouble(self, trouble: Mapping[str, str]) -> None:
         """Print a trouble when it begins, and not again while it lasts."""
         for source in trouble.keys() - self._trouble:
             self._console.print(trouble[source], markup=False, highlight=False, soft_wrap=True)
         self._trouble = set(trouble)
+
+    def _print_choice(self, snapshot: Snapshot) -> None:
+        """Print what confirms the search, once it is chosen."""
+        confirmation = snapshot.get("confirmation")
+        if confirmation is not None and confirmation["is_chosen"] and not self._has_chosen:
+            self._has_chosen = True
+            self._console.print(confirmation_line(confirmation), markup=False, highlight=False, soft_wrap=True)
 
     def _print_ended(self, snapshot: Snapshot) -> None:
         for key, trial in snapshot["trials"].items():
@@ -133,22 +143,33 @@ def _trials(running: list[TrialSnapshot], metric: str) -> Table:
         table.add_column(column, justify="left" if column == "trial" else "right", overflow="fold")
     for trial in running:
         step = f"{trial['step']}/{trial['steps']}" if trial["steps"] else "-"
-        table.add_row(trial["label"], str(trial["seed"]), step, _number(trial["loss"]), _number(trial["perplexity"]))
+        table.add_row(trial["label"], _seed(trial), step, _number(trial["loss"]), _number(trial["perplexity"]))
     return table
 
 
+def confirmation_lines(snapshot: Snapshot) -> tuple[str, ...]:
+    """Return how the search and its confirmation stand, in a few lines; none if the study asks for no confirmation."""
+    return tuple(_best(snapshot)) if "confirmation" in snapshot else ()
+
+
 def _best(snapshot: Snapshot) -> list[str]:
-    """Return for each pattern a line on the best complete configuration and the best baseline."""
-    return [read_standing(record).text for record in snapshot.get("best", ())]
+    """Return for each pattern a line on the best complete configuration and baseline; then one on the confirmation."""
+    lines = [read_standing(record).text for record in snapshot.get("best", ())]
+    confirmation = snapshot.get("confirmation")
+    return [line for line in lines if line] + ([] if confirmation is None else [confirmation_line(confirmation)])
 
 
 def _outcome(trial: TrialSnapshot) -> str:
     """Return one line about a trial that has ended."""
-    name = f"{trial['label']} seed={trial['seed']}"
+    name = f"{trial['label']} seed={_seed(trial)}"
     if trial["status"] != TrialStatus.FINISHED:
         return f"{trial['status']}: {name} ({trial['reason']})"
     start = f" from {_number(trial['initial'])}" if trial["initial"] is not None else ""
     return f"{name}: {_number(trial['perplexity'])}{start}"
+
+
+def _seed(trial: TrialSnapshot) -> str:
+    return f"{trial['seed']} (fresh)" if trial.get("confirmation") else str(trial["seed"])
 
 
 def _number(value: float | None) -> str:
@@ -206,7 +227,5 @@ def _all_trials(snapshot: Snapshot) -> Table:
         table.add_column(column, justify="left" if column in ("trial", "status", "why") else "right", overflow="fold")
     for trial in snapshot["trials"].values():
         numbers = [_number(trial["loss"]), _number(trial["perplexity"])]
-        table.add_row(
-            trial["label"], str(trial["seed"]), trial["status"], str(trial["step"]), *numbers, trial["reason"]
-        )
+        table.add_row(trial["label"], _seed(trial), trial["status"], str(trial["step"]), *numbers, trial["reason"])
     return table

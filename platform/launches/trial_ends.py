@@ -12,6 +12,7 @@ from typing import assert_never
 
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.records.events import (
+    ConfirmationChosen,
     GroupRecord,
     JournalRecord,
     LaunchBegan,
@@ -83,7 +84,9 @@ class RecordCompletion:
                 return replace(record, result=result)
             case TrialSubmitted() | TrialMetrics() | ResultRefused() | TrialActorLost():
                 pass
-            case ReplicaRecord() | GroupRecord() | LaunchBegan() | LaunchEnded() | UnknownRecord():
+            case ReplicaRecord() | GroupRecord():
+                pass
+            case LaunchBegan() | ConfirmationChosen() | LaunchEnded() | UnknownRecord():
                 pass
             case _ as never:
                 assert_never(never)

@@ -6,11 +6,10 @@ again, and a peer starts again from the newest checkpoint.
 """
 
 import time
-import uuid
 from dataclasses import dataclass
 
 from nmlab.platform.cluster.session import NAMESPACE
-from nmlab.platform.dispatch.actor_calls import RunningActor, start_actor
+from nmlab.platform.dispatch.actor_calls import RunningActor, start_actor, start_until_it_answers
 from nmlab.platform.dispatch.notifier import Notifier
 from nmlab.platform.mask_parallel.coordinator_client import CoordinatorSettings
 from nmlab.platform.mask_parallel.group import MaskParallelCoordinator
@@ -27,12 +26,18 @@ class StartedCoordinator:
 
 
 def start_coordinator(launch: str, *, size: int) -> StartedCoordinator | None:
-    """Start the coordinator of a launch on the driver's node; return None if each trial has one slot."""
+    """Start the coordinator of a launch on the driver's node, and return it once it answers.
+
+    Returns None if each trial has one slot.
+    """
     if size == 1:
         return None
-    name = f"nmlab-coordinator-{launch}-{uuid.uuid4().hex[:8]}"
-    actor = start_actor(MaskParallelCoordinatorActor, name=name, namespace=NAMESPACE)()
-    return StartedCoordinator(actor, CoordinatorSettings(name, NAMESPACE, size))
+    started = start_until_it_answers(
+        lambda name: start_actor(MaskParallelCoordinatorActor, name=name, namespace=NAMESPACE)(),
+        prefix=f"nmlab-coordinator-{launch}",
+        question=lambda coordinator: coordinator.notices(""),
+    )
+    return StartedCoordinator(started.actor, CoordinatorSettings(started.name, NAMESPACE, size))
 
 
 class MaskParallelCoordinatorActor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from nmlab.search_spaces.schema.modes import mode_problems
 from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import DefineByRun
 from nmlab.trials.contract.declarations import common_metric, recorded_by
-from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.errors import SettingError, SourceError
 from nmlab.trials.contract.near_names import hint
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
@@ -25,14 +26,21 @@ if TYPE_CHECKING:
 def check_pattern(trial: ConfiguredTrial) -> None:
     """Refuse a pattern that a trial's method cannot learn with these hyperparameters."""
     if reason := trial.method.unsupported_reason(Pattern.parse(trial.spec.pattern), trial.config):
-        raise ValueError(f"{trial.method.name}: {reason}")
+        raise _refused(trial, reason, otherwise="pattern")
 
 
 def check_text(trial: ConfiguredTrial) -> None:
     """Refuse a trial whose method needs more calibration text than it has."""
     minibatches = trial.spec.calibration.minibatches
     if reason := trial.method.unsupported_text_reason(trial.config, minibatches=minibatches):
-        raise ValueError(f"{trial.method.name}: {reason}")
+        raise _refused(trial, reason, otherwise="method")
+
+
+def _refused(trial: ConfiguredTrial, reason: str, *, otherwise: str) -> SettingError:
+    """Return the error for what a method refuses; it blames the hyperparameter that the reason names, if any."""
+    name = trial.method.name
+    named = [key for key in trial.spec.hyperparameters if re.search(rf"\b{re.escape(key)}\b", reason)]
+    return SettingError(f"{name}: {reason}", method=name, setting=named[0] if named else otherwise, otherwise=otherwise)
 
 
 def check_inputs(trial: ConfiguredTrial, facts: PreflightFacts) -> None:

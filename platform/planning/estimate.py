@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from nmlab.platform.planning.admission import Load, check_study_fits, needed_bytes, replica_fit, usable_bytes
+from nmlab.platform.planning.blame import telling_place
 from nmlab.platform.planning.forecast import Forecast, Forecaster, SharedResults, shared_results
 from nmlab.platform.planning.listing import Listing, list_trials, varied
 from nmlab.platform.planning.machine import Machine
@@ -49,7 +50,8 @@ class Estimate:
 
     def check(self) -> None:
         """Raise ``ValueError`` if the study does not fit on this machine."""
-        check_study_fits(self.plan.study, self.load, machine=self.machine)
+        with telling_place(self.plan.study):
+            check_study_fits(self.plan.study, self.load, machine=self.machine)
 
     @cached_property
     def listing(self) -> Listing:
@@ -79,7 +81,7 @@ class Estimate:
         return shared_results(
             [(spec, self._forecast(spec).shared) for spec in specs],
             held_out_tokens=sum(count * (length + 1) for count, length in _held_out(study, self.plan.facts)),
-            seeds=len(study.seeds),
+            seeds=len(self.plan.seeds),
             slots=study.replica.slots,
         )
 
@@ -95,10 +97,13 @@ class Estimate:
     @cached_property
     def seconds(self) -> float:
         """Seconds of the whole launch: all trials, as many at once as there are slots."""
-        listing = self.listing
+        listing, confirmation = self.listing, self.plan.confirmation
         own = [self._seconds(spec) for spec in listing.specs]
         searched = own[listing.baselines :]
         more = listing.open * len(self.plan.study.seeds)
+        if confirmation is not None:
+            more += confirmation.configurations * len(confirmation.seeds)
+            own += [self._seconds(spec) for spec in confirmation.baselines] * len(confirmation.seeds)
         total = sum(own) + more * (sum(searched) / len(searched) if searched else 0.0)
         return total / min(self.plan.study.concurrency, max(1, self.plan.trials))
 
@@ -111,7 +116,8 @@ class Estimate:
         for spec in listing.specs:
             forecast = self._forecast(spec)
             kept = packed_size(facts.prunable) if registry.get(spec.method).sparse else 0
-            kept += forecast.state.get("updated weights", 0) + 24 * facts.evaluation_windows + _RECORDS_BYTES
+            windows = facts.evaluation_windows + facts.validation_windows
+            kept += forecast.state.get("updated weights", 0) + 24 * windows + _RECORDS_BYTES
             total["artifacts"] += kept
             total["tracking store"] += kept + _ROWS_BYTES
             total["checkpoints"] += _CHECKPOINTS * forecast.state_bytes if _steps(spec) else 0
@@ -233,6 +239,7 @@ def _facts_record(plan: LaunchPlan, facts: PreflightFacts) -> dict[str, Any]:
         **({"early stopping": early_stopping(plan).describe()} if study.search.scheduler else {}),
         "seeds": list(study.seeds),
         "baseline trials": len(plan.baselines),
+        **_confirmation_record(plan),
         "trials": plan.trials,
         "concurrent": study.concurrency,
         "replicas": _replicas(study),
@@ -246,6 +253,11 @@ def _facts_record(plan: LaunchPlan, facts: PreflightFacts) -> dict[str, Any]:
         "data digest": facts.data_digest,
         "text notes": list(facts.text_notes),
     }
+
+
+def _confirmation_record(plan: LaunchPlan) -> dict[str, Any]:
+    found = plan.confirmation
+    return {} if found is None else {"confirmation": found.describe(), "confirmation trials": found.trials}
 
 
 def _windows(count: int, text: HeldOutText) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from nmlab.platform.planning.blame import telling_place
+from nmlab.platform.planning.planned_confirmation import planned_confirmation
 from nmlab.platform.planning.study_trials import baseline_specs, trial_spec
 from nmlab.platform.search.initial_points import RandomDraw, configurations_tried
 from nmlab.search_spaces.schema.study import Study
@@ -17,6 +19,7 @@ _DRAWS = 64
 class Price:
     """The trials of a launch, the steps that its learned methods take, and the tokens that they read in them.
 
+    Trials that confirm the search are counted too, as many as there may be.
     Every mask of a step reads the minibatch once; a backward is not counted in addition to its forward. For a search
     that draws its points, steps and tokens are the average over random points of its space.
     """
@@ -28,6 +31,11 @@ class Price:
 
 def price_of(study: Study) -> Price:
     """Return the price of a study; raises ``ValueError`` for methods or settings that do not exist."""
+    with telling_place(study):
+        return _price(study)
+
+
+def _price(study: Study) -> Price:
     baselines = baseline_specs(study)
     if study.search.algorithm == "grid":
         points = grid_points(study)
@@ -35,6 +43,10 @@ def price_of(study: Study) -> Price:
         space = DefineByRun(study)
         points = [space(RandomDraw(seed)) for seed in range(_DRAWS)]
     tried = configurations_tried(study) * len(study.seeds)
+    if (confirmation := planned_confirmation(study, baselines)) is not None:
+        seeds = len(confirmation.seeds)
+        tried += confirmation.configurations * seeds
+        baselines = [*baselines, *(spec for spec in confirmation.baselines for _ in range(seeds))]
     steps, tokens = _learned(baselines)
     own_steps, own_tokens = _learned(trial_spec(study, point, seed=study.seeds[0]) for point in points)
     each = tried / len(points)

@@ -5,10 +5,14 @@ What a study says is checked before torch is loaded, which only the checks of it
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from nmlab.platform.planning import checks
+from nmlab.platform.planning.blame import telling_place
+from nmlab.platform.planning.planned_confirmation import PlannedConfirmation, planned_confirmation
 from nmlab.platform.planning.study_trials import (
     StudyTrials,
     baseline_specs,
@@ -17,6 +21,7 @@ from nmlab.platform.planning.study_trials import (
     example_specs,
     longest_trial,
 )
+from nmlab.platform.search.confirmation import Confirmations
 from nmlab.platform.search.initial_points import configurations_tried
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.pattern import Pattern
@@ -55,10 +60,40 @@ class LaunchPlan:
             facts=facts,
         )
 
+    @cached_property
+    def confirmation(self) -> PlannedConfirmation | None:
+        """What runs on fresh seeds once the search has ended; None if the study asks for nothing."""
+        return planned_confirmation(self.study, self.baselines)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of all trials: those of the search, then those on which it is confirmed."""
+        return (*self.study.seeds, *(() if self.confirmation is None else self.confirmation.seeds))
+
+    @property
+    def search_trials(self) -> int:
+        """The number of trials of the search and of the baselines, without those that confirm them."""
+        return len(self.baselines) + self.configurations * len(self.study.seeds)
+
     @property
     def trials(self) -> int:
-        """The number of trials (child runs in MLflow) when everything has ended."""
-        return len(self.baselines) + self.configurations * len(self.study.seeds)
+        """The number of trials (child runs in MLflow) when everything has ended, at most.
+
+        Fewer confirm a search of which fewer configurations finish than are to be chosen.
+        """
+        return self.search_trials + (0 if self.confirmation is None else self.confirmation.trials)
+
+    @property
+    def trials_text(self) -> str:
+        """The number of trials in words, those that confirm the search apart."""
+        beside = "" if self.confirmation is None else f" + {self.confirmation.trials} to confirm"
+        return f"{self.search_trials} trials{beside}"
+
+    def is_over(self, ended: Collection[str], confirmations: Confirmations) -> bool:
+        """Return whether no trial is left to run, given the keys of those that have ended and what was chosen."""
+        if self.confirmation is None:
+            return len(ended) >= self.trials
+        return bool(confirmations.choices) and len(ended) >= self.search_trials + len(confirmations.trials)
 
     @property
     def longest_trial(self) -> int:
@@ -69,8 +104,13 @@ class LaunchPlan:
 def check_settings(study: Study) -> StudyTrials:
     """Check the methods and their settings, without reading model and text; return the trials that were checked.
 
-    Raises ``ValueError`` with one line.
+    Raises ``ValueError`` with one line, which begins with the place of the setting to blame.
     """
+    with telling_place(study):
+        return _checked(study)
+
+
+def _checked(study: Study) -> StudyTrials:
     trials = configure_study(study)
     for trial in trials.all:
         checks.check_pattern(trial)
@@ -87,10 +127,11 @@ def check_settings(study: Study) -> StudyTrials:
 
 def plan_study(study: Study) -> LaunchPlan:
     """Return the plan of a study, after all checks that need no process; raises ``ValueError`` with one line."""
-    trials = check_settings(study)
-    facts = _facts(study, trials)
-    baselines = baseline_trials(study, trials.baselines)
-    _check_with_facts(study, trials, facts)
+    with telling_place(study):
+        trials = _checked(study)
+        facts = _facts(study, trials)
+        baselines = baseline_trials(study, trials.baselines)
+        _check_with_facts(study, trials, facts)
     return LaunchPlan(
         study=study,
         baselines=tuple(baselines),

@@ -62,11 +62,12 @@ class Interruption:
         if self._asked is not None:
             raise KeyboardInterrupt
         self._asked = time.monotonic()
-        threading.Thread(target=self._wait, daemon=True).start()
+        threading.Thread(target=self._wait, args=(threading.get_ident(),), daemon=True).start()
 
-    def _wait(self) -> None:
+    def _wait(self, asked: int) -> None:
+        """Interrupt the thread `asked`, which receives the signals, also where it is blocked, as by a lock."""
         if not self._over.wait(WAIT_S):
-            signal.raise_signal(signal.SIGINT)
+            signal.pthread_kill(asked, signal.SIGINT)
 
     def _lost(self) -> str:
         """Return the line to print for a trial that did not reach its next step."""

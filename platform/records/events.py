@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, get_args
 
 from nmlab.platform.records.base import Record
-from nmlab.platform.records.payloads import ResultRecord, SpecRecord, StageFacts
+from nmlab.platform.records.payloads import ChosenRecord, ResultRecord, SpecRecord, StageFacts
 
 # --- trials -----------------------------------------------------------------------------------------------------------
 
@@ -217,6 +217,24 @@ class LaunchBegan(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmationChosen(Record):
+    """The search has ended: what is run again on fresh ``seeds``, the best configurations first, then baselines.
+
+    It is in the journal before the first of these trials begins, and no later process chooses again. A launch whose
+    study was extended may have several; a trial that two of them name is run once. ``looked_at`` configurations were
+    tried, by ``metric``, ``asked`` were to be chosen; fewer are if no more of them finished on all of their seeds.
+    """
+
+    event: ClassVar[str] = "confirmation chosen"
+    seeds: Sequence[int]
+    chosen: Sequence[ChosenRecord]
+    metric: str
+    asked: int
+    looked_at: int
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchEnded(Record):
     """A process of the launch ended; ``time`` is in milliseconds since 1970."""
 
@@ -255,6 +273,7 @@ JournalRecord = (
     | GroupNotice
     | GroupEnded
     | LaunchBegan
+    | ConfirmationChosen
     | LaunchEnded
     | UnknownRecord
 )

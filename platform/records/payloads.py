@@ -46,6 +46,18 @@ class ResultRecord(TypedDict):
     """Whether a resumed launch continues the trial: it was stopped, and not because its configuration fell behind."""
 
 
+class ChosenRecord(TypedDict):
+    """A configuration that is run on fresh seeds: one of the best of the search, or a baseline."""
+
+    configuration: str
+    role: str
+    """A ``Role``."""
+    mean: NotRequired[float]
+    """Of the objective over the seeds of the search; a baseline is not chosen by it and has none here."""
+    spec: SpecRecord
+    """Its first trial; the others differ from it in the seed alone."""
+
+
 class StageFacts(TypedDict):
     """One worker of a replica: its process, and the bytes and prunable layers that it holds."""
 

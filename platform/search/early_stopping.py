@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from nmlab.platform.records.events import (
+    ConfirmationChosen,
     GroupRecord,
     JournalRecord,
     LaunchBegan,
@@ -81,7 +82,7 @@ class EarlyStopping:
         metric: the objective.
         initial: the name under which its value at the start is recorded.
         mode: ``min`` or ``max``.
-        seeds: the seeds of every configuration of the search.
+        seeds: the seeds of every configuration of the search; a trial with another seed confirms it and is not stopped.
         baselines: keys of trials that do not belong to the search.
     """
 
@@ -117,7 +118,7 @@ class EarlyStopping:
                     self._end(record.key, record.result)
                 case TrialLeased() | ResultRefused() | TrialActorLost() | ReplicaRecord() | GroupRecord():
                     pass
-                case LaunchBegan() | LaunchEnded() | UnknownRecord():
+                case LaunchBegan() | ConfirmationChosen() | LaunchEnded() | UnknownRecord():
                     pass
                 case _ as never:
                     assert_never(never)
@@ -127,7 +128,8 @@ class EarlyStopping:
         return "" if self._rule is None else self._rule.describe()
 
     def _begin(self, key: str, spec: SpecRecord) -> None:
-        if key in self._baselines or key in self._configuration_of:
+        is_searched = key not in self._baselines and spec["seed"] in self._seeds
+        if not is_searched or key in self._configuration_of:
             return
         trial = TrialSpec.from_record(spec)
         keys = tuple(trial.model_copy(update={"seed": seed}).key for seed in self._seeds)

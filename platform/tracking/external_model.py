@@ -13,6 +13,7 @@ import numpy as np
 
 from nmlab.platform.records.payloads import ResultRecord
 from nmlab.platform.tracking import MlflowStore
+from nmlab.platform.tracking.named_launch import launch_in_store
 from nmlab.platform.tracking.provenance import provenance
 from nmlab.reports.read.evaluations import read_evaluation
 from nmlab.reports.read.store import RunStore, newest_or_named, open_store, reading
@@ -84,10 +85,10 @@ class Table:
 
 
 def table_of(study: str, *, tracking_uri: str) -> Table:
-    """Return the table of a study's newest launch, or of STUDY/LAUNCH; raises ``ValueError`` if there is none."""
-    name, _, launch = study.partition("/")
+    """Return the table of a study's newest launch, or of a launch; raises ``ValueError`` if there is none."""
+    name, launch = launch_in_store(study, tracking_uri=tracking_uri)
     store = open_store(tracking_uri)
-    parent = newest_or_named(store.launches(store.experiment_id(name)), name=launch or None, study=name)
+    parent = newest_or_named(store.launches(store.experiment_id(name)), name=launch, study=name)
     content = store.artifact(parent.info.run_id, name=STUDY_FILE)
     launched = parent.data.tags.get(run_tags.LAUNCH, parent.info.run_id)
     if content is None:

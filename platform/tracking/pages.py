@@ -5,6 +5,7 @@ import sys
 
 from nmlab.platform.process.served import serve
 from nmlab.platform.tracking.address import absolute_uri, check_store, experiment_id
+from nmlab.platform.tracking.named_launch import launch_in_store
 from nmlab.reports.read.mlflow_access.library import apply_settings
 
 
@@ -12,7 +13,7 @@ def page_of(study: str | None, *, uri: str, host: str, port: int) -> str:
     """Return the address of the page of a study, or of the store; raises ``ValueError`` if there is none."""
     uri = absolute_uri(uri)
     check_store(uri)
-    place = f"#/experiments/{experiment_id(study, uri=uri)}/runs" if study else ""
+    place = f"#/experiments/{experiment_id(launch_in_store(study, tracking_uri=uri)[0], uri=uri)}/runs" if study else ""
     return f"{uri}/{place}" if uri.startswith("http") else f"http://{host}:{port}/{place}"
 
 

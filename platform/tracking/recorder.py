@@ -10,6 +10,7 @@ from typing import assert_never
 from nmlab.platform.launches.journal import Journal, write_log
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.records.events import (
+    ConfirmationChosen,
     GroupRecord,
     JournalRecord,
     LaunchBegan,
@@ -25,7 +26,9 @@ from nmlab.platform.records.events import (
     event_of,
 )
 from nmlab.platform.records.payloads import Point, ResultRecord
+from nmlab.platform.search.confirmation import trials_of
 from nmlab.platform.tracking.store import MlflowStore
+from nmlab.trials.contract import run_tags
 from nmlab.trials.contract.run_tags import Role
 from nmlab.trials.contract.secrets import masked
 from nmlab.trials.contract.trial_spec import TrialSpec
@@ -73,6 +76,7 @@ class Recorder:
         self._launch, self._journal, self._store = launch, journal, store
         self._baselines, self._tags = frozenset(baselines), dict(tags)
         self._begun: set[str] = set()
+        self._confirming: dict[str, Role] = {}
         self._position = self._failures = 0
         self.refused: dict[str, str] = {}
         """The records that MLflow refuses: what each is about (``trial 1f2e...``) -> why."""
@@ -172,6 +176,9 @@ class Recorder:
             match record:
                 case LaunchBegan():
                     self._begin_launch(record)
+                case ConfirmationChosen():
+                    self._confirming |= {trial.spec.key: trial.role for trial in trials_of(record)}
+                    self._store.tag_parent(record.tags)
                 case TrialSubmitted():
                     self._begin(TrialSpec.from_record(record.spec))
                 case TrialMetrics():
@@ -197,8 +204,9 @@ class Recorder:
 
     def _begin(self, spec: TrialSpec) -> None:
         if spec.key not in self._begun:
-            role = Role.BASELINE if spec.key in self._baselines else Role.SEARCH
-            self._store.begin_trial(spec, role=role, tags=self._tags)
+            role = Role.BASELINE if spec.key in self._baselines else self._confirming.get(spec.key, Role.SEARCH)
+            confirms = {run_tags.CONFIRMATION: run_tags.TRUE} if spec.key in self._confirming else {}
+            self._store.begin_trial(spec, role=role, tags={**self._tags, **confirms})
             self._begun.add(spec.key)
 
     def _flush(self, points: dict[str, list[Point]], key: str) -> None:

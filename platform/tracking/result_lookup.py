@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 LEAST = 6  # characters that an abbreviated id needs
 _HEXADECIMAL = re.compile(rf"[0-9a-f]{{{LEAST},32}}")
 _NAME = re.compile(rf"[\w.+-]{{{LEAST},}}")
+_SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _LENGTHS = {"run": 32, "trial": 16, "configuration": 8, "initial mask": 16}
 _SHOWN = 4
 
@@ -71,14 +72,17 @@ class Found:
 def find_result(name: str, *, tracking_uri: str, results: Path) -> Found | None:
     """Return the trial that a name means; None for a name that is no id and may be a model.
 
+    The name of a study means its newest launch.
+
     Raises ``ValueError`` for an ambiguous name, with what it may mean, for hexadecimal digits that are no id, and for a
     configuration or launch of which nothing finished.
     """
     wanted = name.rpartition("@")[2]
-    if not _NAME.fullmatch(wanted):
+    if not _NAME.fullmatch(wanted) and not _SLUG.fullmatch(name):
         return None
     store, trouble = _store(tracking_uri)
-    meaning = _meaning(name, store=store, results=results.expanduser())
+    folder = results.expanduser()
+    meaning = _newest_of_study(name, store=store, results=folder) or _meaning(name, store=store, results=folder)
     if meaning is None:
         if _HEXADECIMAL.fullmatch(wanted):
             raise ValueError(_unknown(name, tracking_uri=tracking_uri, results=results, trouble=trouble))
@@ -125,8 +129,9 @@ def _meaning(name: str, *, store: RunStore | None, results: Path) -> Meaning | N
 
 def _newest_of_study(name: str, *, store: RunStore | None, results: Path) -> Meaning | None:
     """Return the newest launch of the study of this name, in the store or else in the results folder."""
-    if store is not None and name in store.studies():
-        newest = store.launches(store.experiment_id(name))[0]
+    experiment = None if store is None else store.known_experiment_id(name)
+    if store is not None and experiment is not None and (launches := store.launches(experiment)):
+        newest = launches[0]
         return Meaning("launch", str(newest.data.tags.get(run_tags.LAUNCH, newest.info.run_id)), launch=newest)
     folders = sorted(results.glob(f"{escape(name)}/*/{LAUNCH_FILE}"), key=lambda path: path.stat().st_mtime)
     return Meaning("launch", folders[-1].parent.name, launch=folders[-1].parent) if folders else None

@@ -8,7 +8,7 @@ sense is a lost actor, while a trial that failed has a result with this status.
 import logging
 import math
 from collections import Counter, deque
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -37,7 +37,7 @@ class _Replicates:
 
 
 class ReplicateSearcher(Searcher):
-    """Proposes the trials of a study to Tune, baselines first.
+    """Proposes the trials of a study to Tune: baselines, the search, and once both have ended what confirms it.
 
     Args:
         plan: the study, its baselines and seeds.
@@ -48,6 +48,8 @@ class ReplicateSearcher(Searcher):
         evaluated: the values of the (first) objective by step that trials had before this process, by trial key.
         stopped: the keys of trials that are stopped early for good; grows. A configuration with one is pruned. One with
             a trial that was stopped otherwise (time limit, Ctrl-C) stays open, for a resumed launch.
+        after_search: is called once, when every trial of the search has ended; returns the trials that confirm it, of
+            which the search learns nothing.
         metric_mode: the (first) objective, and ``min`` or ``max``.
         max_failures: how many errors of a trial count as lost actors; after one more the trial has failed.
     """
@@ -63,6 +65,7 @@ class ReplicateSearcher(Searcher):
         evaluated: Mapping[str, Mapping[int, float]],
         stopped: Container[str],
         metric_mode: tuple[str, str],
+        after_search: Callable[[], Sequence[TrialSpec]] = tuple,
         max_failures: int = 3,
     ) -> None:
         super().__init__(metric=metric_mode[0], mode=metric_mode[1])
@@ -75,6 +78,7 @@ class ReplicateSearcher(Searcher):
         self._errors: Counter[str] = Counter()
         self._max_failures = max_failures
         self._opened = False
+        self._after_search, self._is_confirming = after_search, False
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: dict[str, object], **spec: object
@@ -88,9 +92,12 @@ class ReplicateSearcher(Searcher):
             self._open()
         while not self._queue:
             proposal = self._strategy.next()
-            if proposal is None:
-                return None if self._running else _NO_MORE
-            self._enqueue(proposal)
+            if proposal is not None:
+                self._enqueue(proposal)
+            elif self._running:
+                return None
+            elif not self._confirm():
+                return _NO_MORE
         spec = self._queue.popleft()
         self._running[trial_id] = spec
         config: TrialConfig = {
@@ -138,6 +145,14 @@ class ReplicateSearcher(Searcher):
         for proposal in self._strategy.failed():  # the search keeps their outcome; the missing runs are made up for
             self._queue += [spec for spec in self._specs(proposal) if spec.key not in self._ended]
 
+    def _confirm(self) -> bool:
+        """Queue the trials that confirm the search, if that is not done; return whether there are any to run."""
+        if self._is_confirming:
+            return False
+        self._is_confirming = True
+        self._queue += [spec for spec in self._after_search() if spec.key not in self._ended]
+        return bool(self._queue)
+
     def _specs(self, proposal: Proposal) -> list[TrialSpec]:
         study = self._plan.study
         return [trial_spec(study, proposal.configuration, seed=seed) for seed in study.seeds]
@@ -164,7 +179,7 @@ class ReplicateSearcher(Searcher):
     def _accept(self, key: str, result: FlatResult) -> None:
         """Keep the result of a trial; after the last seed of its configuration, tell the search the outcome.
 
-        Baselines, and trials that already have a result, are left out.
+        Baselines, trials that confirm the search, and those that already have a result are left out.
         """
         replicates = self._by_key.get(key)
         if replicates is None or key not in replicates.awaited:

@@ -4,7 +4,7 @@ None of Tune's schedulers is used: they compare trials, which are single seeds h
 configurations.
 """
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 
 import ray
@@ -20,6 +20,7 @@ from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.search.strategies import SearchStrategy
 from nmlab.platform.tuning.searcher import ReplicateSearcher
 from nmlab.platform.tuning.trainable import TrialActor
+from nmlab.trials.contract.trial_spec import TrialSpec
 
 # A node has 1 of the resource that marks it; Tune refuses a trial that reserves nothing.
 _NODE_SHARE = 0.001
@@ -31,17 +32,28 @@ class TuneWatch(Callback):
     Args:
         check: is called between Tune's events; what it raises ends the run.
         lost: is called with the trial's key and the last line of the error.
+        after_search: is called once every trial of the search has ended; returns the trials that confirm it.
 
     ``is_over`` says that Tune runs no further trial, because the time limit has passed or all trials have ended.
     """
 
-    def __init__(self, check: Callable[[], None], lost: Callable[[str, str], None]) -> None:
-        self._check, self._lost = check, lost
+    def __init__(
+        self,
+        check: Callable[[], None],
+        lost: Callable[[str, str], None],
+        *,
+        after_search: Callable[[], Sequence[TrialSpec]] = tuple,
+    ) -> None:
+        self._check, self._lost, self._after_search = check, lost, after_search
         self._last_end: tuple[int, Trial] | None = None
         self.is_over = False
 
     def __getstate__(self) -> dict[str, object]:
         return {}  # Tune pickles its callbacks for a restore that nmlab does not use
+
+    def after_search(self) -> Sequence[TrialSpec]:
+        """Return the trials that confirm the search; called by the searcher."""
+        return self._after_search()
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: object) -> None:
         self._check()
@@ -99,6 +111,7 @@ def tune_trials(
         ended=ended,
         evaluated=evaluated,
         stopped=stopped,
+        after_search=watch.after_search,
         metric_mode=(search.metrics[0], search.modes[0]),
         max_failures=max_failures,
     )

@@ -6,20 +6,22 @@ from dataclasses import dataclass
 from nmlab.reports.analysis.budgets import EqualBudget, FrontPoint, equal_budgets, front_points
 from nmlab.reports.analysis.claims import Judgement, judgements_of
 from nmlab.reports.analysis.claims.select import planned_values
-from nmlab.reports.analysis.configurations import Configuration, configurations_of, searched
+from nmlab.reports.analysis.configurations import Configuration, configurations_of, searched, setting_text, varying
 from nmlab.reports.analysis.evaluation_check import EvaluationCheck, check_evaluations
 from nmlab.reports.analysis.masks.overlaps import overlap
 from nmlab.reports.analysis.metrics import evaluation_metrics
 from nmlab.reports.analysis.pairwise import (
+    Confirmed,
     PairwiseComparison,
     Side,
     Winner,
     compared_with_best,
+    confirmed_of,
     winners_of,
 )
 from nmlab.reports.analysis.published import published_tables
 from nmlab.reports.analysis.published.versus_published import Pair, pairs_of
-from nmlab.reports.analysis.summary_rows import SummaryRow, summary_rows_of
+from nmlab.reports.analysis.summary_rows import SummaryRow, names_of, summary_rows_of
 from nmlab.reports.read.collect import StudyRuns
 from nmlab.reports.read.evaluations import Evaluation, MaskLosses, read_evaluations, read_mask_losses
 from nmlab.reports.read.masks import PackedMask, read_masks
@@ -38,6 +40,7 @@ class Analysis:
         check: whether the recorded perplexities agree with them; None where no run kept any.
         comparisons: for each metric of the summary, the rows of each group against its best.
         winners: for each group of comparable masks, the best searched configuration against all others of the search.
+        confirmed: for each group whose best ran again on fresh seeds, the best against other finalists and baselines.
         budgets: the result of each method at the same budget.
         front: every complete configuration with the fronts of quality against cost that it is on.
         masks: the masks of the rows and the initial masks of trials, by run id and layer, as far as kept.
@@ -53,6 +56,7 @@ class Analysis:
     check: EvaluationCheck | None
     comparisons: Mapping[str, Mapping[Hashable, tuple[PairwiseComparison, ...]]]
     winners: Mapping[Hashable, Winner]
+    confirmed: Mapping[Hashable, Confirmed]
     budgets: tuple[EqualBudget, ...]
     front: tuple[FrontPoint, ...]
     masks: Mapping[str, Mapping[str, PackedMask]]
@@ -62,8 +66,15 @@ class Analysis:
 
     @property
     def decisive_comparisons(self) -> Mapping[Hashable, tuple[PairwiseComparison, ...]]:
-        """The comparisons in the searched metric."""
-        return self.comparisons[self.runs.objective.metric]
+        """The comparisons in the reported metric: on fresh seeds where there are any, otherwise over the summary."""
+        fresh = {group: own.compared for group, own in self.confirmed.items() if own.compared}
+        return {**self.comparisons[self.runs.objective.reported], **fresh}
+
+    @property
+    def names(self) -> dict[tuple[str, bool], str]:
+        """The name of each compared configuration and initial mask, as in the summary; other finalists by setting."""
+        finalists = [item for own in self.confirmed.values() for item in own.finalists]
+        return {(item.key, False): _name(item, self.configurations) for item in finalists} | names_of(self.summary_rows)
 
 
 def analyse(store: RunStore, *, runs: StudyRuns) -> Analysis:
@@ -75,11 +86,12 @@ def analyse(store: RunStore, *, runs: StudyRuns) -> Analysis:
     configurations = configurations_of(runs)
     summary_rows = tuple(summary_rows_of(configurations))
     items = {row.item.key: row.item for row in summary_rows}.values()
-    trials = [trial for item in items for trial in item.finished]
+    again = [item.confirmation for item in configurations if item.confirmation is not None]
+    trials = [trial for item in (*items, *again) for trial in item.finished]
     found = read_evaluations(store, run_ids=[trial.run_id for trial in trials])
     evaluations = {run_id: item for run_id, item in found.items() if item is not None}
     evaluations |= _evaluations_of_the_fixed(store, configurations, known=found)
-    metrics = {runs.objective.metric, *evaluation_metrics(configurations, objective=runs.objective)}
+    metrics = {runs.objective.reported, *evaluation_metrics(configurations, objective=runs.objective)}
     masks = read_masks(store, run_ids=_masks_wanted(summary_rows, runs))
     reproduces = runs.launch.reproduces
     return Analysis(
@@ -92,6 +104,7 @@ def analyse(store: RunStore, *, runs: StudyRuns) -> Analysis:
             [row.competitor for row in summary_rows], metrics=sorted(metrics), evaluations=evaluations
         ),
         winners=winners_of(configurations, evaluations=evaluations, progress=runs.progress),
+        confirmed=confirmed_of(configurations, evaluations=evaluations),
         budgets=equal_budgets(configurations, progress=runs.progress),
         front=front_points(configurations),
         masks=masks,
@@ -105,6 +118,12 @@ def analyse(store: RunStore, *, runs: StudyRuns) -> Analysis:
         ),
         pairs=_pairs(reproduces, configurations),
     )
+
+
+def _name(item: Configuration, configurations: Sequence[Configuration]) -> str:
+    same = [other for other in searched(configurations) if other.method == item.method]
+    setting = setting_text(item, names=varying(same))
+    return f"{item.method}, {setting}" if setting else item.method
 
 
 def _evaluations_of_the_fixed(

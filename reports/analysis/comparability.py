@@ -50,8 +50,9 @@ def evaluated_runs(item: Configuration, *, study: str = "") -> Iterator[Evaluate
         ReportError: a tag that should hold JSON does not.
     """
     settings = {name: value_text(value) for name, value in item.settings.items() if name.startswith(GROUPED_BY)}
-    for trial in item.finished:
-        yield EvaluatedRun(trial.run_id, study, {**settings, **_recorded(trial)})
+    for trial in item.every_trial:
+        if trial.is_finished:
+            yield EvaluatedRun(trial.run_id, study, {**settings, **_recorded(trial)})
 
 
 def differences(

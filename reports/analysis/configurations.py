@@ -28,8 +28,9 @@ class Configuration:
     Attributes:
         key: the configuration's hash, the same for all its seeds.
         settings: its parameters, typed, without method, pattern and seed.
-        trials: its runs, by seed, duplicates left out.
+        trials: its runs, by seed, duplicates left out; of the search alone where it was run again on fresh seeds.
         expected: how many runs it should have, as others of its method and role do; 0 where that is not known.
+        confirmation: the same configuration on fresh seeds, which took no part in the search; None without such runs.
     """
 
     key: str
@@ -40,6 +41,7 @@ class Configuration:
     trials: tuple[TrialRecord, ...]
     objective: Objective
     expected: int = 0
+    confirmation: "Configuration | None" = None
 
     @cached_property
     def finished(self) -> tuple[TrialRecord, ...]:
@@ -55,6 +57,11 @@ class Configuration:
     def is_baseline(self) -> bool:
         """Whether this configuration was run for comparison and not searched."""
         return self.role == Role.BASELINE
+
+    @cached_property
+    def is_validated(self) -> bool:
+        """Whether its finished runs, and the masks that they started from, were measured on validation text."""
+        return any(trial.is_validated for trial in self.finished)
 
     @cached_property
     def is_learned(self) -> bool:
@@ -85,9 +92,14 @@ class Configuration:
         return tuple(trial.run_id for trial in self.trials)
 
     @cached_property
-    def value(self) -> MeanEstimate | None:
-        """The searched metric of its finished runs."""
+    def selection(self) -> MeanEstimate | None:
+        """The searched metric of its finished runs, by which configurations are selected."""
         return self.estimate(self.objective.metric)
+
+    @cached_property
+    def value(self) -> MeanEstimate | None:
+        """The metric of its finished runs that is reported and compared."""
+        return self.estimate(self.objective.reported)
 
     @cached_property
     def initial(self) -> MeanEstimate | None:
@@ -96,7 +108,10 @@ class Configuration:
 
     @cached_property
     def gain(self) -> MeanEstimate | None:
-        """Learned minus own initial mask, paired by seed; None where it is not learned or a value is not finite."""
+        """Learned minus own initial mask in the searched metric, paired by seed.
+
+        Both are measured on the text of the start. None where it is not learned or a value is not finite.
+        """
         if not self.is_learned:
             return None
         values = (
@@ -106,6 +121,21 @@ class Configuration:
         if not all(math.isfinite(before) for _, before in pairs):
             return None
         return paired_difference([after for after, _ in pairs], before=[before for _, before in pairs])
+
+    @property
+    def judged(self) -> "Configuration":
+        """The runs that results rest on: those on fresh seeds where one of them finished, else those of the search."""
+        return self.confirmation if self.confirmation is not None and self.confirmation.finished else self
+
+    @property
+    def is_confirmation(self) -> bool:
+        """Whether these are the runs on fresh seeds of a configuration."""
+        return any(trial.is_confirmation for trial in self.trials)
+
+    @property
+    def every_trial(self) -> tuple[TrialRecord, ...]:
+        """Its runs of the search and then those on fresh seeds."""
+        return self.trials if self.confirmation is None else (*self.trials, *self.confirmation.trials)
 
     def count(self, *statuses: str) -> int:
         """Return how many of its runs ended with one of these statuses."""
@@ -137,21 +167,30 @@ class Configuration:
 def configurations_of(runs: StudyRuns) -> tuple[Configuration, ...]:
     """Return every configuration of a launch, group by group of comparable ones.
 
-    Within a group the best comes first; configurations with unfinished runs follow the complete ones.
+    Within a group the best by the searched metric comes first; configurations with unfinished runs follow the complete
+    ones. Runs on fresh seeds count in none of this.
     """
-    members: dict[str, list[TrialRecord]] = {}
+    own, fresh = (_by_configuration(runs, is_confirmation=is_fresh) for is_fresh in (False, True))
+    expected = max(runs.fresh_seeds, *map(len, fresh.values()), 0)
+    again = {key: replace(_configuration(trials, runs.objective), expected=expected) for key, trials in fresh.items()}
+    items = {key: replace(item, trials=(), expected=0) for key, item in again.items()}
+    items |= {key: _configuration(trials, runs.objective) for key, trials in own.items()}
+    found = [replace(items[key], confirmation=again.get(key)) for key in sorted(items)]
+    return tuple(sorted(_with_expected(found), key=_order))
+
+
+def _by_configuration(runs: StudyRuns, *, is_confirmation: bool) -> dict[str, list[TrialRecord]]:
+    found: dict[str, list[TrialRecord]] = {}
     for trial in runs.trials:
-        if trial.status != TrialStatus.DUPLICATE:
-            members.setdefault(trial.configuration, []).append(trial)
-    found = _with_expected([_configuration(members[key], runs.objective) for key in sorted(members)])
-    sign = 1.0 if runs.objective.mode == "min" else -1.0
+        if trial.status != TrialStatus.DUPLICATE and trial.is_confirmation is is_confirmation:
+            found.setdefault(trial.configuration, []).append(trial)
+    return found
 
-    def order(item: Configuration) -> tuple[tuple[str, ...], bool, bool, float, str]:
-        value = item.value
-        mean = sign * value.mean if value else 0.0
-        return (comparable_group(item), value is None, not item.is_complete, mean, item.key)
 
-    return tuple(sorted(found, key=order))
+def _order(item: Configuration) -> tuple[tuple[str, ...], bool, bool, float, str]:
+    sign = 1.0 if item.objective.mode == "min" else -1.0
+    mean = sign * item.selection.mean if item.selection else 0.0
+    return (comparable_group(item), item.selection is None, not item.is_complete, mean, item.key)
 
 
 def _with_expected(found: Sequence[Configuration]) -> list[Configuration]:
@@ -177,6 +216,12 @@ def ranks(configurations: Sequence[Configuration]) -> dict[str, int]:
     """Return the rank, from 1, within its group of each searched configuration with all its runs finished."""
     groups = groups_of(item for item in searched(configurations) if item.is_complete)
     return {item.key: place for members in groups.values() for place, item in enumerate(members, start=1)}
+
+
+def looked_at(configurations: Sequence[Configuration]) -> dict[str, int]:
+    """Return for each searched configuration among how many of its group it was looked at, itself included."""
+    groups = groups_of(searched(configurations))
+    return {item.key: len(members) for members in groups.values() for item in members}
 
 
 def varying(configurations: Sequence[Configuration]) -> tuple[str, ...]:
@@ -254,8 +299,8 @@ def group_name(group: tuple[str, ...], *, groups: Iterable[tuple[str, ...]]) -> 
 
 
 def best_of(configurations: Sequence[Configuration]) -> Configuration | None:
-    """Return the first configuration with a mean; the input is ordered as by :func:`configurations_of`."""
-    return next((item for item in configurations if item.value is not None), None)
+    """Return the first configuration with a mean of the searched metric; they are ordered as by `configurations_of`."""
+    return next((item for item in configurations if item.selection is not None), None)
 
 
 def setting_text(item: Configuration, *, names: Iterable[str]) -> str:

@@ -79,13 +79,15 @@ def layout_of(
     chosen_rows = tuple(rows) or tuple(name for name in ("method",) if name not in columns) or ("study",)
     several = [name for name in ("study", "pattern") if len({member.get(name) for member in members} - {""}) > 1]
     chosen_columns = tuple(columns) or tuple(name for name in several if name not in chosen_rows)
-    return Layout(chosen_rows, chosen_columns, tuple(metrics) or (objective.metric,), objective)
+    return Layout(chosen_rows, chosen_columns, tuple(metrics) or (objective.reported,), objective)
 
 
 def cross_tabulation(
     members: Sequence[ComparedConfiguration], *, layout: Layout, evidence: MarkEvidence = ONLY_SEEDS
 ) -> CrossTabulation:
     """Return the best complete configuration of each cell by the searched metric, marked among those of its column.
+
+    A configuration of a study that selects on validation text is selected there, within its study.
 
     Masks that may be compared are marked as in every table. The dense model has no pattern: it is in the column of
     every pattern and never competes.
@@ -100,11 +102,11 @@ def cross_tabulation(
     counts = [0]
     for row, column in product(rows, columns):
         inside = [member.item for member in members if _is_in(member.get, layout, (row, column))]
-        complete = [Side(item) for item in inside if item.is_complete and Side(item).values(layout.objective.metric)]
+        complete = [item for item in inside if item.is_complete and Side(item).values(layout.objective.reported)]
         counts.append(len(complete))
-        first = best_side(complete, metric=layout.objective.metric)
+        first = _best(complete, layout.objective)
         if first is not None:
-            best[row, column] = first.item
+            best[row, column] = first
     marks: dict[tuple[Key, Key, str], Mark] = {}
     for column in columns:
         own = {row: best[row, column] for row in rows if (row, column) in best}
@@ -115,6 +117,23 @@ def cross_tabulation(
             for row, mark in zip(own, column_marks, strict=True)
         }
     return CrossTabulation(layout, tuple(rows), tuple(columns), best, marks, max(counts))
+
+
+def _best(complete: Sequence[Configuration], objective: Objective) -> Configuration | None:
+    """Return the best by what selects; where that differs between them, the best reported one of the best."""
+    sides: dict[str, list[Side]] = {}
+    for item in complete:
+        sides.setdefault(_selecting(item, objective), []).append(Side(item))
+    leaders = [best_side(own, metric=metric) for metric, own in sides.items()]
+    kept = [side for side in leaders if side is not None]
+    best = kept[0] if len(kept) == 1 else best_side(kept, metric=objective.reported)
+    return None if best is None else best.item
+
+
+def _selecting(item: Configuration, objective: Objective) -> str:
+    """Return the metric that selects a configuration: that of its study if it reports the same, else the reported."""
+    own = item.objective.metric if item.objective.reported == objective.reported else objective.reported
+    return own if Side(item).values(own) else objective.reported
 
 
 def _keys(members: Sequence[ComparedConfiguration], names: Sequence[str]) -> list[Key]:

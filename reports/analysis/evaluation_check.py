@@ -1,13 +1,14 @@
 """The check that recorded metrics agree with what runs kept: perplexities from windows, accuracies from questions."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.read.evaluations import Evaluation, TextLosses
 from nmlab.reports.read.trials import TrialRecord
+from nmlab.trials.contract.metrics import EVAL, VALIDATION
 
 TOLERANCE = 1e-4  # relative; the losses are sums of float32 terms
 MEANS = ("acc", "exact_match")  # over questions; other measures of the harness may be aggregated differently
@@ -69,13 +70,11 @@ def check_evaluations(
 def _agrees(evaluation: Evaluation, trial: TrialRecord) -> bool | None:
     """Return whether the recorded metrics agree with the recomputed ones; None where none can be recomputed.
 
-    ``eval/perplexity`` is the token or the word perplexity.
+    ``eval/perplexity`` is the token or the word perplexity, and ``validation/perplexity`` too.
     """
-    both = (evaluation.token_perplexity, evaluation.word_perplexity)
     pairs = [
-        ((evaluation.token_perplexity,), trial.metric("eval/token_perplexity")),
-        ((evaluation.word_perplexity,), trial.metric("eval/word_perplexity")),
-        (both, trial.metric("eval/perplexity")),
+        *_perplexities(evaluation, trial, prefix=EVAL),
+        *_perplexities(evaluation.validation, trial, prefix=VALIDATION),
         *(
             ((float(question_outcomes.outcome_Q.mean()),), trial.metric(name))
             for name, question_outcomes in evaluation.question_outcomes.items()
@@ -86,6 +85,16 @@ def _agrees(evaluation: Evaluation, trial: TrialRecord) -> bool | None:
     if not checked:
         return None
     return all(any(math.isclose(own, recorded, rel_tol=TOLERANCE) for own in found) for found, recorded in checked)
+
+
+def _perplexities(
+    losses: TextLosses | None, trial: TrialRecord, *, prefix: str
+) -> Iterator[tuple[tuple[float, ...], float]]:
+    """Yield each recorded perplexity of a text behind the recomputed values that it may have."""
+    if losses is not None:
+        token, word = losses.token_perplexity, losses.word_perplexity
+        found = {"token_perplexity": (token,), "word_perplexity": (word,), "perplexity": (token, word)}
+        yield from ((values, trial.metric(prefix + name)) for name, values in found.items())
 
 
 def _same_text(values: Sequence[Evaluation]) -> bool:

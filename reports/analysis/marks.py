@@ -1,8 +1,11 @@
 """Which masks are bold or underlined in a table: one rule for the tables of a report and for comparisons of studies.
 
 Among comparable masks the best mean is bold, and with it every mask that is not found worse: what no test separates
-from the best, what could not be tested, and, in the searched metric, what the tests of the winner leave undecided. Of
+from the best, what could not be tested, and, in the reported metric, what the tests of the winner leave undecided. Of
 the rest, the best mean is second, which is underlined. Where nothing could be tested, nothing is marked.
+
+Where configurations are selected on validation text, the tests are against the mask that this text selects. Masks that
+they find better are bold, and no other. What is measured on the validation text is not marked: it is no result.
 """
 
 from collections.abc import Collection, Hashable, Mapping, Sequence
@@ -90,13 +93,26 @@ def _marks_of_group(
 ) -> tuple[Mark, ...]:
     """Return the marks of comparable masks; a mask without a value has none."""
     best = compared[0].reference
-    tests = {item.side.identity: item.is_distinct for item in compared}
-    tests |= dict.fromkeys((key for key in _undecided(best, metric, winners) if tests.get(key)), False)
+    if best.item.objective.selects_on_validation and metric == best.item.objective.metric:
+        return (Mark.NONE,) * len(sides)
+    tests = _distinct(compared, winners)
     means = {side.identity: mean.mean for side in sides if (mean := side.estimate(metric)) is not None}
     direction = direction_of(metric, objective=best.item.objective)
     own = group_marks(list(means.values()), direction=direction, is_distinct=[tests.get(key) for key in means])
     marks = dict(zip(means, own, strict=True))
     return tuple(marks.get(side.identity, Mark.NONE) for side in sides)
+
+
+def _distinct(
+    compared: Sequence[PairwiseComparison], winners: Collection[Winner]
+) -> dict[tuple[str | bool, ...], bool | None]:
+    """Return for each mask whether a test separates it from the best; where some are found better, from these."""
+    best, metric = compared[0].reference, compared[0].metric
+    tests = {item.side.identity: item.is_distinct for item in compared}
+    better = {item.side.identity for item in compared if item.is_better and item.is_ahead}
+    if better:
+        return {key: key not in better for key in (best.identity, *tests)}
+    return tests | dict.fromkeys((key for key in _undecided(best, metric, winners) if tests.get(key)), False)
 
 
 def configuration_marks(
@@ -113,7 +129,7 @@ def configuration_marks(
 
 def _undecided(best: Side, metric: str, winners: Collection[Winner]) -> set[tuple[str | bool, ...]]:
     """Return what the tests of the winner leave undecided, where the best of the table is the best of a search."""
-    if metric != best.item.objective.metric:
+    if metric != best.item.objective.reported:
         return set()
     own = [winner for winner in winners if Side(winner.best).identity == best.identity]
     return {Side(other.item).identity for winner in own for other in winner.undecided}

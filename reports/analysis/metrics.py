@@ -7,7 +7,7 @@ from nmlab.reports.read.collect import Objective
 from nmlab.reports.values.table import Column, Style
 from nmlab.trials.contract.declarations import metric_of
 from nmlab.trials.contract.measures import Direction
-from nmlab.trials.contract.metrics import EVAL
+from nmlab.trials.contract.metrics import EVAL, VALIDATION
 
 SIGNED = {Style.FIXED2: Style.SIGNED2, Style.FIXED4: Style.SIGNED4}
 STYLES = {"perplexity": Style.FIXED2, "nats": Style.FIXED4, "bytes": Style.INTEGER}
@@ -37,8 +37,25 @@ def plain_name(metric: str) -> str:
     return metric_of(metric).label
 
 
-def chosen_on(metric: str) -> str:
-    """Return in words what a search by this metric selects on: the evaluation text, or the metric itself."""
+def selection_metric(metric: str, *, objective: Objective) -> str:
+    """Return the metric by which the best in another one is selected.
+
+    It is the searched one for a perplexity of the evaluation text where the search selects on validation text;
+    otherwise it is the metric itself.
+    """
+    is_of_text = is_evaluated(metric) and not is_of_task(metric)
+    return objective.metric if objective.selects_on_validation and is_of_text else metric
+
+
+def chosen_on(metric: str, *, objective: Objective | None = None) -> str:
+    """Return in words what the best in this metric is selected on: a text, or the metric itself.
+
+    Without an objective it is selected by the metric itself.
+    """
+    if objective is not None and selection_metric(metric, objective=objective) != metric:
+        return "on the validation text"
+    if metric.startswith(VALIDATION):
+        return "on the same validation text"
     return "on the same evaluation text" if is_evaluated(metric) else f"by the same {plain_name(metric)}"
 
 
@@ -75,21 +92,22 @@ def difference_style(metric: str) -> Style:
 
 
 def direction_of(metric: str, *, objective: Objective | None = None) -> Direction:
-    """Return which way a metric gets better; the study decides for its own objective."""
-    if objective is not None and metric == objective.metric:
+    """Return which way a metric gets better; the study decides for its own objective and what reports it."""
+    if objective is not None and metric in (objective.metric, objective.reported):
         return Direction.LOWER if objective.mode == "min" else Direction.HIGHER
     return metric_of(metric).direction
 
 
 def evaluation_metrics(configurations: Sequence[Configuration], *, objective: Objective) -> tuple[str, ...]:
-    """Return the searched metric and then every other ``eval/*`` metric with other values.
+    """Return the metrics that tables show: the reported one, and every other ``eval/*`` metric with other values.
 
-    ``eval/perplexity`` is an alias of the token or the word perplexity; a metric whose values equal those of
-    one already listed, run by run, is left out.
+    The searched metric comes last where it is not the reported one. ``eval/perplexity`` is an alias of the token or the
+    word perplexity; a metric whose values equal those of one already listed, run by run, is left out.
     """
     chosen: dict[str, list[tuple[str, float]]] = {}
-    names = _evaluated(configurations) | {objective.metric}
-    for name in sorted(names, key=lambda name: (name != objective.metric, name)):
+    first, last = objective.reported, objective.metric
+    names = _evaluated(configurations) | {first, last}
+    for name in sorted(names, key=lambda name: (name != first, name == last, name)):
         own = _by_run(configurations, name)
         if own and own not in chosen.values():
             chosen[name] = own
@@ -97,9 +115,9 @@ def evaluation_metrics(configurations: Sequence[Configuration], *, objective: Ob
 
 
 def alias_of(configurations: Sequence[Configuration], *, objective: Objective) -> str | None:
-    """Return the metric that the searched metric repeats run by run, such as ``eval/token_perplexity``."""
-    own = _by_run(configurations, objective.metric)
-    others = (name for name in sorted(_evaluated(configurations)) if name != objective.metric)
+    """Return the metric that the reported metric repeats run by run, such as ``eval/token_perplexity``."""
+    own = _by_run(configurations, objective.reported)
+    others = (name for name in sorted(_evaluated(configurations)) if name != objective.reported)
     return next((name for name in others if _by_run(configurations, name) == own), None)
 
 

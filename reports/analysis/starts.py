@@ -22,10 +22,10 @@ def has_telling_start(item: Configuration, *, members: Sequence[Configuration]) 
     """
     if str(item.settings.get(run_params.INITIAL_MASK, "")).lower() in RANDOM_STARTS:
         return False
-    start, learned = item.initial, item.value
+    start, learned = item.initial, item.selection
     if start is None or learned is None or not is_compared_by_ratio(item.objective.metric):
         return True
-    rules = [rule.value.mean for rule in rules_of(item, members=members) if rule.value is not None]
+    rules = [rule.selection.mean for rule in rules_of(item, members=members) if rule.selection is not None]
     limit = FAR_BEHIND_RULES * max(rules) if rules else FAR_BEHIND_LEARNED * learned.mean
     return start.mean <= limit
 

@@ -41,13 +41,13 @@ def quality(difference: float, *, objective: Objective) -> str:
 
 
 def mean_text(item: Configuration) -> str:
-    """Return ``80.00 ± 4.97 (3 seeds)`` of the searched metric of a configuration that has a value."""
-    value = item.value
+    """Return ``80.00 ± 4.97 (3 seeds)`` of the reported metric of a configuration that has a value."""
+    value, metric = item.value, item.objective.reported
     assert value is not None
-    text = metric_text(value.mean, metric=item.objective.metric)
+    text = metric_text(value.mean, metric=metric)
     if value.half_width is None:
         return f"{text} (one seed)"
-    half = half_width_text(value.half_width, mean=value.mean, style=style_of(item.objective.metric))
+    half = half_width_text(value.half_width, mean=value.mean, style=style_of(metric))
     return f"{text} ± {half} ({value.n} seeds)"
 
 

@@ -19,7 +19,10 @@ from nmlab.trials.contract import run_params
 
 @dataclass(frozen=True, slots=True)
 class SummaryRow:
-    """One row: its configuration, kind, name and setting, the group it competes in, and of how many it is the best."""
+    """One row: its configuration, kind, name and setting, the group it competes in, and of how many it is the best.
+
+    ``tried`` counts the configurations of its method, and ``looked_at`` those of all methods of the search.
+    """
 
     item: Configuration
     kind: str
@@ -27,6 +30,7 @@ class SummaryRow:
     setting: str = ""
     group: Hashable | None = None
     tried: int = 1
+    looked_at: int = 0
 
     @property
     def competitor(self) -> Competitor:
@@ -44,8 +48,10 @@ def summary_rows_of(configurations: Sequence[Configuration]) -> list[SummaryRow]
             same = [other for other in others if other.method == item.method]
             setting = setting_text(item, names=varying(same))
             summary_rows.append(SummaryRow(item, "baseline", item.method, setting, competing_group(item)))
-        for method in dict.fromkeys(item.method for item in searched(members)):
-            summary_rows += _method_rows([item for item in searched(members) if item.method == method])
+        everything = searched(members)
+        for method in dict.fromkeys(item.method for item in everything):
+            own = [item for item in everything if item.method == method]
+            summary_rows += _method_rows(own, looked_at=len(everything))
     return summary_rows
 
 
@@ -58,13 +64,14 @@ def _name(row: SummaryRow) -> str:
     return f"{row.name}: {row.setting}" if row.setting and row.kind == "baseline" else row.name
 
 
-def _method_rows(tried: list[Configuration]) -> list[SummaryRow]:
+def _method_rows(tried: list[Configuration], *, looked_at: int) -> list[SummaryRow]:
     best = best_of(tried)
     if best is None:
         return []
     setting = setting_text(best, names=varying(tried))
     name = f"{best.method}, best of {len(tried)}" if len(tried) > 1 else best.method
-    summary_rows = [SummaryRow(best, "best", name, setting, competing_group(best), tried=len(tried))]
+    row = SummaryRow(best, "best", name, setting, competing_group(best), tried=len(tried), looked_at=looked_at)
+    summary_rows = [row]
     if best.is_learned:
         start = best.settings.get(run_params.INITIAL_MASK)
         title = f"{best.method}, its initial mask" + (f" ({start})" if start else "")

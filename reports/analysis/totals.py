@@ -35,10 +35,10 @@ class Total:
 
 
 def total_of(configurations: Iterable[Configuration], *, metric: str = SECONDS) -> Total:
-    """Return the sum of a cost over all runs of some configurations."""
+    """Return the sum of a cost over all runs of some configurations, those on fresh seeds included."""
     value, runs, unknown, in_part = 0.0, 0, 0, 0
     for item in configurations:
-        trials = [trial for trial in item.trials if not trial.is_external_model]
+        trials = [trial for trial in item.every_trial if not trial.is_external_model]
         costs = [trial.metric(metric) for trial in trials]
         value += math.fsum(cost for cost in costs if not math.isnan(cost))
         runs += len(costs)

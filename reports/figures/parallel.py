@@ -64,7 +64,7 @@ def parallel_coordinates(configurations: Sequence[Configuration]) -> ParallelCoo
     tried = searched(configurations)
     metric = configurations[0].objective.metric
     names = distinguishing(tried)
-    valued = [item for item in tried if item.value is not None]
+    valued = [item for item in tried if item.selection is not None]
     if not names or len(valued) < 2:
         reason = "nothing varied between the configurations" if not names else "fewer than two configurations finished"
         return ParallelCoordinates((), (), metric, 0, skipped=reason)
@@ -195,7 +195,7 @@ def _round_ticks(low: float, high: float, is_log: bool) -> list[float]:
 def _metric_axis(tried: Sequence[Configuration]) -> tuple[Axis, list[float | None]]:
     """Return the metric's axis with the best value at the top."""
     objective = tried[0].objective
-    means = [item.value.mean if item.value is not None else None for item in tried]
+    means = [item.selection.mean if item.selection is not None else None for item in tried]
     axis, places = _number_axis(plain_name(objective.metric), means, has_own_ticks=False)
     if objective.mode == "max":
         return axis, places

@@ -69,6 +69,7 @@ class ParetoPanels:
     """The panels, or the reason why there are none; labels are the same in each.
 
     ``undrawn`` groups had no room. ``totals`` is the cost of all runs; the panels show complete configurations only.
+    ``selects_on_validation`` is set where another text than the drawn one decides what is on the front.
     """
 
     metric: str
@@ -78,6 +79,7 @@ class ParetoPanels:
     undrawn: tuple[str, ...] = ()
     skipped: str = ""
     totals: str = ""
+    selects_on_validation: bool = False
 
 
 def pareto_panels(
@@ -87,7 +89,7 @@ def pareto_panels(
 
     Args:
         points: complete configurations with their costs.
-        objective: the searched metric.
+        objective: the metrics that select and that are reported.
         configurations: all of the launch, for the total cost in the caption.
     """
     groups: dict[tuple[str, ...], list[FrontPoint]] = {}
@@ -96,7 +98,9 @@ def pareto_panels(
     several = len(groups) > 1
     there = [cost for cost in (TELLING if several else FRONT_COSTS) if any(cost in point.costs for point in points)]
     if not there:
-        return ParetoPanels(objective.metric, (), (), is_log=False, skipped="no cost differs between comparable masks")
+        return ParetoPanels(
+            objective.reported, (), (), is_log=False, skipped="no cost differs between comparable masks"
+        )
     drawn = dict(list(groups.items())[:MOST_ROWS])
     costs = there[:PER_ROW] if several else there
     panels = [
@@ -106,12 +110,13 @@ def pareto_panels(
         if any(cost in point.costs for point in members)
     ]
     return ParetoPanels(
-        objective.metric,
+        objective.reported,
         labels=tuple(dict.fromkeys(point.item.method for members in drawn.values() for point in members)),
         panels=tuple(panels),
         is_log=wants_log([point.value.mean for point in points], ratio=10.0),
         undrawn=tuple(group_name(group, groups=groups) for group in groups if group not in drawn),
         totals=f"{totals_line(configurations)} {totals_by_method(configurations)}".strip(),
+        selects_on_validation=objective.selects_on_validation,
     )
 
 
@@ -210,5 +215,7 @@ def _caption(info: ParetoPanels) -> str:
         "Every complete configuration, means over seeds. Filled: no comparable configuration is both cheaper and "
         "better, by these means and without a test. Dashed: the best mean for at most that cost."
     )
+    if info.selects_on_validation:
+        text += " The means on validation text decide what is filled; drawn are those on the evaluation text."
     undrawn = f"Not drawn: {'; '.join(info.undrawn)}." if info.undrawn else ""
     return " ".join(part for part in (text, info.totals, undrawn) if part)

@@ -1,5 +1,6 @@
-"""The searched metric of every configuration with its interval, with the dense model and the baselines."""
+"""The reported metric of every configuration with its interval, with the dense model and the baselines."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,15 +28,20 @@ from nmlab.reports.figures.style import (
     plain_number,
     saved,
 )
+from nmlab.reports.statistics import MeanEstimate
 from nmlab.reports.values import counted, wants_log
 
 KEY, TITLE = "ranking", "Configurations side by side"
 SHOWN = 30
+BELOW = 0.28  # of a row, how far fresh seeds are drawn below those of the search
 
 
 @dataclass(frozen=True, slots=True)
 class RankedPoint:
-    """One configuration: its mean, its interval (None for one seed) and the mean of its own initial mask."""
+    """One configuration: its mean, its interval (None for one seed) and the mean of its own initial mask.
+
+    ``initial`` is None where it was measured on another text, ``fresh`` where nothing was run again on fresh seeds.
+    """
 
     key: str
     label: str
@@ -44,6 +50,7 @@ class RankedPoint:
     high: float | None
     initial: float | None
     is_complete: bool
+    fresh: MeanEstimate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,7 @@ class Ranking:
     without_value: int
     is_log: bool
     has_several_settings: bool = False
+    selects_on_validation: bool = False
 
 
 def ranking_of(configurations: Sequence[Configuration], *, shown: int = SHOWN) -> Ranking:
@@ -84,15 +92,21 @@ def ranking_of(configurations: Sequence[Configuration], *, shown: int = SHOWN) -
         others = groups_of(baselines(configurations)).get(group, [])
         lines += _lines(others, first, len(points) - 1)
     lines = [*_lines([item for item in configurations if item.is_dense], 0, len(points) - 1), *lines]
-    values = [value for point in points for value in (point.mean, point.initial) if value is not None]
+    values = [
+        value
+        for point in points
+        for value in (point.mean, point.initial, None if point.fresh is None else point.fresh.mean)
+        if value is not None
+    ]
     return Ranking(
-        metric=configurations[0].objective.metric,
+        metric=configurations[0].objective.reported,
         label_names=names,
         points=tuple(points),
         lines=tuple(lines),
         hidden=len(valued) - len(points),
         without_value=len(tried) - len(valued),
         has_several_settings=_has_several_settings(baselines(configurations)),
+        selects_on_validation=configurations[0].objective.selects_on_validation,
         is_log=wants_log([*values, *(line.value for line in lines)], ratio=10.0),
     )
 
@@ -153,6 +167,23 @@ def _draw_point(axes: "matplotlib.axes.Axes", point: RankedPoint, place: int) ->
         markersize=6 if point.is_complete else 7.5,
         label="mean and 95% interval" if first else None,
     )
+    if point.fresh is not None:
+        _draw_fresh(axes, point.fresh, place + BELOW, label="on fresh seeds" if first else None)
+
+
+def _draw_fresh(axes: "matplotlib.axes.Axes", fresh: MeanEstimate, place: float, *, label: str | None) -> None:
+    if fresh.low is not None and fresh.high is not None:
+        axes.plot([fresh.low, fresh.high], [place, place], color=SERIES[0], linewidth=1.2, solid_capstyle="butt")
+    axes.plot(
+        fresh.mean,
+        place,
+        marker="D",
+        markersize=4.5,
+        markerfacecolor=PAPER,
+        markeredgecolor=SERIES[0],
+        linestyle="none",
+        label=label,
+    )
 
 
 def _format_axes(axes: "matplotlib.axes.Axes", info: Ranking) -> None:
@@ -181,13 +212,20 @@ def _format_axes(axes: "matplotlib.axes.Axes", info: Ranking) -> None:
 
 
 def _lines(items: Sequence[Configuration], first: int, last: int) -> list[ReferenceLine]:
-    """Return a line for each method, at its best configuration."""
-    best: dict[str, float] = {}
+    """Return a line for each method, at the configuration that the searched metric selects."""
+    best: dict[str, tuple[float, float]] = {}
     for item in items:
         if item.value is not None:
-            choose = min if item.objective.mode == "min" else max
-            best[item.method] = choose(item.value.mean, best.get(item.method, item.value.mean))
-    return [ReferenceLine(method, mean, first, last) for method, mean in best.items()]
+            own = (_loss(item), item.value.mean)
+            best[item.method] = min(own, best.get(item.method, own))
+    return [ReferenceLine(method, mean, first, last) for method, (_, mean) in best.items()]
+
+
+def _loss(item: Configuration) -> float:
+    """Return the searched metric as a number that is smaller for the better; a model from elsewhere has none."""
+    if item.selection is None:
+        return math.inf
+    return item.selection.mean if item.objective.mode == "min" else -item.selection.mean
 
 
 def _has_several_settings(items: Sequence[Configuration]) -> bool:
@@ -202,8 +240,10 @@ def _label_head(names: Sequence[str]) -> str:
 
 
 def _caption(info: Ranking) -> str:
-    text = "Means over finished seeds with their 95% t-interval, best at the top. The tables have the numbers and the "
-    text += "tests."
+    order = "in the order of their means on validation text" if info.selects_on_validation else "best at the top"
+    text = f"Means over finished seeds with their 95% t-interval, {order}. The tables have the numbers and the tests."
+    if any(point.fresh is not None for point in info.points):
+        text += " Diamonds: the same configuration on fresh seeds."
     if any(not point.is_complete for point in info.points):
         text += " A cross instead of a dot: not every seed finished."
     if any(point.low is None for point in info.points):
@@ -220,7 +260,7 @@ def _caption(info: Ranking) -> str:
 def _point(item: Configuration, names: Sequence[str]) -> RankedPoint:
     value = item.value
     assert value is not None
-    initial = item.initial
+    initial = None if item.objective.selects_on_validation else item.initial
     return RankedPoint(
         key=item.key,
         label=_label(item, names),
@@ -229,6 +269,7 @@ def _point(item: Configuration, names: Sequence[str]) -> RankedPoint:
         high=value.high,
         initial=initial.mean if initial else None,
         is_complete=item.is_complete,
+        fresh=None if item.judged is item else item.judged.value,
     )
 
 

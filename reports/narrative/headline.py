@@ -15,7 +15,16 @@ from nmlab.reports.analysis.configurations import (
     searched,
 )
 from nmlab.reports.analysis.metrics import chosen_on, is_counted, plain_name
-from nmlab.reports.analysis.pairwise import Side, Winner, pairwise_comparisons, untested_reason, winners_of
+from nmlab.reports.analysis.pairwise import (
+    Confirmed,
+    Side,
+    Winner,
+    confirmed_of,
+    pairwise_comparisons,
+    untested_reason,
+    winners_of,
+)
+from nmlab.reports.analysis.selection_bias import selection_bias_of
 from nmlab.reports.analysis.starts import has_telling_start
 from nmlab.reports.analysis.statements import (
     change_text,
@@ -26,6 +35,7 @@ from nmlab.reports.analysis.statements import (
     p_value_text,
     quality,
 )
+from nmlab.reports.narrative.confirmed_words import confirmed_sentences
 from nmlab.reports.narrative.winner_words import winner_sentence
 from nmlab.reports.read.collect import StudyRuns
 from nmlab.reports.read.evaluations import Evaluation
@@ -42,11 +52,13 @@ class Basis:
     Attributes:
         configurations: all of the launch, best first.
         winners: the best of each group against all others of the search.
+        confirmed: the best of each group on fresh seeds, where it ran on any.
         evaluations: losses by window by run id, as far as read.
     """
 
     configurations: Sequence[Configuration]
     winners: Mapping[Hashable, Winner]
+    confirmed: Mapping[Hashable, Confirmed]
     evaluations: Mapping[str, Evaluation]
 
 
@@ -56,6 +68,7 @@ def headline_of(
     configurations: Sequence[Configuration],
     verdicts: Sequence[str] = (),
     winners: Mapping[Hashable, Winner] | None = None,
+    confirmed: Mapping[Hashable, Confirmed] | None = None,
     evaluations: Mapping[str, Evaluation] | None = None,
 ) -> tuple[str, ...]:
     """Return the findings: whether there is a winner, its gain, its rank, the outcomes of the runs, and a caution.
@@ -68,11 +81,13 @@ def headline_of(
         configurations: its configurations, best first.
         verdicts: the sentences that rest on tests; they follow the findings.
         winners: the best of each group against all others of the search; computed by default.
+        confirmed: the best of each group on fresh seeds; computed by default.
         evaluations: losses by window by run id, as far as read.
     """
     known = evaluations or {}
     found = winners if winners is not None else winners_of(configurations, evaluations=known, progress=runs.progress)
-    basis = Basis(configurations, found, known)
+    again = confirmed if confirmed is not None else confirmed_of(configurations, evaluations=known)
+    basis = Basis(configurations, found, again, known)
     groups = {group: members for group, members in groups_of(configurations).items() if _best(members) is not None}
     if len(groups) == 1:
         sentences = _findings(next(iter(groups.values())), basis)
@@ -83,7 +98,7 @@ def headline_of(
         if left := list(names.values())[GROUPS_IN_WORDS:]:
             sentences.append(f"The tables also have {counted(len(left), noun='other group')}: {'; '.join(left)}.")
     sentences = sentences or [_only_dense(configurations)]
-    rest = [_outcomes(runs), *_caution(list(groups.values()))]
+    rest = [_outcomes(runs), *_caution(configurations)]
     return (*sentences, *verdicts, *rest[: max(1, 5 - len(sentences))])
 
 
@@ -104,25 +119,41 @@ def _findings(members: Sequence[Configuration], basis: Basis) -> list[str]:
 
 
 def _best_sentence(best: Configuration, members: Sequence[Configuration], basis: Basis) -> str:
-    winner = basis.winners.get(comparable_group(best))
+    group = comparable_group(best)
+    winner, confirmed = basis.winners.get(group), basis.confirmed.get(group)
+    if not best.is_baseline and confirmed is not None:
+        return confirmed_sentences(confirmed, members=members, evaluations=basis.evaluations)
     if not best.is_baseline and winner is not None:
-        return winner_sentence(winner, members=members, evaluations=basis.evaluations)
+        return winner_sentence(winner, members=members, evaluations=basis.evaluations) + _unconfirmed(best, members)
     what = "No searched configuration finished; best baseline" if searched(members) else "Best mask by its mean"
     missing = "" if best.is_complete else f"; only {len(best.finished)} of its {best.planned} runs finished"
     name = named(best, among=members)
-    return f"{what}: {name} reaches {plain_name(best.objective.metric)} {mean_text(best)}{missing}."
+    return f"{what}: {name} reaches {plain_name(best.objective.reported)} {mean_text(best)}{missing}."
+
+
+def _unconfirmed(best: Configuration, members: Sequence[Configuration]) -> str:
+    """Say it where others ran on fresh seeds, but the best of the search has no finished run there."""
+    if not any(item.confirmation is not None for item in searched(members)):
+        return ""
+    return f" {best.key} has no finished run on fresh seeds, so these results are those of the search."
 
 
 def _gain_sentence(best: Configuration, configurations: Sequence[Configuration]) -> str:
     """Return the gain over the configuration's own initial mask; empty where the start was as good as random."""
-    gain, initial = best.gain, best.initial
+    gain, initial = best.judged.gain, best.judged.initial
     if gain is None or initial is None or not has_telling_start(best, members=configurations):
         return ""
     start, own = best.settings.get(run_params.INITIAL_MASK), metric_text(initial.mean, metric=best.objective.metric)
     mask = f"its own initial mask ({start}, {own})" if start else f"its own initial mask ({own})"
     if _is_unchanged(gain):
         return f"Training gained nothing: {mask} has the same {plain_name(best.objective.metric)}."
-    return f"That is {_gain_text(best, gain, of=mask)}{_interval_words(best, gain)}."
+    return f"{_gain_lead(best)} {_gain_text(best, gain, of=mask)}{_interval_words(best, gain)}."
+
+
+def _gain_lead(best: Configuration) -> str:
+    """Return the first words on a gain, which is of the text that starts are measured on."""
+    on_validation = best.objective.selects_on_validation
+    return "On the validation text, on which starts are measured, it is" if on_validation else "That is"
 
 
 def _gain_text(best: Configuration, gain: MeanEstimate, *, of: str) -> str:
@@ -151,15 +182,16 @@ def _place_sentence(best: Configuration, members: Sequence[Configuration], basis
     rule = None if best.is_baseline else best_of(baselines(members))
     parts = []
     if dense is not None:
-        parts.append(_against(best, dense, of=f"the dense model's {mean_text(dense)}"))
+        parts.append(_against(best, dense, of=f"the dense model's {mean_text(dense.judged)}"))
     if rule is not None:
         note = _rule_note(best, rule, basis.evaluations)
-        parts.append(_against(best, rule, of=f"the {rule.method} mask's {mean_text(rule)}", note=note))
-    return f"It is {' and '.join(parts)}." if parts else ""
+        parts.append(_against(best, rule, of=f"the {rule.method} mask's {mean_text(rule.judged)}", note=note))
+    lead = "On the evaluation text it is" if best.objective.selects_on_validation else "It is"
+    return f"{lead} {' and '.join(parts)}." if parts else ""
 
 
 def _against(best: Configuration, other: Configuration, *, of: str, note: str = "") -> str:
-    own, reference = best.value, other.value
+    own, reference = best.judged.value, other.judged.value
     assert own is not None
     assert reference is not None
     return change_text(own.mean - reference.mean, objective=best.objective, of=of, note=note)
@@ -167,8 +199,8 @@ def _against(best: Configuration, other: Configuration, *, of: str, note: str = 
 
 def _rule_note(best: Configuration, rule: Configuration, evaluations: Mapping[str, Evaluation]) -> str:
     """Return the verdict of a test of the best configuration against a rule: better, worse or not separable."""
-    metric = best.objective.metric
-    (comparison,) = pairwise_comparisons(Side(rule), others=[Side(best)], metric=metric, evaluations=evaluations)
+    metric, own = best.objective.reported, Side(best.judged)
+    (comparison,) = pairwise_comparisons(Side(rule.judged), others=[own], metric=metric, evaluations=evaluations)
     if is_counted(metric):
         return quality(comparison.difference, objective=best.objective)
     if comparison.decisive is None or comparison.p_adjusted is None:
@@ -193,37 +225,46 @@ def _outcomes(runs: StudyRuns) -> str:
         if planned is not None
         else counted(recorded, noun="run")
     )
+    fresh = sum(trial.is_confirmation for trial in runs.trials)
+    again = f" Of these, {counted(fresh, noun='run')} on fresh seeds." if fresh else ""
     joined = (
         f" The table includes {counted(runs.external_models, noun='external model')}." if runs.external_models else ""
     )
-    return f"{of}: {shown}.{joined}"
+    return f"{of}: {shown}.{again}{joined}"
 
 
-def _caution(groups: Sequence[Sequence[Configuration]]) -> list[str]:
-    most = max((len(searched(members)) for members in groups), default=0)
-    if most < 2 or is_counted(groups[0][0].objective.metric):
+def _caution(configurations: Sequence[Configuration]) -> list[str]:
+    """Return what the mean of the best may owe to its selection."""
+    bias = selection_bias_of(configurations)
+    if bias is None:
         return []
+    objective, best = configurations[0].objective, f"The best of {bias.tried} configurations"
+    chosen = f"was chosen {chosen_on(objective.reported, objective=objective)}"
+    if not bias.of_text:
+        return [f"{best} {chosen} by the seeds that are reported here. Fresh seeds would show how much of it is luck."]
+    if not bias.of_seeds and any(item.judged is not item for item in configurations):
+        return [f"{best} {chosen} that is reported here; fresh seeds do not show how much of it suits this text alone."]
     return [
-        f"The best of {most} configurations was chosen {chosen_on(groups[0][0].objective.metric)} that is "
-        "reported here, so its mean is optimistic. A new text or new seeds would show by how much."
+        f"{best} {chosen} that is reported here, so its mean is optimistic. A new text or new seeds would show by how "
+        "much."
     ]
 
 
 def _short_finding(name: str, members: Sequence[Configuration], basis: Basis) -> str:
     best = _best(members)
     assert best is not None
-    text, gain = f"{name}: {_best_sentence(best, members, basis)}", best.gain
+    text, gain = f"{name}: {_best_sentence(best, members, basis)}", best.judged.gain
     if gain is None or not has_telling_start(best, members=basis.configurations):
         return text
     if _is_unchanged(gain):
         return f"{text} Training gained nothing over its own initial mask."
     verdict = {True: "excludes zero", False: "does not exclude zero", None: "is not known from one seed"}
     change = _gain_text(best, gain, of="its own initial mask")
-    return f"{text} That is {change}; the 95% interval {verdict[gain.excludes_zero]}."
+    return f"{text} {_gain_lead(best)} {change}; the 95% interval {verdict[gain.excludes_zero]}."
 
 
 def _only_dense(configurations: Sequence[Configuration]) -> str:
     best = best_of(configurations)
     assert best is not None
-    metric = plain_name(best.objective.metric)
+    metric = plain_name(best.objective.reported)
     return f"No mask has a finished run; {best.method} has {metric} {mean_text(best)}."

@@ -1,5 +1,6 @@
 """The sentence on the best searched configuration: a winner where all tests agree, else what is not separable."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from nmlab.reports.analysis.configurations import Configuration, searched, setting_text, varying
@@ -23,15 +24,18 @@ def winner_sentence(
         evaluations: losses by window by run id, which say why something could not be tested.
     """
     best, tried = winner.best, searched(members)
-    name, reached = named(best, among=tried), f"{plain_name(best.objective.metric)} {mean_text(best)}"
+    name, reached = named(best, among=tried), f"{plain_name(best.objective.reported)} {mean_text(best)}"
     if len(tried) == 1:
         return f"The only configuration, {name}, reaches {reached}{_missing(best)}."
+    among, is_elsewhere = counted(len(tried), noun="configuration"), best.objective.selects_on_validation
     if winner.is_claimed:
-        text = f"Best configuration: {name} reaches {reached}; {_sureness(winner)}"
+        by = " on the validation text" if is_elsewhere else ""
+        text = f"Best of {among}{by}: {name} reaches {reached}; {_sureness(winner)}"
     else:
-        text = f"No winner among {counted(len(tried), noun='configuration')}: {name} has the best mean, {reached}"
+        has = "has the best mean on the validation text and reaches" if is_elsewhere else "has the best mean,"
+        text = f"No winner among {among}: {name} {has} {reached}"
         text += f"{_missing(best)}, {_doubt(winner, tried, evaluations or {})}"
-    return " ".join([f"{text}.", *_about_incomplete(winner, tried)])
+    return " ".join([f"{text}.", *_about_better(winner, tried), *_about_incomplete(winner, tried)])
 
 
 def _missing(best: Configuration) -> str:
@@ -41,7 +45,7 @@ def _missing(best: Configuration) -> str:
 def _sureness(winner: Winner) -> str:
     rest = winner.complete or winner.against_all
     others = _all_others(len(rest))
-    if is_counted(winner.best.objective.metric):
+    if is_counted(winner.best.objective.reported):
         return f"counted, and better than {others}"
     found = f"tests at 5%, corrected after Holm, find it better than {others}"
     return f"{found} that ran to the end" if winner.complete else f"{found} at the step where each was stopped early"
@@ -66,7 +70,7 @@ def _doubt(winner: Winner, tried: Sequence[Configuration], evaluations: Mapping[
     untested = [other for other in winner.undecided if not other.is_tested]
     if len(untested) == len(others):
         return f"but no test was possible against the {_reasons(untested, evaluations, len(others))}"
-    shown = _list([_short(other.item, tried) for other in winner.undecided])
+    shown = listed([short_name(other.item, tried) for other in winner.undecided])
     why = f" ({len(untested)} untested: {_reasons_alone(untested, evaluations)})" if untested else ""
     return (
         f"but is not separable from {len(winner.undecided)} of the {len(others)} others that ran to the end: "
@@ -84,16 +88,30 @@ def _reasons_alone(untested: Sequence[OtherConfiguration], evaluations: Mapping[
     return reasons_text(untested_reason(item, evaluations=evaluations) for item in comparisons)
 
 
+def _about_better(winner: Winner, tried: Sequence[Configuration]) -> list[str]:
+    """Name the best of those that another text than the selecting one finds better."""
+    ahead = [other.item for other in winner.better_but_not_selected]
+    if not ahead:
+        return []
+    sign = 1.0 if winner.best.objective.mode == "min" else -1.0
+    first = min(ahead, key=lambda item: math.inf if item.value is None else sign * item.value.mean)
+    rest = f", and {counted(len(ahead) - 1, noun='other')} too" if len(ahead) > 1 else ""
+    return [
+        f"On the evaluation text {short_name(first, tried)} would have been better ({mean_text(first)}){rest}; that is "
+        "no selection, since the validation text selects."
+    ]
+
+
 def _about_incomplete(winner: Winner, tried: Sequence[Configuration]) -> list[str]:
     """Name incomplete configurations that look better, and count those that were stopped early."""
     found = []
     lacking = [other for other in winner.better_but_incomplete if other.standing is Completion.LACKS_RUNS]
     ahead = [other for other in winner.better_but_incomplete if other.standing is Completion.STOPPED_EARLY]
     if lacking:
-        shown = _list([f"{_short(other.item, tried)}, {_runs(other.item)}" for other in lacking], separator="; ")
+        shown = listed([f"{short_name(other.item, tried)}, {_runs(other.item)}" for other in lacking], separator="; ")
         found.append(f"Better on the runs that finished, but incomplete: {shown}.")
     if ahead:
-        shown = _list([f"{_short(other.item, tried)}{_at(other)}" for other in ahead], separator="; ")
+        shown = listed([f"{short_name(other.item, tried)}{_at(other)}" for other in ahead], separator="; ")
         found.append(f"Stopped early while ahead of the best: {shown}.")
     early = [other for other in winner.against_all if other.standing is Completion.STOPPED_EARLY]
     if early and (winner.complete or not winner.is_claimed):
@@ -115,7 +133,7 @@ def _at(other: OtherConfiguration) -> str:
     return "" if step is None else f" at step {step:,}"
 
 
-def _short(item: Configuration, tried: Sequence[Configuration]) -> str:
+def short_name(item: Configuration, tried: Sequence[Configuration]) -> str:
     """Return the name of a configuration by its own settings, without the method where all share it."""
     if len({other.method for other in tried}) > 1:
         return named(item, among=tried)
@@ -123,6 +141,7 @@ def _short(item: Configuration, tried: Sequence[Configuration]) -> str:
     return f"{setting} ({item.key})" if setting else item.key
 
 
-def _list(names: Sequence[str], *, separator: str = "; ") -> str:
+def listed(names: Sequence[str], *, separator: str = "; ") -> str:
+    """Return the first names, and how many are left."""
     left = len(names) - NAMED
     return separator.join(names[:NAMED]) + (f" and {left} more" if left > 0 else "")

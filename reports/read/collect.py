@@ -18,7 +18,7 @@ from nmlab.reports.read.store import RunStore, newest_or_named
 from nmlab.reports.read.trials import TrialRecord, TrialTable, Value, trial_records
 from nmlab.search_spaces.reading import study_yaml
 from nmlab.trials.contract import run_params, run_tags
-from nmlab.trials.contract.metrics import EVAL, INITIAL, initial_name
+from nmlab.trials.contract.metrics import EVAL, INITIAL, VALIDATION, initial_name, reported_name
 from nmlab.trials.contract.near_names import hint
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.run_tags import Role
@@ -28,11 +28,12 @@ if TYPE_CHECKING:
 
 RESIDUAL = "train/residual"
 MOST_CURVES = 300
+_CURVES = (EVAL, VALIDATION, INITIAL)
 
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """The objective of the search: a metric name and ``min`` or ``max``."""
+    """The objective of the search, by which configurations are selected: a metric name and ``min`` or ``max``."""
 
     metric: str
     mode: str
@@ -41,6 +42,19 @@ class Objective:
     def initial(self) -> str:
         """The column that holds the same metric of a run's own initial mask."""
         return initial_name(self.metric)
+
+    @property
+    def reported(self) -> str:
+        """The metric by which configurations are reported and compared.
+
+        It is ``eval/x`` where they are selected by ``validation/x``, otherwise the objective itself.
+        """
+        return reported_name(self.metric)
+
+    @property
+    def selects_on_validation(self) -> bool:
+        """Whether configurations are selected on another text than they are reported on."""
+        return self.metric != self.reported
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +79,12 @@ class LaunchRecord:
         """The published items that the study reproduces, such as ``maskpro/table-10``."""
         items = (item.strip() for item in self.tags.get(run_tags.REPRODUCES, "").split(","))
         return tuple(item for item in items if item)
+
+    @property
+    def fresh_seeds(self) -> int:
+        """On how many seeds the best of the search run again; 0 where nothing does."""
+        seeds = self.tags.get(run_tags.CONFIRMATION_SEEDS, "")
+        return len(seeds.split(",")) if seeds else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +130,11 @@ class StudyRuns:
     def started_from(self, mask: InitialMaskRecord) -> tuple[str, ...]:
         """Return the runs that started from a mask."""
         return tuple(trial.run_id for trial in self.trials if mask.digest in trial.initial_mask_digest.split(","))
+
+    @property
+    def fresh_seeds(self) -> int:
+        """On how many seeds the best of the search run again; 0 where nothing does."""
+        return self.launch.fresh_seeds
 
     @property
     def recorded(self) -> int:
@@ -165,8 +190,8 @@ def collect(store: RunStore, *, study: str, launch: str | None = None, needs_fin
 
 
 def _evaluations(store: RunStore, children: Sequence["Run"]) -> pd.DataFrame:
-    """Read the history of every evaluation metric, each with its start."""
-    evaluated = sorted({name for run in children for name in run.data.metrics if name.startswith((EVAL, INITIAL))})
+    """Read the history of every metric of evaluation and validation text, each with its start."""
+    evaluated = sorted({name for run in children for name in run.data.metrics if name.startswith(_CURVES)})
     return with_starts(read_histories(store, run_ids=[run.info.run_id for run in children], metrics=evaluated))
 
 
@@ -176,7 +201,7 @@ def curve_runs(trials: Sequence[TrialRecord], *, objective: Objective, most: int
     These are the best of each method, pattern and estimator (of MaskPro), and configurations at even distances in the
     order of the searched metric, so that the figures show good and bad ones.
     """
-    kept = [trial for trial in trials if trial.status != TrialStatus.DUPLICATE and trial.role == Role.SEARCH]
+    kept = [trial for trial in trials if _is_of_the_search(trial)]
     if len(kept) <= most or not any(objective.metric in trial.metrics for trial in trials):
         return [trial.run_id for trial in trials]
     order = _best_first(kept, objective)
@@ -187,6 +212,10 @@ def curve_runs(trials: Sequence[TrialRecord], *, objective: Objective, most: int
     best = order[: max(1, most // (8 * per_configuration))]
     chosen = {*leaders.values(), *best, *spread}
     return [trial.run_id for trial in kept if trial.configuration in chosen]
+
+
+def _is_of_the_search(trial: TrialRecord) -> bool:
+    return trial.status != TrialStatus.DUPLICATE and trial.role == Role.SEARCH and not trial.is_confirmation
 
 
 def _best_first(trials: Sequence[TrialRecord], objective: Objective) -> list[str]:

@@ -14,24 +14,25 @@ import numpy.typing as npt
 
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.store import RunStore
+from nmlab.trials.contract.metrics import VALIDATION
 from nmlab.trials.contract.run_artifacts import (
     EVALUATION_FILE,
+    INITIAL_VALIDATION_LOSS_SUM,
     INITIAL_WINDOW_LOSS_SUM,
     MASK_LOSS_ARRAYS,
     MASK_LOSSES_FILE,
     NOT_MEASURES,
     QUESTION,
     TASKS_FILE,
+    VALIDATION_ARRAYS,
     WINDOW_ARRAYS,
-    WINDOW_LOSS_SUM,
-    WINDOW_TOKENS,
-    WINDOW_WORDS,
     task_array,
 )
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Counts: TypeAlias = npt.NDArray[np.int64]
 Names: TypeAlias = npt.NDArray[np.str_]
+Arrays: TypeAlias = Mapping[str, npt.NDArray[np.generic]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,18 +44,16 @@ class QuestionOutcomes:
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
-    """One run's evaluation.
+class TextLosses:
+    """Losses on one text, with one entry for each of W windows: their sum in nats, and the tokens and words predicted.
 
-    The arrays have one entry for each of W windows: the loss sum in nats, and the tokens and words predicted.
-    ``question_outcomes`` holds the outcomes of questions by metric (``eval/quiz/acc``), where tasks were run.
+    ``initial_window_loss_sum_W`` are those of the mask that learning started from, None where they were not measured.
     """
 
     window_loss_sum_W: Floats
     window_tokens_W: Counts
     window_words_W: Counts
     initial_window_loss_sum_W: Floats | None
-    question_outcomes: Mapping[str, QuestionOutcomes] = field(default_factory=dict)
 
     @property
     def token_perplexity(self) -> float:
@@ -65,6 +64,22 @@ class Evaluation:
     def word_perplexity(self) -> float:
         """exp of the total loss per word."""
         return float(np.exp(self.window_loss_sum_W.sum() / self.window_words_W.sum()))
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation(TextLosses):
+    """One run's evaluation: its losses on the evaluation text, and what else it was evaluated on.
+
+    ``question_outcomes`` holds the outcomes of questions by metric (``eval/quiz/acc``), where tasks were run;
+    ``validation`` the losses on the validation text, where the study has one.
+    """
+
+    question_outcomes: Mapping[str, QuestionOutcomes] = field(default_factory=dict)
+    validation: TextLosses | None = None
+
+    def of(self, metric: str) -> TextLosses | None:
+        """Return the losses on the text that a perplexity is measured on; None where there are none."""
+        return self.validation if metric.startswith(VALIDATION) else self
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,19 +101,14 @@ def read_evaluation(store: RunStore, *, run_id: str) -> Evaluation | None:
     arrays = read_archive(store, run_id=run_id, name=EVALUATION_FILE)
     if arrays is None:
         return None
-    absent = [name for name in WINDOW_ARRAYS if name not in arrays]
-    if absent:
-        raise ReportError(f"{EVALUATION_FILE} of run {run_id} has no array {absent[0]!r}; it holds {sorted(arrays)}")
-    sizes = {name: array.shape for name, array in arrays.items() if name in (*WINDOW_ARRAYS, INITIAL_WINDOW_LOSS_SUM)}
-    if len(set(sizes.values())) > 1:
-        raise ReportError(f"{EVALUATION_FILE} of run {run_id} has arrays of different length: {sizes}")
-    initial_W = arrays.get(INITIAL_WINDOW_LOSS_SUM)
+    where = f"{EVALUATION_FILE} of run {run_id}"
+    validation = None
+    if any(name in arrays for name in VALIDATION_ARRAYS):
+        validation = TextLosses(*_losses(arrays, VALIDATION_ARRAYS, initial=INITIAL_VALIDATION_LOSS_SUM, where=where))
     return Evaluation(
-        window_loss_sum_W=arrays[WINDOW_LOSS_SUM].astype(np.float64),
-        window_tokens_W=arrays[WINDOW_TOKENS].astype(np.int64),
-        window_words_W=arrays[WINDOW_WORDS].astype(np.int64),
-        initial_window_loss_sum_W=None if initial_W is None else initial_W.astype(np.float64),
+        *_losses(arrays, WINDOW_ARRAYS, initial=INITIAL_WINDOW_LOSS_SUM, where=where),
         question_outcomes=read_question_outcomes(store, run_id=run_id),
+        validation=validation,
     )
 
 
@@ -163,9 +173,27 @@ def read_archive(store: RunStore, *, run_id: str, name: str) -> dict[str, npt.ND
         raise ReportError(f"{name} of run {run_id} is corrupted: {error}") from error
 
 
-def _outcomes_of_task(
-    arrays: Mapping[str, npt.NDArray[np.generic]], task: str, outcome_Q: npt.NDArray[np.generic], *, where: str
-) -> QuestionOutcomes:
+def _losses(
+    arrays: Arrays, names: tuple[str, str, str], *, initial: str, where: str
+) -> tuple[Floats, Counts, Counts, Floats | None]:
+    """Return the losses, tokens and words by window of one text, and the losses of the initial mask."""
+    absent = [name for name in names if name not in arrays]
+    if absent:
+        raise ReportError(f"{where} has no array {absent[0]!r}; it holds {sorted(arrays)}")
+    sizes = {name: array.shape for name, array in arrays.items() if name in (*names, initial)}
+    if len(set(sizes.values())) > 1:
+        raise ReportError(f"{where} has arrays of different length: {sizes}")
+    loss_W, tokens_W, words_W = (arrays[name] for name in names)
+    initial_W = arrays.get(initial)
+    return (
+        loss_W.astype(np.float64),
+        tokens_W.astype(np.int64),
+        words_W.astype(np.int64),
+        None if initial_W is None else initial_W.astype(np.float64),
+    )
+
+
+def _outcomes_of_task(arrays: Arrays, task: str, outcome_Q: npt.NDArray[np.generic], *, where: str) -> QuestionOutcomes:
     name = task_array(task, QUESTION)
     question_Q = arrays.get(name)
     if question_Q is None:

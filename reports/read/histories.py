@@ -101,15 +101,13 @@ def with_starts(histories: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The same columns, sorted, without a metric ``initial/*``.
     """
-    validated = set(histories.loc[histories["metric"].str.startswith(VALIDATION), "run_id"])
+    names, runs = histories["metric"].tolist(), histories["run_id"].tolist()
+    validated = {run for name, run in zip(names, runs, strict=True) if name.startswith(VALIDATION)}
+    curves = [curve_name(name, on_validation=run in validated) for name, run in zip(names, runs, strict=True)]
     place = ["run_id", "metric", "step"]
     # A start comes first of two points at one place, and is kept.
-    is_start = histories["metric"].str.startswith(INITIAL)
-    joined = histories.assign(is_start=is_start).sort_values("is_start", ascending=False, kind="stable")
-    starts = joined[joined["is_start"]]
-    pairs = zip(starts["metric"], starts["run_id"], strict=True)
-    joined.loc[joined["is_start"], "metric"] = [curve_name(name, on_validation=run in validated) for name, run in pairs]
-    joined = joined.drop(columns="is_start").drop_duplicates(place, keep="first")
+    order = sorted(range(len(names)), key=lambda row: not names[row].startswith(INITIAL))
+    joined = histories.assign(metric=curves).iloc[order].drop_duplicates(place, keep="first")
     return joined.sort_values(place, ignore_index=True)
 
 

@@ -45,13 +45,21 @@ class RunStore:
         Raises:
             ReportError: no such study (the nearest names are given), or the store can't be read.
         """
+        experiment_id = self.known_experiment_id(study)
+        if experiment_id is not None:
+            return experiment_id
+        with reading(self.uri):
+            names = [found.name for found in self.client.search_experiments(max_results=PAGE)]
+        others = sorted(name for name in names if name != "Default")
+        raise ReportError(f"unknown study {study!r} in {shown(self.uri)}{hint(study, others)}")
+
+    def known_experiment_id(self, study: str) -> str | None:
+        """Return the MLflow experiment id of a study; None if there is no such study."""
         with reading(self.uri):
             experiment = self.client.get_experiment_by_name(study)
-            if experiment is not None and experiment.lifecycle_stage == "active":
-                return str(experiment.experiment_id)
-            names = [found.name for found in self.client.search_experiments(max_results=PAGE)]
-        known = [name for name in names if name != "Default"]
-        raise ReportError(f"unknown study {study!r} in {shown(self.uri)}{hint(study, sorted(known))}")
+        if experiment is None or experiment.lifecycle_stage != "active":
+            return None
+        return str(experiment.experiment_id)
 
     def studies(self) -> tuple[str, ...]:
         """Return the names of all studies that have been launched, sorted."""

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
@@ -14,7 +14,7 @@ import pandas as pd
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.histories import restored
 from nmlab.trials.contract import run_params, run_tags
-from nmlab.trials.contract.metrics import EVAL, INITIAL, initial_name
+from nmlab.trials.contract.metrics import EVAL, INITIAL, VALIDATION, initial_name, reported_name
 from nmlab.trials.contract.run_status import FROM_MLFLOW, STOPPED_EARLY, TrialStatus
 
 if TYPE_CHECKING:
@@ -39,9 +39,10 @@ class TrialRecord:
         versions: JSON of the packages' versions.
         tasks: JSON of the facts of its evaluation on tasks.
         is_external_model: whether a model made elsewhere was evaluated, so that it belongs to no search.
+        is_confirmation: whether its seed took no part in the search.
         settings: its parameters that have a value, hyperparameters first.
         metrics: the last value of each metric, infinities included, NaN left out; ``initial/*`` for each ``eval/*``
-            metric that a learned mask has before training.
+            metric that a learned mask has before training, or ``validation/*`` metric where the study has that text.
     """
 
     run_id: str
@@ -63,6 +64,7 @@ class TrialRecord:
     versions: str = "{}"
     tasks: str = "{}"
     is_external_model: bool = False
+    is_confirmation: bool = False
     cost_known: str = ""
     depends_on_seed: str = run_tags.UNKNOWN
     settings: Mapping[str, Value] = field(default_factory=dict)
@@ -82,6 +84,11 @@ class TrialRecord:
         """Whether the search stopped it because others did better."""
         is_stopped = self.status == TrialStatus.STOPPED and self.reason.startswith(STOPPED_EARLY)
         return self.status == TrialStatus.PRUNED or is_stopped
+
+    @property
+    def is_validated(self) -> bool:
+        """Whether it was measured on validation text, and with it the mask that it started from."""
+        return any(name.startswith(VALIDATION) for name in self.metrics)
 
     @property
     def paired_by(self) -> int:
@@ -105,10 +112,11 @@ def trial_records(runs: Sequence["Run"], *, histories: pd.DataFrame, objective: 
 
     Args:
         runs: MLflow runs, in order of start.
-        histories: ``run_id, metric, step, value`` of every ``eval/*`` metric, each curve with its start.
-        objective: the searched metric. A run recorded as finished whose value of it is not finite counts as
-            diverged, and one that lacks it as failed. Of several runs of one trial key one counts (a finished
-            one before others, then the newest); the others get the status ``duplicate``.
+        histories: ``run_id, metric, step, value`` of every ``eval/*`` and ``validation/*`` metric, each with its start.
+        objective: the searched metric. A run recorded as finished whose value of it, or of the metric that reports it,
+            is not finite counts as diverged, and one that lacks it as failed; an external model has the latter alone.
+            Of several runs of one trial key one counts (a finished one before others, then the newest); the others get
+            the status ``duplicate``.
 
     Raises:
         ReportError: a run lacks a tag that every trial carries.
@@ -122,7 +130,7 @@ def trial_records(runs: Sequence["Run"], *, histories: pd.DataFrame, objective: 
         present = {name: value for name in names if (value := columns[name][place]) is not None}
         own = {**_last_values(run, starts), **initial.get(run.info.run_id, {})}
         record = replace(_record(run), settings=present, metrics=_without_nan(own))
-        found.append(_with_checked_status(record, objective, is_recorded=objective in run.data.metrics))
+        found.append(_with_checked_status(record, objective, recorded=run.data.metrics))
     ordered = sorted(_with_one_run_per_trial(found), key=_order)
     measured = {name for run in runs for name in run.data.metrics if not name.startswith(INITIAL)}
     return TrialTable(tuple(ordered), tuple(names), tuple(sorted(measured)))
@@ -192,6 +200,7 @@ def _record(run: "Run") -> TrialRecord:
         versions=tags.get(run_tags.VERSIONS, "{}"),
         tasks=tags.get(run_tags.TASKS, "{}"),
         is_external_model=tags.get(run_tags.JUDGED) == run_tags.TRUE,
+        is_confirmation=tags.get(run_tags.CONFIRMATION) == run_tags.TRUE,
         cost_known=tags.get(run_tags.COST, ""),
         depends_on_seed=tags.get(run_tags.DEPENDS_ON_SEED, run_tags.UNKNOWN),
     )
@@ -243,7 +252,8 @@ def _last_values(run: "Run", starts: set[tuple[str, str]]) -> dict[str, float]:
     return {
         name: restored(value)
         for name, value in run.data.metrics.items()
-        if not name.startswith(INITIAL) and not (name.startswith(EVAL) and (run.info.run_id, name) in starts)
+        if not name.startswith(INITIAL)
+        and not (name.startswith((EVAL, VALIDATION)) and (run.info.run_id, name) in starts)
     }
 
 
@@ -265,16 +275,18 @@ def _without_nan(metrics: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if not math.isnan(value)}
 
 
-def _with_checked_status(record: TrialRecord, objective: str, *, is_recorded: bool) -> TrialRecord:
-    """Replace the status 'finished' of a run that has no finite value of the searched metric."""
+def _with_checked_status(record: TrialRecord, objective: str, *, recorded: Collection[str]) -> TrialRecord:
+    """Replace the status 'finished' of a run that has no finite value of a metric that it needs."""
+    needed = {reported_name(objective)} if record.is_external_model else {objective, reported_name(objective)}
     if not record.is_finished:
         return record
-    if not is_recorded:
-        return replace(record, status=TrialStatus.FAILED, reason=f"finished without a value of {objective}")
-    value = record.metric(objective)
-    if math.isfinite(value):
-        return record
-    return replace(record, status=TrialStatus.DIVERGED, reason=f"{objective} is {value}")
+    for name in sorted(needed, key=lambda name: name != objective):
+        if name not in recorded:
+            return replace(record, status=TrialStatus.FAILED, reason=f"finished without a value of {name}")
+        value = record.metric(name)
+        if not math.isfinite(value):
+            return replace(record, status=TrialStatus.DIVERGED, reason=f"{name} is {value}")
+    return record
 
 
 def _with_one_run_per_trial(records: Sequence[TrialRecord]) -> list[TrialRecord]:

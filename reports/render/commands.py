@@ -42,7 +42,8 @@ def _of_group(members: Sequence[Configuration], store: str) -> list[Command]:
     if best is None:
         return []
     key, seed = trial_of(best)
-    what = f"the best mask by its mean, {best.method} {best.key} at {best.pattern} (seed {seed})"
+    by = "its mean on validation text" if best.objective.selects_on_validation else "its mean"
+    what = f"the best mask by {by}, {best.method} {best.key} at {best.pattern} (seed {seed})"
     found = [
         Command(f"nmlab export {key} --format hf --output {FOLDER}{store}", f"Write {what} as a Hugging Face model"),
         Command(f"nmlab evaluate {key}{store}", "Evaluate it again, or with --data on another text"),

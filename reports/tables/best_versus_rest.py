@@ -11,7 +11,7 @@ from nmlab.reports.analysis.metrics import (
     plain_name,
     style_of,
 )
-from nmlab.reports.analysis.pairwise import PairwiseComparison, reasons_text, untested_reason
+from nmlab.reports.analysis.pairwise import PairwiseComparison, Side, reasons_text, untested_reason
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.statistics import Noise, SideComparison
 from nmlab.reports.tables.cells import PATTERN, has_several
@@ -45,11 +45,11 @@ def best_versus_rest_table(
     Args:
         configurations: all configurations, best first.
         names: what the summary calls each side.
-        comparisons: from :func:`best_versus_rest`, for the searched metric.
+        comparisons: in the reported metric, by :func:`best_versus_rest` or of fresh seeds.
         evaluations: losses by window by run id, which say why something could not be tested.
     """
     objective = configurations[0].objective
-    columns = (OTHER, PATTERN, BEST, *_columns(objective.metric), NOISE, P_VALUE, VERDICT)
+    columns = (OTHER, PATTERN, BEST, *_columns(objective.reported), NOISE, P_VALUE, VERDICT)
     several = has_several(configurations, attribute="pattern")
     ordered = [item for group in comparisons.values() for item in group]
     known = evaluations or {}
@@ -58,6 +58,10 @@ def best_versus_rest_table(
         "Each mask of the summary against the best mask that it may be compared with. Differences over seeds show "
         "training noise; differences over windows or questions show evaluation noise. The two are never mixed."
     )
+    if any(item.reference.item.is_confirmation for item in ordered):
+        caption += (
+            " Configurations that ran again, and baselines that depend on the seed, stand with their fresh seeds."
+        )
     return without_empty_columns(ReportTable(KEY, TITLE, caption, columns, rows, notes=_notes(ordered, known)))
 
 
@@ -89,9 +93,11 @@ def _columns(metric: str) -> tuple[Column, ...]:
 
 
 def verdict_text(item: PairwiseComparison, *, evaluations: Mapping[str, Evaluation]) -> str:
-    """Return the verdict on a mask: ``worse``, ``not separable``, or ``not tested`` with the reason."""
+    """Return the verdict on a mask: ``worse``, ``better``, ``not separable``, or ``not tested`` with the reason."""
     reason = untested_reason(item, evaluations=evaluations)
-    return f"{WORDS[None]}: {reason}" if item.is_separated is None and reason else WORDS[item.is_separated]
+    if item.is_separated is None and reason:
+        return f"{WORDS[None]}: {reason}"
+    return "better" if item.is_better else WORDS[item.is_separated]
 
 
 def _row(
@@ -104,9 +110,9 @@ def _row(
     own, best = item.side, item.reference
     run_ids = (*own.run_ids, *best.run_ids)
     cells = (
-        Cell(names[own.item.key, own.is_initial], run_ids=own.run_ids),
+        Cell(_called(own, names), run_ids=own.run_ids),
         Cell(own.item.pattern if has_pattern else ""),
-        Cell(names[best.item.key, best.is_initial], run_ids=best.run_ids),
+        Cell(_called(best, names), run_ids=best.run_ids),
         *([Cell(item.difference, run_ids=run_ids)] if item.is_ratio else []),
         interval_cell(item.as_stated(item.training), run_ids),
         Cell(item.detectable, run_ids=run_ids),
@@ -116,6 +122,11 @@ def _row(
         Cell(verdict_text(item, evaluations=evaluations)),
     )
     return Row(cells, run_ids=run_ids, kind="initial" if own.is_initial else "searched")
+
+
+def _called(side: Side, names: Mapping[tuple[str, bool], str]) -> str:
+    name = names[side.item.key, side.is_initial]
+    return f"{name}, on fresh seeds" if side.item.is_confirmation else name
 
 
 def interval_cell(found: SideComparison | None, run_ids: tuple[str, ...]) -> Cell:
@@ -149,5 +160,14 @@ def _notes(comparisons: Sequence[PairwiseComparison], evaluations: Mapping[str, 
         notes.append(
             "Not separable does not prove equality: a true difference below the detectable one is often missed."
         )
-    notes.append("The best was chosen by the same numbers that are tested here, which favours it.")
-    return tuple(notes)
+    return (*notes, *dict.fromkeys(_about_selection(item.reference.item) for item in comparisons))
+
+
+def _about_selection(best: Configuration) -> str:
+    if best.is_confirmation:
+        return "The best was chosen by the search, before these fresh seeds ran, so its choice favours nothing here."
+    if best.objective.selects_on_validation:
+        return (
+            "The best was chosen on the validation text, by the same seeds that are tested here, whose luck favours it."
+        )
+    return "The best was chosen by the same numbers that are tested here, which favours it."

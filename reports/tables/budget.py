@@ -12,6 +12,10 @@ from nmlab.reports.values import without_empty_columns as without_empty
 BUDGET = Column("budget", "budget", help="what the cheapest trained method spent on one run")
 WITHIN = Column("within", "evaluated at step", help="the last evaluation within the budget, of all steps of the run")
 FRONTS = Column("fronts", "on the front of", help="costs at which nothing is both cheaper and better", is_prose=True)
+BY_VALIDATION = (
+    " Masks are measured on validation text on the way, so all numbers here are of that text, which also selected."
+)
+FRONT_OF_VALIDATION = " The means on validation text decide what is on a front; shown are those on the evaluation text."
 UNITS = {"tokens": "tokens", "forwards": "forwards", "seconds": "s"}
 COST_COLUMNS = {
     "cost/seconds": Column("cost/seconds", "seconds", Style.SECONDS, help="mean of cost/seconds"),
@@ -41,7 +45,7 @@ def equal_budget_table(configurations: Sequence[Configuration], *, budgets: Sequ
         title="At equal budget",
         caption="What each method reached with the cost of one run of the cheapest trained method: its best "
         "configuration at that point, by the last evaluation within the budget. The cost of the search itself (many "
-        "runs) is not in the budget.",
+        f"runs) is not in the budget.{BY_VALIDATION if objective.selects_on_validation else ''}",
         columns=(BUDGET, PATTERN, METHOD, settings.column, column, WITHIN, CONFIGURATION),
         rows=tuple(rows),
         notes=_notes(budgets),
@@ -68,12 +72,13 @@ def pareto_table(configurations: Sequence[Configuration], *, points: Sequence[Fr
         key="pareto",
         title="The front of quality against cost",
         caption="Configurations for which no other is both better and cheaper in one of the costs; all others are "
-        "dominated. The fronts compare means, without a test. Peak memory of the CPU is that of the whole process.",
+        "dominated. The fronts compare means, without a test. Peak memory of the CPU is that of the whole process."
+        + (FRONT_OF_VALIDATION if objective.selects_on_validation else ""),
         columns=(
             PATTERN,
             METHOD,
             settings.column,
-            metric_column(objective.metric, objective=objective),
+            metric_column(objective.reported, objective=objective),
             *columns,
             FRONTS,
             CONFIGURATION,

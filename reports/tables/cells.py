@@ -12,6 +12,7 @@ from nmlab.reports.analysis.configurations import (
 )
 from nmlab.reports.analysis.metrics import metric_column
 from nmlab.reports.analysis.pairwise import Side
+from nmlab.reports.read.collect import Objective
 from nmlab.reports.values import Cell, Column, Mark, Style, estimate_cell
 
 RANK = Column("rank", "#", Style.GENERAL, help="rank among the searched configurations of the same pattern")
@@ -71,12 +72,24 @@ def pattern_cells(item: Configuration, *, columns: Sequence[Column]) -> tuple[Ce
 
 def mean_cell(side: Side, *, metric: str) -> Cell:
     """Return the mean of a metric over the finished runs of a side, with those runs."""
-    return estimate_cell(side.estimate(metric), run_ids=side.item.runs_with(side.column(metric)))
+    return estimate_cell(side.estimate(metric), run_ids=side.runs_with(metric))
 
 
 def metric_cell(item: Configuration, *, metric: str) -> Cell:
     """Return the mean of a metric over the configuration's finished runs, with those runs."""
     return mean_cell(Side(item), metric=metric)
+
+
+def fresh_column(objective: Objective) -> Column:
+    """Return the column of means over fresh seeds, in the reported metric."""
+    base = metric_column(objective.reported, objective=objective, title="on fresh seeds")
+    return replace(base, key="fresh", help=f"{objective.reported} over seeds that took no part in the search")
+
+
+def fresh_cell(item: Configuration) -> Cell:
+    """Return the mean of a configuration over fresh seeds; empty where none finished."""
+    fresh = item.judged
+    return Cell(None) if fresh is item else metric_cell(fresh, metric=item.objective.reported)
 
 
 def marked(cells: Iterable[Cell], *, marks: Iterable[Mark]) -> tuple[Cell, ...]:
@@ -97,7 +110,7 @@ def seeds_cell(item: Configuration) -> Cell:
 
 
 def metric_columns(metrics: Sequence[str], *, configurations: Sequence[Configuration]) -> tuple[Column, ...]:
-    """Return one column for each metric, the searched one with the study's direction."""
+    """Return one column for each metric, the searched and the reported one with the study's direction."""
     objective = configurations[0].objective if configurations else None
     return tuple(metric_column(metric, objective=objective) for metric in metrics)
 

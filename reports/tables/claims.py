@@ -11,9 +11,7 @@ CLAIM = Column("claim", "claim", is_prose=True)
 SOURCE = Column("source", "published in", help="tables and figures of the paper that the claim summarises")
 VERDICT = Column("verdict", "verdict")
 EVIDENCE = Column("evidence", "evidence", is_prose=True)
-SELECTED = Column(
-    "selected", "selected", help="sides chosen as the best of several by the same numbers that decide", is_prose=True
-)
+SELECTED = Column("selected", "selected", help="sides chosen as the best of several, and on what", is_prose=True)
 SCALE = Column("scale", "at small scale", help="how likely the effect shows in a small model: strong, medium, weak")
 ORDER = {verdict: place for place, verdict in enumerate(ClaimVerdict)}
 
@@ -55,16 +53,18 @@ def selected_text(item: Judgement) -> str:
     if not item.selected:
         return ""
     metric = getattr(item.claim.test, "metric", None) or item.metric
-    return f"{', '.join(item.selected)}: chosen {chosen_on(metric)}"
+    return f"{', '.join(item.selected)}: chosen {chosen_on(metric, objective=item.objective)}"
 
 
 def _about_selected(judgements: Sequence[Judgement]) -> str:
-    """Return how many decided claims compare a configuration that was selected by the numbers that decide."""
+    """Return how many decided claims compare a selected configuration, and whether the deciding numbers selected it."""
     decided = [item for item in judgements if item.selected and item.verdict is not ClaimVerdict.NOT_TESTED]
     if not decided:
         return ""
     verb = "compares" if len(decided) == 1 else "compare"
-    return f" {len(decided)} of these verdicts {verb} a configuration that was selected by the same numbers."
+    is_elsewhere = any(item.objective is not None and item.objective.selects_on_validation for item in decided)
+    by = "on the validation text" if is_elsewhere else "by the same numbers"
+    return f" {len(decided)} of these verdicts {verb} a configuration that was selected {by}."
 
 
 def _row(item: Judgement) -> Row:

@@ -2,10 +2,10 @@
 
 from nmlab.reports.analysis.analysis import Analysis
 from nmlab.reports.analysis.marks import MarkEvidence
-from nmlab.reports.analysis.summary_rows import names_of
 from nmlab.reports.tables.best_versus_rest import best_versus_rest_table
 from nmlab.reports.tables.budget import equal_budget_table, pareto_table
 from nmlab.reports.tables.claims import claims_table
+from nmlab.reports.tables.confirmation import confirmation_table
 from nmlab.reports.tables.cost import cost_table
 from nmlab.reports.tables.learned import learned_table
 from nmlab.reports.tables.memory import memory_table
@@ -21,6 +21,7 @@ __all__ = [
     "best_versus_rest_table",
     "comparison_tables",
     "configurations_table",
+    "confirmation_table",
     "cost_table",
     "initial_masks_table",
     "learned_table",
@@ -34,10 +35,11 @@ __all__ = [
 
 def comparison_tables(analysis: Analysis) -> tuple[ReportTable, ...]:
     """Return every table of the report that has a row, in the order of the page."""
-    configurations, names = analysis.configurations, names_of(analysis.summary_rows)
+    configurations, names = analysis.configurations, analysis.names
     evidence = MarkEvidence(analysis.evaluations, tuple(analysis.winners.values()))
     built = (
         summary_table(configurations, comparisons=analysis.comparisons, winners=evidence.winners),
+        confirmation_table(configurations, confirmed=analysis.confirmed, evaluations=analysis.evaluations),
         winner_table(configurations, winners=analysis.winners, evaluations=analysis.evaluations),
         claims_table(analysis.judgements, notes=_not_run(analysis)),
         best_versus_rest_table(

@@ -73,13 +73,24 @@ def _key_cell(value: Value | None) -> Cell:
     return Cell(value if isinstance(value, str) else value_text(value), shown="dense" if value == "" else "")
 
 
+def _chosen_on(members: Sequence[ComparedConfiguration]) -> str:
+    validated = {member.study for member in members if member.item.objective.selects_on_validation}
+    if not validated:
+        return "on the same evaluation text"
+    if len({member.study for member in members}) == 1:
+        return "on the validation text"
+    return f"within {', '.join(sorted(validated))} on validation text, otherwise on the same evaluation text"
+
+
 def _notes(members: Sequence[ComparedConfiguration], most: int) -> tuple[str, ...]:
     notes = []
     if most > 1:
         notes.append(
-            f"A cell shows the best of up to {counted(most, noun='configuration')}, chosen on the same "
-            "evaluation text. Add rows or columns to see them apart."
+            f"A cell shows the best of up to {counted(most, noun='configuration')}, chosen {_chosen_on(members)}. "
+            "Add rows or columns to see them apart."
         )
+    if any(member.item.judged is not member.item for member in members):
+        notes.append("All means are of the search; `nmlab report` has those over fresh seeds.")
     left = sum(not member.item.is_complete for member in members)
     if left:
         notes.append(f"Left out, because a seed did not finish: {counted(left, noun='configuration')}.")

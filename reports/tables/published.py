@@ -79,13 +79,13 @@ def _row(pair: Pair) -> Row:
 
 
 def _searched(pair: Pair, run_ids: tuple[str, ...]) -> Cell:
-    """Return our searched metric where we have no value of the printed one."""
+    """Return the metric that we report where we have no value of the printed one."""
     return Cell(None) if pair.ours is not None else estimate_cell(pair.searched, run_ids=run_ids)
 
 
 def _columns(pairs: Sequence[Pair]) -> tuple[Column, ...]:
-    """Return the columns, with the name and number style of our searched metric."""
-    metrics = [pair.item.objective.metric for pair in pairs if pair.item is not None]
+    """Return the columns, with the name and number style of the metric that we report."""
+    metrics = [pair.item.objective.reported for pair in pairs if pair.item is not None]
     if not metrics:
         return COLUMNS
     title, style = f"our {plain_name(metrics[0])}", style_of(metrics[0])

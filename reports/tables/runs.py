@@ -13,6 +13,7 @@ from nmlab.trials.contract.run_status import TrialStatus
 
 RUN = Column("run", "run", Style.RUN, help="MLflow run id")
 SEED = Column("seed", "seed", Style.GENERAL)
+PART = Column("part", "part", help="confirmation: a fresh seed, which took no part in the search")
 STATUS = Column("status", "status", help="how the run ended")
 REASON = Column("reason", "reason", help="why a run did not finish", is_prose=True)
 SECONDS = Column("cost/seconds", "seconds", Style.SECONDS, help="cost/seconds")
@@ -35,9 +36,9 @@ def runs_table(runs: StudyRuns, *, configurations: Sequence[Configuration]) -> R
     rows = []
     for item in ordered:
         lead = (Cell(item.method), *pattern_cells(item, columns=patterns), settings.cell(item))
-        rows += [_row(trial, lead, numbers) for trial in item.trials]
+        rows += [_row(trial, lead, numbers) for trial in item.every_trial]
     rows += _duplicate_rows(runs, patterns, numbers)
-    columns = (RUN, METHOD, *patterns, settings.column, SEED, STATUS, *numbers, CONFIGURATION, REASON)
+    columns = (RUN, METHOD, *patterns, settings.column, SEED, PART, STATUS, *numbers, CONFIGURATION, REASON)
     caption = "One row for each configuration and seed, whatever its outcome."
     return without_empty_columns(ReportTable("runs", "Every run", caption, columns, tuple(rows)))
 
@@ -62,6 +63,7 @@ def _row(trial: TrialRecord, lead: Sequence[Cell], numbers: Sequence[Column]) ->
         Cell(trial.run_id, run_ids=run_ids),
         *lead,
         Cell(trial.seed, run_ids=run_ids),
+        Cell("confirmation" if trial.is_confirmation else ""),
         Cell(str(trial.status), run_ids=run_ids),
         *(Cell(trial.metrics.get(column.key), run_ids=run_ids) for column in numbers),
         Cell(trial.configuration, run_ids=run_ids),

@@ -46,6 +46,7 @@ CAPTION = (
     "no test separates from it. Configurations that lack a seed are listed below the complete ones, without a rank and "
     "without a mark."
 )
+OF_VALIDATION = " Order and ranks follow the means on validation text, which selected; marks are of evaluation text."
 MACHINERY = (run_params.MODEL, run_params.DATA, run_params.SEARCH)
 
 
@@ -79,7 +80,7 @@ def configurations_table(
     table = ReportTable(
         key="configurations",
         title="Every configuration",
-        caption=CAPTION,
+        caption=CAPTION + (OF_VALIDATION if objective.selects_on_validation else ""),
         columns=(RANK, METHOD, *patterns, *hyperparameters, *metrics, *outcomes, CONFIGURATION),
         rows=tuple(rows),
         notes=_notes(tried),

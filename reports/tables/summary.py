@@ -8,14 +8,31 @@ from nmlab.reports.analysis.marks import marks_of
 from nmlab.reports.analysis.metrics import alias_of, chosen_on, evaluation_metrics, is_counted, plain_name
 from nmlab.reports.analysis.pairwise import PairwiseComparison, Winner, compared_with_best
 from nmlab.reports.analysis.summary_rows import SummaryRow, summary_rows_of
-from nmlab.reports.tables.cells import CONFIGURATION, PATTERN, SEEDS, marked, mean_cell, metric_columns, seeds_cell
-from nmlab.reports.values import Cell, Column, ReportTable, Row, without_empty_columns
+from nmlab.reports.read.collect import Objective
+from nmlab.reports.tables.cells import (
+    CONFIGURATION,
+    PATTERN,
+    SEEDS,
+    fresh_cell,
+    fresh_column,
+    marked,
+    mean_cell,
+    metric_columns,
+    seeds_cell,
+)
+from nmlab.reports.values import Cell, Column, ReportTable, Row, Style, without_empty_columns
 
 PairwiseComparisons: TypeAlias = Mapping[str, Mapping[Hashable, Sequence[PairwiseComparison]]]
 
 MASK = Column("mask", "mask")
 EVALUATED = Column("evaluated", "evaluated", help="model and evaluation text, where rows differ in them")
 SETTING = Column("setting", "setting", help="the settings that the search varied, as in the best configuration")
+LOOKED_AT = Column(
+    "looked_at",
+    "looked at",
+    Style.INTEGER,
+    help="configurations of the search, of all methods, that the best was among",
+)
 CAPTION = (
     "Mean and 95% t-interval over seeds. Among masks of the same pattern, model and evaluation text, bold "
     "marks the best and all that no test separates from it; underlined is the next best mean. Where nothing could "
@@ -41,7 +58,8 @@ def summary_table(
         winners: the best of each search against all others of the search.
     """
     summary_rows = summary_rows_of(configurations)
-    metrics = evaluation_metrics(configurations, objective=configurations[0].objective)
+    objective = configurations[0].objective
+    metrics = evaluation_metrics(configurations, objective=objective)
     shared = set.intersection(*(set(evaluation_setting(row.item)) for row in summary_rows))
     means = _means(summary_rows, metrics, comparisons, winners=winners)
     table = ReportTable(
@@ -54,7 +72,9 @@ def summary_table(
             EVALUATED,
             SETTING,
             *metric_columns(metrics, configurations=configurations),
+            fresh_column(objective),
             SEEDS,
+            LOOKED_AT,
             CONFIGURATION,
         ),
         rows=tuple(_row(row, own, shared) for row, *own in zip(summary_rows, *means, strict=True)),
@@ -86,7 +106,9 @@ def _row(row: SummaryRow, means: Sequence[Cell], shared: set[str]) -> Row:
     item = row.item
     evaluated = ", ".join(part for part in evaluation_setting(item) if part not in shared)
     lead = (Cell(row.name), Cell("" if item.is_dense else item.pattern), Cell(evaluated), Cell(row.setting))
-    cells = (*lead, *means, seeds_cell(item), Cell(item.key, run_ids=item.run_ids))
+    fresh = Cell(None) if row.kind == "initial" else fresh_cell(item)
+    looked_at = Cell(row.looked_at if row.looked_at > 1 else None)
+    cells = (*lead, *means, fresh, seeds_cell(item), looked_at, Cell(item.key, run_ids=item.run_ids))
     return Row(cells, run_ids=item.run_ids, kind=row.kind, is_flawed=not item.is_complete)
 
 
@@ -95,11 +117,19 @@ def _notes(configurations: Sequence[Configuration], summary_rows: Sequence[Summa
     objective = configurations[0].objective
     alias = alias_of(configurations, objective=objective)
     if alias is not None:
-        notes.append(f"{plain_name(objective.metric)} is this study's {plain_name(alias)}.")
+        notes.append(f"{plain_name(objective.reported)} is this study's {plain_name(alias)}.")
     if any(row.tried > 1 for row in summary_rows) and not is_counted(objective.metric):
-        chosen = chosen_on(objective.metric)
-        notes.append(f"The best of several configurations was chosen {chosen}, so its mean is optimistic.")
+        notes.append(_about_selection(objective))
+    if any(row.item.judged is not row.item for row in summary_rows):
+        notes.append("The headline rests on the means on fresh seeds; all other means and the marks are of the search.")
     groups = {comparable_group(row.item) for row in summary_rows if not row.item.is_dense}
     if len(groups) > 1:
         notes.append(f"{len(groups)} groups of rows are not compared with each other.")
     return tuple(notes)
+
+
+def _about_selection(objective: Objective) -> str:
+    chosen = chosen_on(objective.reported, objective=objective)
+    if objective.selects_on_validation:
+        return f"The best of several configurations was chosen {chosen}, whose means stand beside and are not marked."
+    return f"The best of several configurations was chosen {chosen}, so its mean is optimistic."

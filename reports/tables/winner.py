@@ -2,12 +2,14 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 
-from nmlab.reports.analysis.configurations import Configuration, searched
+from nmlab.reports.analysis.configurations import Configuration, looked_at, searched
 from nmlab.reports.analysis.metrics import difference_style, is_compared_by_ratio, is_counted, metric_column, plain_name
-from nmlab.reports.analysis.pairwise import Completion, OtherConfiguration, Winner, untested_reason
+from nmlab.reports.analysis.pairwise import Completion, Confirmed, OtherConfiguration, Winner, untested_reason
+from nmlab.reports.read.collect import Objective
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.tables.best_versus_rest import NOISE, interval_cell, noise_text
 from nmlab.reports.tables.cells import CONFIGURATION, METHOD, PATTERN, Settings, has_several, metric_cell
+from nmlab.reports.tables.confirmation import confirmed_value
 from nmlab.reports.values import Cell, Column, Interval, ReportTable, Row, Style, without_empty_columns
 
 KEY, TITLE = "winner", "Is there a winner?"
@@ -21,6 +23,10 @@ CAPTION = (
     "The best searched configuration against every other one of the search. P-values are corrected after Holm over the "
     "whole search, because the best was chosen from it. A winner is named if every other configuration that ran to the "
     "end is found worse. Configurations stopped early are compared at the last step at which both were evaluated."
+)
+ON_VALIDATION = (
+    " The means on validation text selected the best; means and tests are of the evaluation text. Both are of the same "
+    "seeds, whose luck the correction allows for."
 )
 
 
@@ -39,14 +45,15 @@ def winner_table(
     """
     objective, tried = configurations[0].objective, searched(configurations)
     settings, several = Settings.of(tried), has_several(tried, attribute="pattern")
-    is_ratio = is_compared_by_ratio(objective.metric)
+    is_ratio = is_compared_by_ratio(objective.reported)
     columns = (
         METHOD,
         PATTERN,
         settings.column,
-        metric_column(objective.metric, objective=objective),
+        metric_column(objective.reported, objective=objective),
+        *_selection_columns(objective),
         BEST,
-        _difference_column(objective.metric, is_ratio),
+        _difference_column(objective.reported, is_ratio),
         NOISE,
         P_VALUE,
         STANDING,
@@ -59,27 +66,42 @@ def winner_table(
         for other in winner.against_all
     )
     notes = tuple(_note(winner, has_pattern=several) for winner in winners.values() if winner.against_all)
-    return without_empty_columns(ReportTable(KEY, TITLE, CAPTION, columns, rows, notes=notes))
+    caption = CAPTION + (ON_VALIDATION if objective.selects_on_validation else "")
+    return without_empty_columns(ReportTable(KEY, TITLE, caption, columns, rows, notes=notes))
 
 
 def standing_text(other: OtherConfiguration) -> str:
-    """Return how far a configuration got: ``ran to the end``, ``stopped early at step 40``, ``2 of 3 runs``."""
+    """Return how far a configuration got: ``ran to the end``, ``stopped early at step 40``, ``2 of 3 runs``.
+
+    On the way masks are measured on the validation text where the study has one.
+    """
     if other.standing is Completion.LACKS_RUNS:
         return f"{len(other.item.finished)} of {other.item.planned} runs"
     step = other.partial.step if other.partial is not None else None
-    return str(other.standing) if step is None else f"{other.standing}, compared at step {step:,}"
+    if step is None:
+        return str(other.standing)
+    where = " on the validation text" if other.item.objective.selects_on_validation else ""
+    return f"{other.standing}, compared at step {step:,}{where}"
 
 
 def verdict_text(other: OtherConfiguration, *, evaluations: Mapping[str, Evaluation]) -> str:
-    """Return ``worse``, ``not separable``, ``looks better`` or ``not tested`` with its reason."""
+    """Return ``worse``, ``not separable``, ``looks better`` or ``not tested`` with its reason.
+
+    A configuration that ran to the end looks better only where another text selected the best.
+    """
     if other.is_worse:
         return "worse"
     if other.is_better:
-        return "looks better"
-    if other.is_tested or is_counted(other.item.objective.metric):
+        return "looks better, but was not selected" if other.standing is Completion.COMPLETE else "looks better"
+    if other.is_tested or is_counted(other.item.objective.reported):
         return "not separable"
     reason = untested_reason(other.comparison, evaluations=evaluations) if other.comparison is not None else ""
     return f"not tested: {reason or 'fewer than two values in common'}"
+
+
+def _selection_columns(objective: Objective) -> tuple[Column, ...]:
+    """Return the column of the searched metric where it is not the reported one."""
+    return (metric_column(objective.metric, objective=objective),) if objective.selects_on_validation else ()
 
 
 def _difference_column(metric: str, is_ratio: bool) -> Column:
@@ -102,7 +124,8 @@ def _row(
         Cell(item.method),
         Cell(item.pattern if has_pattern else ""),
         settings.cell(item),
-        metric_cell(item, metric=item.objective.metric),
+        metric_cell(item, metric=item.objective.reported),
+        *(metric_cell(item, metric=column.key) for column in _selection_columns(item.objective)),
         Cell(best.key),
         interval_cell(other.stated, run_ids),
         Cell(noise_text(other.decisive)),
@@ -126,15 +149,29 @@ def _note(winner: Winner, *, has_pattern: bool) -> str:
 
 
 def winner_values(
-    winners: Mapping[Hashable, Winner], *, evaluations: Mapping[str, Evaluation]
+    winners: Mapping[Hashable, Winner],
+    *,
+    evaluations: Mapping[str, Evaluation],
+    configurations: Sequence[Configuration],
+    confirmed: Mapping[Hashable, Confirmed],
 ) -> tuple[dict[str, object], ...]:
     """Return one mapping for each group of comparable masks: the best, whether it is a winner, and all others.
 
     Args:
         winners: the best of each group against all others of the search.
         evaluations: losses by window by run id, which say why something could not be tested.
+        configurations: all of the launch; those of the search are counted group by group.
+        confirmed: the best of each group on fresh seeds, where there are any.
     """
-    return tuple(_plain_value(winner, evaluations) for winner in winners.values())
+    among = looked_at(configurations)
+    return tuple(
+        {
+            **_plain_value(winner, evaluations),
+            "looked_at": among[winner.best.key],
+            "fresh": confirmed_value(confirmed[group]) if group in confirmed else None,
+        }
+        for group, winner in winners.items()
+    )
 
 
 def _plain_value(winner: Winner, evaluations: Mapping[str, Evaluation]) -> dict[str, object]:
@@ -144,9 +181,12 @@ def _plain_value(winner: Winner, evaluations: Mapping[str, Evaluation]) -> dict[
         "best": winner.best.key,
         "method": winner.best.method,
         "mean": _mean(winner.best),
+        "selected_by": winner.best.objective.metric,
+        "selected_mean": None if winner.best.selection is None else winner.best.selection.mean,
         "is_claimed": winner.is_claimed,
         "runner_up": None if runner_up is None else runner_up.item.key,
         "undecided": [other.item.key for other in winner.undecided],
+        "better_but_not_selected": [other.item.key for other in winner.better_but_not_selected],
         "better_but_incomplete": [other.item.key for other in winner.better_but_incomplete],
         "against_all": [_other(other, evaluations) for other in winner.against_all],
     }

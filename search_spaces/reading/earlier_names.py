@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from nmlab.search_spaces.reading.problems import StudyError
+from nmlab.search_spaces.schema.places import KeyPath, SettingPlaces
 from nmlab.trials.contract.values import JsonMapping, JsonObject
 
 EARLIER = {
@@ -17,7 +18,7 @@ EARLIER = {
 """Path of a key in studies of earlier versions -> its path now, in the same section."""
 
 
-def with_present_names(data: JsonMapping, *, source: str) -> tuple[JsonObject, tuple[str, ...]]:
+def with_present_names(data: JsonMapping, *, source: str | SettingPlaces) -> tuple[JsonObject, tuple[str, ...]]:
     """Return a raw study, its presets included, with the present names, and the paths of earlier names that it has.
 
     Raises StudyError if a section gives a key under both names.
@@ -49,6 +50,18 @@ def override_with_present_names(
     return now, value, (*found, *inside)
 
 
+def present_path(path: KeyPath) -> KeyPath:
+    """Return a key path with the present names of its keys, below a preset too."""
+    if path[:1] == ("presets",):
+        return (*path[:2], *present_path(path[2:]))
+    now = list(path)
+    for depth in (1, 2):
+        earlier = ".".join(map(str, path[:depth]))
+        if len(path) >= depth and earlier in EARLIER:
+            now[depth - 1] = _last(EARLIER[earlier])
+    return tuple(now)
+
+
 def earlier_name_notes(found: tuple[str, ...], *, source: str) -> Iterator[str]:
     """Yield one line for each earlier name."""
     for place in dict.fromkeys(found):
@@ -69,7 +82,7 @@ def present_name(place: str) -> str:
     return EARLIER[earlier]
 
 
-def _section(given: JsonMapping, *, path: str, place: str, found: list[str], source: str) -> JsonObject:
+def _section(given: JsonMapping, *, path: str, place: str, found: list[str], source: str | SettingPlaces) -> JsonObject:
     """Return a section with the present names; ``path`` is its path in a study, ``place`` that of its preset."""
     now: JsonObject = {}
     for key, value in given.items():

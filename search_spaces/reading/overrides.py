@@ -11,6 +11,7 @@ from nmlab.trials.contract.values import JsonMapping, JsonObject
 from nmlab.trials.contract.wording import shown
 
 _OPTION = "--set"
+_LONGEST = 60
 TWINS = {"fixed": "space", "space": "fixed"}
 """The two sections for hyperparameters; each hyperparameter is in one of them only."""
 
@@ -28,7 +29,13 @@ def split_override(override: str) -> tuple[list[str], object]:
         )
     if len(keys) > study_yaml.DEEPEST:
         raise StudyError([f"{len(keys)} keys below each other; expected at most {study_yaml.DEEPEST}"], source=_OPTION)
-    return keys, study_yaml.parse(text, source=f"{_OPTION} {path.strip()}")
+    return keys, study_yaml.read(text, source=as_given(override), has_lines=False)[0]
+
+
+def as_given(override: str) -> str:
+    """Return an override as it was given, with its option, on one line that is not long; messages begin with it."""
+    text = " ".join(override.split())
+    return f"{_OPTION} {text if len(text) <= _LONGEST else text[: _LONGEST - 3] + '...'}"
 
 
 def apply_overrides(
@@ -44,26 +51,23 @@ def apply_overrides(
     changed = copy.deepcopy(dict(data))
     for override in overrides:
         given, raw = split_override(override)
-        keys, value, found = earlier_names.override_with_present_names(given, raw, source=_OPTION)
+        keys, value, found = earlier_names.override_with_present_names(given, raw, source=as_given(override))
         for line in earlier_names.earlier_name_notes(found, source=_OPTION):
             note(line)
-        _set(changed, keys=keys, value=value)
+        _set(changed, keys=keys, value=value, source=as_given(override))
         _take_from_twin(changed, keys=keys)
     return changed
 
 
-def _set(data: JsonObject, *, keys: Sequence[str], value: object) -> None:
+def _set(data: JsonObject, *, keys: Sequence[str], value: object, source: str) -> None:
     section = data
     for depth, key in enumerate(keys[:-1], start=1):
         if section.get(key) is None:
             section[key] = {}
         below = section[key]
         if not isinstance(below, dict):
-            path, whole = ".".join(keys), ".".join(keys[:depth])
-            raise StudyError(
-                [f"{whole} is {shown(below)}, without keys below it; expected {whole}=..."],
-                source=f"{_OPTION} {path}",
-            )
+            whole = ".".join(keys[:depth])
+            raise StudyError([f"{whole} is {shown(below)}, without keys below it; expected {whole}=..."], source=source)
         section = below
     section[keys[-1]] = value
 

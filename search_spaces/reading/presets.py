@@ -8,11 +8,13 @@ the question. Later ones override earlier ones: scale, study, preset, `--set`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 from nmlab.search_spaces.reading import study_yaml
 from nmlab.search_spaces.reading.overrides import TWINS
 from nmlab.search_spaces.reading.problems import StudyError, sections
+from nmlab.search_spaces.schema.places import KeyPath, SettingPlaces
 from nmlab.search_spaces.schema.study import SLUG, Study
 from nmlab.trials.contract.near_names import hint
 from nmlab.trials.contract.values import JsonMapping, JsonObject
@@ -22,7 +24,8 @@ SCALE_KEYS = ("model", "data", "replica", "budget", "intervals")
 """The sections that a scale may set."""
 
 SCALES = Path(__file__).parents[1] / "scales"
-_SECTIONS = {path for path, _ in sections(Study) if path} | {"fixed", "space", "replica.resources.custom"}
+SECTIONS = frozenset({path for path, _ in sections(Study) if path} | {"fixed", "space", "replica.resources.custom"})
+"""What is merged key by key; every other value is replaced as a whole."""
 
 
 def preset_names(data: JsonMapping) -> tuple[str, ...]:
@@ -37,30 +40,38 @@ def scales() -> tuple[str, ...]:
 
 def scale(name: str) -> JsonObject:
     """Return the settings of the packaged scale of this name, merged with those of the scale below it, if any."""
+    given, _ = scale_file(name)
+    data = {key: value for key, value in given.items() if key != "scale"}
+    return merged(scale(given["scale"]), data) if "scale" in given else data
+
+
+@cache
+def scale_file(name: str) -> tuple[JsonMapping, Mapping[KeyPath, int | None]]:
+    """Return what the file of a packaged scale holds, and the line of each key path."""
     path = SCALES / f"{name}.yaml"
-    data = study_yaml.parse(path.read_text(encoding="utf-8"), source=path.name)
+    data, lines = study_yaml.read(path.read_text(encoding="utf-8"), source=path.name)
     assert isinstance(data, dict), f"{path.name} is no mapping"
     assert set(data) <= {*SCALE_KEYS, "scale"}, f"{path.name} sets {sorted({*data} - {*SCALE_KEYS})}"
-    below = data.pop("scale", None)
-    return merged(scale(below), data) if below else dict(data)
+    return data, lines
 
 
-def at_preset(data: JsonMapping, *, preset: str | None, source: str) -> JsonObject:
+def at_preset(data: JsonMapping, *, preset: str | None, source: str | SettingPlaces) -> JsonObject:
     """Return the raw study `data` at one of its presets, the first one by default, without `presets`.
 
     The name of any preset but the first is appended to the study's name, unless the preset sets one. Raises StudyError
     for an unknown preset or scale, and for `presets` of the wrong form.
     """
+    study = source.name if isinstance(source, SettingPlaces) else source
     if "presets" not in data:
         if preset is not None:
-            raise StudyError([f"preset {shown(preset)}: unknown; the study has no presets"], source=source)
+            raise StudyError([f"preset {shown(preset)}: unknown; the study has no presets"], source=study)
         return dict(data)
     problems = list(_problems(data))
     if problems:
         raise StudyError(problems, source=source)
     chosen = preset_names(data)[0] if preset is None else preset
     if chosen not in preset_names(data):
-        raise StudyError([f"preset {shown(chosen)}: unknown preset{hint(chosen, preset_names(data))}"], source=source)
+        raise StudyError([f"preset {shown(chosen)}: unknown preset{hint(chosen, preset_names(data))}"], source=study)
     shared = {key: value for key, value in data.items() if key != "presets"}
     own = {key: value for key, value in (data["presets"][chosen] or {}).items() if key != "scale"}
     if chosen != preset_names(data)[0] and isinstance(shared.get("name"), str):
@@ -87,7 +98,7 @@ def _merged(general: JsonMapping, particular: JsonMapping, *, path: str) -> Json
     result = dict(general)
     for key, value in particular.items():
         below = f"{path}.{key}" if path else key
-        if below in _SECTIONS and isinstance(value, Mapping) and isinstance(result.get(key), Mapping):
+        if below in SECTIONS and isinstance(value, Mapping) and isinstance(result.get(key), Mapping):
             result[key] = _merged(result[key], value, path=below)
         else:
             result[key] = value

@@ -3,26 +3,50 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from functools import cache
+from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from nmlab.search_spaces.schema.entries import Entry
+from nmlab.search_spaces.schema.places import SettingPlaces
 from nmlab.search_spaces.schema.study import INCONSISTENT, Study
+from nmlab.trials.contract.meant import NOTHING
 from nmlab.trials.contract.near_names import hint, nearest
+from nmlab.trials.contract.paper_names import called_here, our_names
 from nmlab.trials.contract.values import JsonMapping
 from nmlab.trials.contract.wording import either, expectation, shown
 
 _NEVER = {"model.trust_remote_code": "no setting; code from a model repository is never run"}
 _MARK = re.compile(r"<[a-z]+>|\[key\]")
+_WITHOUT_SPACE = re.compile(r"(?P<key>[A-Za-z_][\w.-]*):(?P<value>[^\s:].*)")
+_MAPPING = ("model_type", "mapping_type", "dict_type")
 
 
 class StudyError(ValueError):
-    """A study that cannot be used. `problems` holds one line for each problem; the error's text joins them."""
+    """A study that cannot be used. `problems` holds one line for each problem; the error's text joins them.
 
-    def __init__(self, problems: Sequence[str], *, source: str = "") -> None:
-        self.problems = tuple(f"{source}: {problem}" if source else problem for problem in problems)
+    `source` is what gave the study, or the places of its settings: each problem is then told with the line of the
+    setting with which it begins.
+    """
+
+    def __init__(self, problems: Sequence[str], *, source: str | SettingPlaces = "") -> None:
+        places = source if isinstance(source, SettingPlaces) else SettingPlaces(source)
+        self.problems = tuple(places.told(problem) for problem in problems)
         super().__init__("\n".join(self.problems))
+
+
+def missing_space(text: str, *, known: Container[str] | None = None) -> str:
+    """Return what to write for a text such as ``samples:8``; "" where no space is missing after a colon.
+
+    ``known`` are the keys that may stand there; by default any.
+    """
+    found = _WITHOUT_SPACE.fullmatch(text.strip().removeprefix("- ").rstrip(","))
+    if found is None or (known is not None and found["key"] not in known):
+        return ""
+    return f"a space is missing after the colon; write {found['key']}: {found['value']}"
 
 
 def problem_lines(error: ValidationError, *, data: JsonMapping) -> list[str]:
@@ -37,8 +61,12 @@ def _line(detail: ErrorDetails, *, data: JsonMapping) -> str:
     if kind == "missing":
         return f"{path}: missing; expected {_wanted(path)}"
     if kind == "extra_forbidden":
-        return f"{path}: " + (_NEVER.get(path) or f"unknown key{_key_hint(path, data=data)}")
-    return f"{path} {shown(detail['input'])}: {expectation(detail)}"
+        key = str(detail["loc"][-1])
+        return f"{path}: " + (_NEVER.get(path) or _dotted_key(key) or _unknown_key(path, data=data))
+    given = detail["input"]
+    if kind in _MAPPING:
+        return f"{path} {shown(given)}: {_mapping_expected(path, given)}"
+    return f"{path} {shown(given)}: {expectation(detail)}{_null_instead(path, given)}"
 
 
 def _path(location: Sequence[int | str]) -> str:
@@ -53,16 +81,31 @@ def _path(location: Sequence[int | str]) -> str:
 
 
 def sections(model: type[BaseModel], *, prefix: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
-    """Yield every section of a study as (path, model); the path of the study itself is ""."""
+    """Yield every section of a study, also those that may be null, as (path, model); that of the study itself is ""."""
     yield prefix, model
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from sections(field.annotation, prefix=_join(prefix, name))
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from sections(kind, prefix=_join(prefix, name))
+
+
+@cache
+def _sections() -> dict[str, type[BaseModel]]:
+    """Return every section of a study by its path, those that may be null included; for messages."""
+    return dict(_every_section(Study, prefix=""))
+
+
+def _every_section(model: type[BaseModel], *, prefix: str) -> Iterator[tuple[str, type[BaseModel]]]:
+    yield prefix, model
+    for name, field in model.model_fields.items():
+        for part in (field.annotation, *get_args(field.annotation)):
+            if isinstance(part, type) and issubclass(part, BaseModel) and not issubclass(part, Entry):
+                yield from _every_section(part, prefix=_join(prefix, name))
 
 
 def _wanted(path: str) -> str:
     """Return what is expected at `path`: the keys of a section, or the description of a value."""
-    known = dict(sections(Study))
+    known = _sections()
     if path in known:
         return f"a mapping with {', '.join(known[path].model_fields)}"
     section, _, name = path.rpartition(".")
@@ -70,18 +113,63 @@ def _wanted(path: str) -> str:
     return text[0].lower() + text[1:] if text[1:2].islower() else text
 
 
-def _key_hint(path: str, *, data: JsonMapping) -> str:
-    """Return the end of a message about an unknown key: the nearest valid key, here or in another section, or all."""
+def _mapping_expected(path: str, given: object) -> str:
+    """Return what is expected in place of a value that is no mapping, and what to write."""
+    section = _sections().get(path)
+    known = () if section is None else tuple(section.model_fields)
+    expected = f"expected {_wanted(path)}" if known else "expected a mapping"
+    if given is None:
+        return f"{expected}; indent its keys below it"
+    if isinstance(given, str) and (text := missing_space(given, known=known or None)):
+        return f"{expected}; {text}"
+    if isinstance(given, str) and "source" in known:
+        return f"{expected}; write {{source: {given[:40]}}}"
+    if isinstance(given, list) and given and all(isinstance(item, Mapping) for item in given):
+        return f"{expected}; write its keys without dashes"
+    return expected
+
+
+def _null_instead(path: str, given: object) -> str:
+    """Return that null is how a setting that may have no value is left out, where a person wrote "none"."""
     section, _, name = path.rpartition(".")
-    known = {part: list(model.model_fields) for part, model in sections(Study)}
-    hyperparameters = [part for part in ("fixed", "space") if name in (data.get(part) or ())]
+    field = getattr(_sections().get(section), "model_fields", {}).get(name)
+    is_nothing = given is False or str(given).casefold() in NOTHING
+    may_be_null = field is not None and type(None) in get_args(field.annotation)
+    return "; write null for none" if is_nothing and may_be_null else ""
+
+
+def _dotted_key(key: str) -> str:
+    """Return what to write for a key such as ``search.samples``, which `--set` takes and a file does not; else ""."""
+    section, _, name = key.rpartition(".")
+    keys = {part: model.model_fields for part, model in _sections().items() if part}
+    if section not in ("fixed", "space") and name not in keys.get(section, ()):
+        return ""
+    opened, closing = section.replace(".", ": {"), "}" * section.count(".")
+    return f"unknown key; dotted keys are for --set, so write {opened}: {{{name}: ...}}{closing}"
+
+
+def _unknown_key(path: str, *, data: JsonMapping) -> str:
+    """Return that a key is unknown, with the nearest valid key, here or in another section, or all."""
+    section, _, name = path.rpartition(".")
+    known = {part: list(model.model_fields) for part, model in _sections().items()}
+    if section not in known:  # a dot in the key itself
+        section, name = "", path
+    if text := missing_space(name):
+        return f"unknown key; {text}"
+    hyperparameters = [_join(part, name) for part in ("fixed", "space") if name in (data.get(part) or ())]
     if hyperparameters:
-        meant = [_join(hyperparameters[0], name)]
+        meant = hyperparameters[:1]
     elif near := nearest(name, known[section]):
         meant = [_join(section, near)]
+    elif ours := our_names(name):
+        return f"unknown key; {called_here(ours)}, under fixed or space"
     else:
         meant = [_join(part, name) for part, keys in known.items() if name in keys]
-    return f"; did you mean {either(map(repr, meant))}?" if meant else hint(name, known[section])
+    return (
+        f"unknown key; did you mean {either(map(repr, meant))}?"
+        if meant
+        else f"unknown key{hint(name, known[section])}"
+    )
 
 
 def _join(section: str, name: str) -> str:

@@ -9,12 +9,14 @@ an alias one override would change two places.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 import yaml
 
 from nmlab.search_spaces.reading.problems import StudyError
+from nmlab.search_spaces.reading.yaml_problems import RefusedTextError, yaml_problem
+from nmlab.search_spaces.schema.places import KeyPath
 
 _FLOAT = re.compile(
     r"[-+]?(?:(?:0|[1-9][0-9]*)?\.[0-9]+(?:[eE][-+]?[0-9]+)?"
@@ -44,12 +46,12 @@ class _Reader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent) or event.tag is not None:
-            text = "aliases (*name) and tags (!name) are not allowed; expected the value itself"
-            raise yaml.MarkedYAMLError(problem=text, problem_mark=event.start_mark)
+            text = "aliases (*name) and tags (!name) are not allowed; text that begins with * or ! goes in quotes"
+            raise RefusedTextError(problem=text, problem_mark=event.start_mark)
         self._depth += 1
         if self._depth > DEEPEST:
             text = f"lists and mappings lie more than {DEEPEST} deep in each other"
-            raise yaml.MarkedYAMLError(problem=text, problem_mark=event.start_mark)
+            raise RefusedTextError(problem=text, problem_mark=event.start_mark)
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
@@ -58,17 +60,20 @@ class _Reader(yaml.SafeLoader):
         digits = len(node.value.lstrip("+-"))
         if digits > MOST_DIGITS:
             text = f"a whole number of {digits} digits; expected at most {MOST_DIGITS}"
-            raise yaml.MarkedYAMLError(problem=text, problem_mark=node.start_mark)
+            raise RefusedTextError(problem=text, problem_mark=node.start_mark)
         return int(node.value)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         first: dict[str, int] = {}
         for key, _ in node.value:
             if key.tag != "tag:yaml.org,2002:str":
-                raise yaml.MarkedYAMLError(problem="expected text as a key", problem_mark=key.start_mark)
+                text = "expected text as a key, in quotes where it looks like something else"
+                raise RefusedTextError(problem=text, problem_mark=key.start_mark)
             if key.value in first:
-                text = f"key {key.value!r} is given twice, first on line {first[key.value]}"
-                raise yaml.MarkedYAMLError(problem=text, problem_mark=key.start_mark)
+                before = first[key.value]
+                where = "" if before == key.start_mark.line + 1 else f", first on line {before}"
+                text = f"key {key.value!r} is given twice{where}; keep one of them"
+                raise RefusedTextError(problem=text, problem_mark=key.start_mark)
             first[key.value] = key.start_mark.line + 1
         return super().construct_mapping(node, deep=deep)
 
@@ -93,18 +98,42 @@ for _tag, _regexp, _first in _SCALARS:
 
 
 def parse(text: str, *, source: str) -> Any:
-    """Return the value of the YAML `text`.
+    """Return the value of the YAML `text`; raises StudyError as `read` does."""
+    return read(text, source=source)[0]
 
-    Raises StudyError with line and column if `text` is not YAML, or gives a key twice.
+
+def read(text: str, *, source: str, has_lines: bool = True) -> tuple[Any, dict[KeyPath, int | None]]:
+    """Return the value of the YAML `text`, and the line on which each key path of it stands.
+
+    A byte-order mark before the text is no part of it. Raises StudyError with line and column if `text` is not YAML, or
+    gives a key twice. Without `has_lines`, for the text of an option, line and column are left out.
     """
+    text = text.removeprefix("\ufeff")
     try:
-        return yaml.load(text, Loader=_Reader)
+        reader = _Reader(text)
+        node = reader.get_single_node()
+        value = None if node is None else reader.construct_document(node)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"{source}, line {mark.line + 1}, column {mark.column + 1}" if mark else source
-        raise StudyError([f"not valid YAML: {error.problem or error.context}"], source=where) from error
-    except yaml.YAMLError as error:
-        raise StudyError([f"not valid YAML: {' '.join(str(error).split())}"], source=source) from error
+        place, problem = yaml_problem(error, text=text)
+        where = f", line {place[0] + 1}, column {place[1] + 1}" if has_lines and place else ""
+        raise StudyError([problem], source=f"{source}{where}") from error
+    except yaml.reader.ReaderError as error:
+        where = f", line {1 + text[: error.position].count(chr(10))}" if has_lines else ""
+        problem = f"the character #x{error.character:04x}, which no text file holds; expected text in UTF-8"
+        raise StudyError([problem], source=f"{source}{where}") from error
+    return value, {} if node is None else dict(_lines(node, path=()))
+
+
+def _lines(node: yaml.Node, *, path: KeyPath) -> Iterator[tuple[KeyPath, int]]:
+    """Yield every key path below a node with the line, from 1, of its key or list item."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield (*path, key.value), key.start_mark.line + 1
+            yield from _lines(value, path=(*path, key.value))
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield (*path, index), item.start_mark.line + 1
+            yield from _lines(item, path=(*path, index))
 
 
 def dump(data: object) -> str:

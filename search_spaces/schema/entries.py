@@ -22,9 +22,11 @@ from pydantic import (
 )
 
 from nmlab.search_spaces.schema.scalars import Integers, OneOrMore, PositiveReals, Reals, Values
+from nmlab.trials.contract.meant import instead
 from nmlab.trials.contract.near_names import hint
+from nmlab.trials.contract.pattern import base_sixty_hint
 from nmlab.trials.contract.values import Scalar
-from nmlab.trials.contract.wording import either, invalid_value
+from nmlab.trials.contract.wording import either, invalid_value, shown
 
 KINDS = ("grid", "choice", "uniform", "loguniform", "int")
 """The kinds of entries; an entry has exactly one of these keys."""
@@ -132,7 +134,8 @@ def _one_entry(value: object) -> object:
     if isinstance(value, Mapping):
         _check_keys(value, kinds=KINDS)
     elif not isinstance(value, Entry):
-        raise invalid_value(f"expected a mapping with one of {either(KINDS)}; a single value goes under fixed")
+        others = _several(value) or "; a single value goes under fixed"
+        raise invalid_value(f"expected a mapping with one of {either(KINDS)}{others}")
     return value
 
 
@@ -140,15 +143,25 @@ def _text_or_listed(value: object) -> object:
     if isinstance(value, Mapping):
         _check_keys(value, kinds=("grid", "choice"))
     elif not isinstance(value, str | ListedEntry):
-        raise invalid_value("expected text in quotes, or a mapping with grid or choice")
+        raise invalid_value(f"expected text in quotes, or a mapping with grid or choice{_text_meant(value)}")
     return value
+
+
+def _text_meant(value: object) -> str:
+    """Return what was meant by a value that is no text: a pattern without quotes, or a list of several."""
+    return base_sixty_hint(value) or _several(value)
+
+
+def _several(value: object) -> str:
+    return f"; several values are {{grid: {shown(value)}}}" if isinstance(value, list | tuple) else ""
 
 
 def _count_or_listed(value: object) -> object:
     if isinstance(value, Mapping):
         _check_keys(value, kinds=("grid", "choice"))
     elif not isinstance(value, int | ListedEntry) or isinstance(value, bool):
-        raise invalid_value("expected a whole number, or a mapping with grid or choice")
+        meant = instead("int_type", value) or _several(value)
+        raise invalid_value(f"expected a whole number, or a mapping with grid or choice{meant}")
     return value
 
 

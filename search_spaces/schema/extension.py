@@ -14,16 +14,28 @@ from nmlab.trials.contract.sections import TrialBudget
 from nmlab.trials.contract.wording import shown
 
 _WORDS = ("title", "question", "description", "reproduces")
-_FREE = (*_WORDS, "replica", "space", "budget.max_concurrent", "budget.time_limit", "intervals")
+_FREE = (
+    *_WORDS,
+    "replica",
+    "space",
+    "search.initial_points",
+    "budget.max_concurrent",
+    "budget.time_limit",
+    "intervals",
+)
 """Settings, and sections with all that is in them, that change no trial which has run."""
-_SUCCESSOR = "start a new launch with nmlab sweep --warm-start, which can use these results"
+_RUNGS = ("intervals.evaluate_every", "intervals.log_every", "space.steps")
+_SUCCESSOR = "start a new launch with nmlab sweep"
 _COMPARED = f"all trials of a launch must have the same; {_SUCCESSOR}"
 _SEARCHED = f"what the search was told is by it; {_SUCCESSOR}"
 _REASONS = {
     "name": "it names the MLflow experiment that holds the launch",
     "preset": "it is part of the name of the MLflow experiment that holds the launch",
     "search": _SEARCHED,
-    **{f"budget.{name}": f"it is part of every trial, so all would run again; {_SUCCESSOR}" for name in TrialBudget.model_fields},
+    **{
+        f"budget.{name}": f"it is part of every trial, so all would run again; {_SUCCESSOR}"
+        for name in TrialBudget.model_fields
+    },
 }
 
 
@@ -33,9 +45,18 @@ def changed_settings(before: Study, after: Study) -> dict[str, tuple[object, obj
     What is searched, baselines, seeds and other lists are one setting each.
     """
     old, new = _flat(before), _flat(after)
-    return {
-        path: (old.get(path), new.get(path)) for path in {**old, **new} if old.get(path) != new.get(path)
-    }
+    return {path: (old.get(path), new.get(path)) for path in {**old, **new} if old.get(path) != new.get(path)}
+
+
+def change_lines(before: Study, after: Study) -> list[str]:
+    """Return each setting that differs in words: its path, the value before and the value after."""
+    return [f"{path}: {shown(old)} -> {shown(new)}" for path, (old, new) in changed_settings(before, after).items()]
+
+
+def changes_search(before: Study, after: Study) -> bool:
+    """Return whether what is searched, compared or confirmed differs between two versions of a study."""
+    changed = changed_settings(before, after)
+    return any(path in _GROWS or path.startswith(("space.", "search.")) for path in changed)
 
 
 def extension_problems(before: Study, after: Study) -> Iterator[str]:
@@ -46,19 +67,22 @@ def extension_problems(before: Study, after: Study) -> Iterator[str]:
             yield from grows(old, new)
         elif not _is_free(path):
             yield _kept(path, old, new)
-    rungs = ("intervals.evaluate_every", "intervals.log_every")
     if before.search.scheduler is not None:
-        for path in set(rungs) & set(changed_settings(before, after)):
-            old, new = changed_settings(before, after)[path]
-            yield _kept(path, old, new, why="early stopping compares configurations at the steps that follow from it")
+        for path in _RUNGS:
+            if (change := changed_settings(before, after).get(path)) is not None:
+                yield _kept(
+                    path, *change, why="early stopping compares configurations at the steps that follow from it"
+                )
 
 
 def _flat(study: Study) -> dict[str, object]:
     flat: dict[str, object] = {}
     for name, value in study.model_dump(mode="json", by_alias=True).items():
-        flat |= _spelt_out(value, name) if name not in ("fixed", "space") else {
-            f"{name}.{key}": entry for key, entry in value.items()
-        }
+        flat |= (
+            _spelt_out(value, name)
+            if name not in ("fixed", "space")
+            else {f"{name}.{key}": entry for key, entry in value.items()}
+        )
     return flat
 
 
@@ -105,7 +129,6 @@ def _confirmation(old: object, new: object) -> Iterator[str]:
 _GROWS: dict[str, Callable[[object, object], Iterator[str]]] = {
     "seeds": _grown_list("seeds", "which trials have run with"),
     "baselines": _grown_list("baselines", "which belongs to the launch"),
-    "search.initial_points": _grown_list("search.initial_points", "which was asked for"),
     "search.samples": _samples,
     "search.confirm": _confirmation,
 }

@@ -63,6 +63,12 @@ def scheduler(search: Search, *, intervals: Intervals) -> Iterator[str]:
         )
 
 
+def confirmation(search: Search) -> Iterator[str]:
+    """Check that there is a single objective, by which configurations are chosen to be confirmed."""
+    if search.confirm is not None and search.algorithm == "nsga2":
+        yield "search.confirm: expected null, because nsga2 has several objectives and chooses no single best"
+
+
 def with_objective(study: object) -> object:
     """Return a study's settings, with validation perplexity as objective if it has validation text and names none."""
     if not isinstance(study, Mapping) or not isinstance(data := study.get("data"), Mapping):

@@ -12,6 +12,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
+from nmlab.trials.contract.meant import list_meant, range_meant
 from nmlab.trials.contract.values import SCALAR_SCHEMA, Scalar, distinct
 from nmlab.trials.contract.wording import invalid_value
 
@@ -31,7 +32,9 @@ def has(values: Sequence[object], value: object) -> bool:
 def _is_list(value: object) -> object:
     if isinstance(value, list | tuple) and value:
         return value
-    raise invalid_value("expected a list of at least one value, for example [0.9, 0.99]")
+    meant = "" if value is None or isinstance(value, list | tuple) else list_meant(value)
+    text = "expected a list of at least one value, for example [0.9, 0.99]"
+    raise invalid_value(f"{text}; write {meant}" if meant else text)
 
 
 def _as_list(value: object) -> object:
@@ -46,13 +49,14 @@ def _is_number(value: object) -> bool:
 def _reals(value: object) -> Sequence[float]:
     if isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_number, value)) and value[0] < value[1]:
         return value
-    raise invalid_value("expected [low, high], two finite numbers with low < high")
+    raise invalid_value(f"expected [low, high], two finite numbers with low < high{range_meant(value)}")
 
 
 def _integers(value: object) -> Sequence[float]:
     bounds = _reals(value)
     if not all(isinstance(end, int) for end in bounds):
-        raise invalid_value("expected [low, high], two whole numbers with low < high")
+        meant = range_meant(value, is_whole=True)
+        raise invalid_value(f"expected [low, high], two whole numbers with low < high{meant}")
     return bounds
 
 

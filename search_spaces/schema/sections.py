@@ -5,12 +5,12 @@ Each is a frozen pydantic model with its types and ranges; rules on several sect
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, cast
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from nmlab.search_spaces.schema.durations import duration_meant, seconds_of
 from nmlab.search_spaces.schema.entries import CountOrListed, ListedEntry
 from nmlab.search_spaces.schema.modes import with_modes
 from nmlab.trials.contract.sections import (
@@ -24,21 +24,11 @@ from nmlab.trials.contract.sections import (
 from nmlab.trials.contract.values import Amount, Count, Positive, Scalar, Seed, Text, distinct, later_field, not_empty
 from nmlab.trials.contract.wording import invalid_value
 
-_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
-
-
-def seconds_of(duration: str) -> int:
-    """Return the seconds in a duration such as "45s", "30m" or "1h30m"; 0 when it is not one."""
-    match = _DURATION.fullmatch(duration)
-    parts = match.groups(default="0") if match else ()
-    return sum(int(count) * unit for count, unit in zip(parts, _SECONDS.values(), strict=False))
-
 
 def _duration(value: object) -> object:
     if isinstance(value, str) and seconds_of(value) > 0:
         return value
-    raise invalid_value("expected a duration such as 45s, 30m or 1h30m")
+    raise invalid_value(f"expected a duration such as 45s, 30m or 1h30m{duration_meant(value)}")
 
 
 def _one_or_list(value: object) -> str:

@@ -16,6 +16,7 @@ from pydantic import (
     BeforeValidator,
     Discriminator,
     Field,
+    PrivateAttr,
     Tag,
     WithJsonSchema,
     model_validator,
@@ -24,7 +25,9 @@ from pydantic_core import PydanticCustomError
 
 from nmlab.search_spaces.schema import checks, conditions, objectives
 from nmlab.search_spaces.schema.entries import Entry, ListedEntry, SpaceEntry, TextOrListed
+from nmlab.search_spaces.schema.places import SettingPlaces
 from nmlab.search_spaces.schema.sections import Budget, Data, Replica, Search
+from nmlab.trials.contract.paper_names import called_here, our_names
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
 from nmlab.trials.contract.sections import Intervals, ModelSource, Section
 from nmlab.trials.contract.values import Scalar, Seed, Text, distinct, not_empty
@@ -53,6 +56,8 @@ def _item(value: str) -> str:
 def _identifier(value: object) -> object:
     if isinstance(value, str) and _IDENTIFIER.fullmatch(value):
         return value
+    if ours := our_names(value):
+        raise invalid_value(called_here(ours))
     raise invalid_value("expected a name of lower-case letters, digits and underscores, such as alpha")
 
 
@@ -80,6 +85,14 @@ def _baseline(value: object) -> object:
     raise invalid_value("expected a method, or a mapping with method and hyperparameters, as in {method: wanda}")
 
 
+def _seeds(value: object) -> object:
+    """Refuse a number of seeds with the list that it means."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        several = f"{value} of them are {list(range(value))}; " if 1 < value <= 10 else ""
+        raise invalid_value(f"expected a list of seeds; {several}seed {value} alone is [{value}]")
+    return value
+
+
 def _branch(value: object) -> str:
     return "<name>" if isinstance(value, str) else "<mapping>"
 
@@ -98,6 +111,7 @@ Items = Annotated[
     WithJsonSchema({"anyOf": [{"type": ["string", "null"]}, {"type": "array", "items": {"type": "string"}}]}),
 ]
 """None, one or several published items; always kept as a list."""
+Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_seeds), AfterValidator(not_empty), AfterValidator(distinct)]
 Line = Annotated[Text, AfterValidator(_one_line)]
 Identifier = Annotated[str, BeforeValidator(_identifier)]
 BaselineKey = Annotated[str, BeforeValidator(_baseline_key)]
@@ -147,7 +161,7 @@ class Study(Section):
     """
     search: Search = Search()
     """How configurations are chosen."""
-    seeds: Annotated[tuple[Seed, ...], AfterValidator(not_empty), AfterValidator(distinct)] = (0, 1, 2)
+    seeds: Seeds = (0, 1, 2)
     """Seeds of the replicates of every configuration."""
     replica: Replica = Replica()
     """Copies of the model, and the slots on which trials run."""
@@ -155,6 +169,7 @@ class Study(Section):
     """Limits of the launch and of a trial."""
     intervals: Intervals = Intervals()
     """How often a trial logs, evaluates and saves."""
+    _places: SettingPlaces = PrivateAttr(default=SettingPlaces())
 
     @model_validator(mode="before")
     @classmethod
@@ -171,11 +186,23 @@ class Study(Section):
             *checks.algorithm(self.search, entries=self.entries),
             *objectives.objectives(self.search, methods=self.methods, data=self.data),
             *objectives.scheduler(self.search, intervals=self.intervals),
+            *objectives.confirmation(self.search),
             *checks.calibration(self.data),
         ]
         if problems:
             raise PydanticCustomError(INCONSISTENT, "{text}", {"text": "\n".join(problems)})
         return self
+
+    @property
+    def places(self) -> SettingPlaces:
+        """Where a file or overrides give each setting, for messages; no part of the study."""
+        return self._places
+
+    def with_places(self, places: SettingPlaces) -> Self:
+        """Return an equal study that knows where its settings were given."""
+        known = self.model_copy()
+        known._places = places
+        return known
 
     @property
     def entries(self) -> dict[str, Entry]:

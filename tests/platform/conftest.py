@@ -2,16 +2,19 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from computed_once import computed_once
 from launched import GRID, Nmlab
+from mlflow.store.db import utils as database
 from mlflow.tracking import MlflowClient
 from pipelines import run_pipeline  # noqa: F401 (a fixture)
+from scripted import Scripted, run_script, scripted_in
 from stores import LAUNCH, RECORD
 
 from nmlab.platform.planning.study_plan import LaunchPlan, plan_study
@@ -34,12 +37,18 @@ def small_study(*overrides: str) -> Study:
     return loader.load("quickstart", overrides=[*SMALL, *overrides])
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _computed_once() -> Iterator[None]:
+    with computed_once():
+        yield
+
+
 @cache
 def _resolved() -> LaunchPlan:
     return plan_study(small_study())
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def plan_of() -> Callable[..., LaunchPlan]:
     """Return a builder of small plans; they share one look at model and text, which their overrides leave alone."""
 
@@ -51,7 +60,15 @@ def plan_of() -> Callable[..., LaunchPlan]:
 
 
 @pytest.fixture(scope="session")
-def migrated_database(made_once: Callable[..., Path]) -> Path:
+def _newest_migration_is_known() -> Iterator[None]:
+    """To learn which is the newest, MLflow imports all migrations whenever it opens a store: a third of its opening."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "_get_latest_schema_revision", cache(database._get_latest_schema_revision))
+        yield
+
+
+@pytest.fixture(scope="session")
+def migrated_database(made_once: Callable[..., Path], _newest_migration_is_known: None) -> Path:
     """An empty MLflow database; its migrations take seconds, so they run once."""
 
     def migrate(folder: Path) -> None:
@@ -116,8 +133,14 @@ def undisturbed(new_nmlab: Callable[..., Nmlab], made_once: Callable[..., Path])
 
     def sweep(folder: Path) -> None:
         nmlab = new_nmlab(at=folder)
-        printed = nmlab.finish(nmlab.start("sweep", "grid.yaml", "--json"))
+        printed = nmlab.finish(nmlab.start("sweep", "grid.yaml", "--json"), seconds=600)
         (folder / "printed.json").write_text(json.dumps(printed))
 
     folder = made_once("undisturbed", sweep)
     return Nmlab(folder, GRID["name"]), json.loads((folder / "printed.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def scripted(made_once: Callable[..., Path], thirteenth: Path) -> Scripted:
+    """What a script with a Ray of its own left, which ran once for all processes of this test run."""
+    return scripted_in(made_once("scripted", lambda folder: run_script(folder, packages=thirteenth)))

@@ -17,6 +17,8 @@ from ray.train import Result, RunConfig, ScalingConfig
 from nmlab.platform.cluster.session import cluster
 from nmlab.platform.compat import optuna_trials, ray_core, ray_train
 
+pytestmark = pytest.mark.ray
+
 MODULES = (ray_core, ray_train, optuna_trials)
 TABLE = b"nmlab test"
 
@@ -153,6 +155,7 @@ CHECKS = {
 NAMES = [name for module in MODULES for name in module.__all__]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_private_part_does_what_nmlab_takes_it_for(name, local_cluster, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -11,7 +11,7 @@ import pytest
 from launched import NMLAB, PLANNED, STEPS, check_complete, results
 from mlflow.tracking import MlflowClient
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def test_an_undisturbed_sweep_finishes_every_planned_trial(undisturbed):

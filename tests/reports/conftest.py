@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,9 +22,12 @@ from nmlab.reports.read.collect import Objective, StudyRuns, collect
 from nmlab.reports.read.evaluations import read_evaluations
 from nmlab.reports.read.store import RunStore, open_store
 from nmlab.reports.read.trials import TrialRecord
+from nmlab.reports.render.document import Document
+from nmlab.reports.report import document_of
 
 START = 1_790_000_000_000  # milliseconds: 2026-09-21
 WINDOWS, TOKENS, WORDS = 12, 100, 60
+VALIDATION_WINDOWS = 15
 DATA = {"model.source": "builtin:tiny", "data.evaluation.source": "builtin:python-docs"}
 CODE = {
     "nmlab.git_commit": "0123456789abcdef0123456789abcdef01234567",
@@ -65,6 +69,8 @@ class Trial:
     start: str = "eval"
     """Where its start is recorded: ``initial``, ``eval`` (earlier versions), or ``both`` (resumed later)."""
     has_cost: bool = True
+    validation: float | None = None
+    """Its final perplexity on validation text; its start is then measured there, and recorded as ``initial``."""
 
     @property
     def configuration(self) -> str:
@@ -128,8 +134,17 @@ class StudyWriter:
             "window_tokens": np.full(WINDOWS, TOKENS, dtype=np.int64),
             "window_words": np.full(WINDOWS, WORDS, dtype=np.int64),
         }
+        if trial.validation is not None:
+            arrays |= {
+                "validation_loss_sum": np.full(VALIDATION_WINDOWS, TOKENS * np.log(trial.validation)),
+                "validation_tokens": np.full(VALIDATION_WINDOWS, TOKENS, dtype=np.int64),
+                "validation_words": np.full(VALIDATION_WINDOWS, WORDS, dtype=np.int64),
+            }
         if trial.initial is not None:
-            arrays["initial_window_loss_sum"] = np.full(WINDOWS, TOKENS * np.log(trial.initial))
+            name, windows = ("initial_window_loss_sum", WINDOWS)
+            if trial.validation is not None:
+                name, windows = ("initial_validation_loss_sum", VALIDATION_WINDOWS)
+            arrays[name] = np.full(windows, TOKENS * np.log(trial.initial))
         self._archive(run, "evaluation.npz", arrays)
 
     def _questions(self, run: str, trial: Trial) -> None:
@@ -165,7 +180,9 @@ def _metrics(trial: Trial) -> list[Metric]:
     last = len(trial.residual)
     points = [Metric("train/residual", value, START, step) for step, value in enumerate(trial.residual, start=1)]
     begins = {"both": ("eval", "initial")}.get(trial.start, (trial.start,))
-    for step, value, families in ((0, trial.initial, begins), (last, trial.final, ("eval",))):
+    begins = begins if trial.validation is None else ("initial",)
+    ends = ((last, trial.final, ("eval",)), (last, trial.validation, ("validation",)))
+    for step, value, families in ((0, trial.initial, begins), *ends):
         if value is not None:
             words = float(np.exp(np.log(value) * TOKENS / WORDS)) if value > 0 else value
             pairs = {"perplexity": value, "token_perplexity": value, "word_perplexity": words}
@@ -228,17 +245,31 @@ def _without_waiting_for_the_disk(connection: object, _record: object) -> None:
 
 
 @pytest.fixture(scope="session")
-def writer(tmp_path_factory: pytest.TempPathFactory) -> StudyWriter:
-    """One store for all tests, since MLflow takes seconds to create one; each test adds studies of its own."""
-    folder = tmp_path_factory.mktemp("store")
-    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", _without_waiting_for_the_disk)
-    return StudyWriter(f"sqlite:///{folder / 'nmlab.db'}", folder / "artifacts")
+def new_store(made_once: Callable[[str, Callable[[Path], None]], Path]) -> Callable[[Path], str]:
+    """Return a function that puts an empty store into a folder; copies one, since MLflow takes seconds to make it."""
+
+    def create(folder: Path) -> None:
+        MlflowClient(tracking_uri=f"sqlite:///{folder / 'nmlab.db'}").search_experiments()
+
+    def put(folder: Path) -> str:
+        shutil.copy(made_once("mlflow-tables", create) / "nmlab.db", folder)
+        return f"sqlite:///{folder / 'nmlab.db'}"
+
+    return put
 
 
 @pytest.fixture(scope="session")
-def store_writer() -> type[StudyWriter]:
-    """The writer class, for tests that need a separate store."""
-    return StudyWriter
+def writer(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], str]) -> StudyWriter:
+    """One store for all tests; each test adds studies of its own."""
+    folder = tmp_path_factory.mktemp("store")
+    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", _without_waiting_for_the_disk)
+    return StudyWriter(new_store(folder), folder / "artifacts")
+
+
+@pytest.fixture(scope="session")
+def store_writer(new_store: Callable[[Path], str]) -> Callable[[Path], StudyWriter]:
+    """A maker of writers into a store of their own: store_writer(tmp_path)."""
+    return lambda folder: StudyWriter(new_store(folder), folder / "artifacts")
 
 
 @pytest.fixture(scope="session")
@@ -270,6 +301,18 @@ def configurations(runs: StudyRuns) -> tuple[Configuration, ...]:
 def analysis(store: RunStore, runs: StudyRuns) -> Analysis:
     """The small study, compared."""
     return analyse(store, runs=runs)
+
+
+@pytest.fixture(scope="session")
+def document(store: RunStore) -> Document:
+    """Its report, with every figure drawn."""
+    return document_of(store, study="maskpro-alpha")
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the figures of reports, which take most of the time, where a test is about something else."""
+    monkeypatch.setattr("nmlab.reports.report.study_figures", lambda _: ())
 
 
 @pytest.fixture

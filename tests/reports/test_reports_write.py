@@ -13,20 +13,15 @@ import pytest
 import nmlab.reports.report as report_module
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.render import html_text, markdown_text
-from nmlab.reports.report import document_of, write_report
+from nmlab.reports.report import write_document, write_report
 
 TABLES = ("claims", "configurations", "cost", "learned_vs_initial", "pareto", "rivals", "runs", "summary", "winner")
 FIGURES = ("loss_residual", "parallel_coordinates", "pareto", "ranking", "sensitivity", "step_cost")
 
 
 @pytest.fixture(scope="module")
-def written(store, tmp_path_factory):
-    return write_report("maskpro-alpha", tracking_uri=store.uri, output=tmp_path_factory.mktemp("out") / "report")
-
-
-@pytest.fixture(scope="module")
-def document(store):
-    return document_of(store, study="maskpro-alpha")
+def written(document, tmp_path_factory):
+    return write_document(document, output=tmp_path_factory.mktemp("out") / "report")
 
 
 @pytest.fixture
@@ -67,6 +62,7 @@ def test_a_report_is_headed_by_the_title_and_question_of_its_study(document):
     assert "How long?" in markdown_text(titled)
 
 
+@pytest.mark.slow
 def test_same_store_same_bytes_in_another_process(written, store, tmp_path):
     code = (
         "import sys; from pathlib import Path; from nmlab.reports.report import write_report; "
@@ -87,6 +83,7 @@ def test_an_older_report_is_replaced_whole(built, store, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
 
 
+@pytest.mark.usefixtures("built")
 @pytest.mark.parametrize("name", ["notes.md", "tables/mine.xlsx", "figures/old/a.png", "data/a.csv"])
 def test_a_folder_with_other_things_is_refused_and_kept(store, tmp_path, name):
     path = tmp_path / "mine" / name
@@ -97,6 +94,7 @@ def test_a_folder_with_other_things_is_refused_and_kept(store, tmp_path, name):
     assert path.read_text() == "mine"
 
 
+@pytest.mark.usefixtures("built")
 def test_a_file_in_the_way_is_refused(store, tmp_path):
     (tmp_path / "report").write_text("mine")
     with pytest.raises(ReportError, match="is a file; expected a folder"):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,7 @@ def as_curves(points: Sequence[Mapping[str, object]] | pd.DataFrame) -> dict[str
 def _changed(item: Configuration, trials: Sequence[TrialRecord]) -> Configuration:
     """Change a configuration in place, so that whoever holds it sees the change, and forget what it derived."""
     object.__setattr__(item, "trials", tuple(trials))
-    for name in ("finished", "is_learned", "depends_on_seed", "is_complete", "run_ids", "value", "initial", "gain"):
-        item.__dict__.pop(name, None)
+    for name, own in vars(Configuration).items():
+        if isinstance(own, cached_property):
+            item.__dict__.pop(name, None)
     return item

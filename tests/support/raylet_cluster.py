@@ -10,11 +10,14 @@ from pathlib import Path
 from launched import kill_session, session
 
 RAYLETS = Path(__file__).with_name("raylets.py")
-LOCAL = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "5" * 64, "RAY_USAGE_STATS_ENABLED": "0"}
+"""The environment of every process of the cluster, and of those that may join it."""
+PLACE = "large"
+"""A resource that the head lacks; every other node has two of it."""
 
 
 class Raylets:
-    """A head without CPUs, and nodes of one CPU that can be added."""
+    """A head, and nodes of one CPU that can be added; all ask for a token."""
 
     def __init__(self, folder):
         with (folder / "raylets.txt").open("w") as err:
@@ -25,21 +28,25 @@ class Raylets:
                 stderr=err,
                 text=True,
                 start_new_session=True,
-                env=os.environ | LOCAL,
+                env=os.environ | TOKEN,
             )
         self.address = self._read()["address"]
         self.raylets = {}
         self.blind = None
 
-    def add(self):
-        self.process.stdin.write("add\n")
-        self.process.stdin.flush()
-        node = self._read()
+    def add(self, **variables):
+        """Add a node, whose processes have further environment variables; return its id."""
+        node = self._do("add", {"resources": {PLACE: 2}, "env_vars": variables})
         self.raylets[node["node_id"]] = node["raylet"]
+        return node["node_id"]
+
+    def remove(self, node_id):
+        self._do("remove", node_id)
+        del self.raylets[node_id]
 
     def add_blind(self, folder, out):
         """Add a node of one CPU that does not see the contents of a folder."""
-        self.blind = start_blind_node(self.address, folder, out=out, **LOCAL)
+        self.blind = start_blind_node(self.address, folder, out=out, resources={PLACE: 2}, **TOKEN)
 
     def kill_head(self):
         """Kill the cluster's own server (GCS), without which nothing new can be asked of it."""
@@ -56,6 +63,11 @@ class Raylets:
         kill_session(self.process.pid)
         self.process.wait()
 
+    def _do(self, command, argument):
+        self.process.stdin.write(json.dumps({command: argument}) + "\n")
+        self.process.stdin.flush()
+        return self._read()
+
     def _read(self):
         while line := self.process.stdout.readline():
             if line.startswith("{"):
@@ -69,11 +81,12 @@ def can_hide_folders():
     return subprocess.run(tried, capture_output=True, check=False).returncode == 0
 
 
-def start_blind_node(address, folder, *, out, **variables):
+def start_blind_node(address, folder, *, out, resources=None, **variables):
     """Start a node of one CPU that does not see the contents of a folder: its raylet has its own mount namespace."""
     ray = Path(sys.executable).with_name("ray")
+    given = json.dumps({"blind": 1, **(resources or {})})
     start = f"{ray} start --address={address} --block --num-cpus 1 --object-store-memory 100000000"
-    hide = f"mount -t tmpfs none '{folder}' && exec {start} --resources '{{\"blind\": 1}}' --disable-usage-stats"
+    hide = f"mount -t tmpfs none '{folder}' && exec {start} --resources '{given}' --disable-usage-stats"
     with out.open("w") as text:
         return subprocess.Popen(
             ["unshare", "-Urm", "sh", "-c", hide],

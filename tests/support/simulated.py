@@ -5,15 +5,18 @@ on; its trials begin at their last step, as from a checkpoint, and repeat their 
 """
 
 import itertools
+from dataclasses import dataclass
 
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from ray.tune.search import Searcher
 
+from nmlab.platform.driver.confirm_search import choose
 from nmlab.platform.launches.journal import ended_trials, evaluations
 from nmlab.platform.planning.planned_stopping import early_stopping
 from nmlab.platform.records.events import TrialEnded, TrialMetrics, TrialSubmitted
+from nmlab.platform.search.confirmation import confirmations_of
 from nmlab.platform.search.strategies import strategy_of
 from nmlab.platform.tuning.searcher import ReplicateSearcher
 from nmlab.trials.contract.trial_spec import TrialSpec
@@ -23,6 +26,15 @@ METRIC = "eval/perplexity"
 
 class KilledError(BaseException):
     """Stands for SIGKILL."""
+
+
+@dataclass
+class _Running:
+    """A trial in a slot: its values by step, and the steps that it has come to."""
+
+    key: str
+    curve: dict
+    steps: list
 
 
 class SimulatedSweep:
@@ -46,9 +58,8 @@ class SimulatedSweep:
             self._fill(searcher, out, names)
             if not out:
                 return
-            name = min(out, key=lambda name: (len(out[name][1]), self.begun.index(out[name][0].key)))
-            spec, points = out[name]
-            if result := self._advance(spec, points, searcher, name):
+            name = min(out, key=lambda name: (len(out[name].steps), self.begun.index(out[name].key)))
+            if result := self._advance(out[name], searcher, name):
                 del out[name]
                 searcher.on_trial_complete(name, result=result)
 
@@ -64,8 +75,17 @@ class SimulatedSweep:
             ended=ended_trials(iter(self.journal)),
             evaluated=evaluations(iter(self.journal), metric=search.metrics[0]),
             stopped=self.early.reasons,
+            after_search=self._after_search,
             metric_mode=(search.metrics[0], search.modes[0]),
         )
+
+    def _after_search(self):
+        """Return the trials that confirm the search; choose them unless the journal tells that it was done."""
+        if self.plan.confirmation is None:
+            return ()
+        if not confirmations_of(self.journal).is_chosen:
+            self._record(choose(self.plan, self.journal))
+        return [trial.spec for trial in confirmations_of(self.journal).trials.values()]
 
     def _fill(self, searcher, out, names):
         while len(out) < self.slots:
@@ -73,39 +93,40 @@ class SimulatedSweep:
             if config is None or config == Searcher.FINISHED:
                 return
             spec = TrialSpec.from_record(config["spec"])
-            if spec.key not in self.begun:
-                self.begun.append(spec.key)
-            self._record(TrialSubmitted(key=spec.key, spec=config["spec"]))
-            out[name] = (spec, self._repeated(spec))
+            key = spec.key
+            if key not in self.begun:
+                self.begun.append(key)
+            self._record(TrialSubmitted(key=key, spec=config["spec"]))
+            out[name] = _Running(key, self.curve(spec), self._repeated(key))
 
-    def _repeated(self, spec):
+    def _repeated(self, key):
         """Record the points in the journal again, as a resumed trial does; return their steps."""
-        points = {r.step: r for r in self.journal if isinstance(r, TrialMetrics) and r.key == spec.key}
+        points = {r.step: r for r in self.journal if isinstance(r, TrialMetrics) and r.key == key}
         for record in points.values():
             self._record(record)
         return sorted(points)
 
-    def _advance(self, spec, points, searcher, name):
+    def _advance(self, trial, searcher, name):
         """Take a trial to its next point; return its result if it ends."""
-        if spec.key in self.early.reasons:
-            return self._end(spec, points, "stopped", {})
-        curve = self.curve(spec)
-        step = sorted(curve)[len(points)]
-        points.append(step)
-        if curve[step] != curve[step]:
-            return self._end(spec, points, "diverged", {})
-        if step == max(curve):
-            return self._end(spec, points, "finished", {METRIC: curve[step]})
+        if trial.key in self.early.reasons:
+            return self._end(trial, "stopped", {})
+        step = sorted(trial.curve)[len(trial.steps)]
+        trial.steps.append(step)
+        value = trial.curve[step]
+        if value != value:
+            return self._end(trial, "diverged", {})
+        if step == max(trial.curve):
+            return self._end(trial, "finished", {METRIC: value})
         where = METRIC if step else "initial/perplexity"
-        self._record(TrialMetrics(key=spec.key, step=step, values={where: curve[step]}, time=0))
+        self._record(TrialMetrics(key=trial.key, step=step, values={where: value}, time=0))
         if step:
-            searcher.on_trial_result(name, {"step": step, METRIC: curve[step]})
+            searcher.on_trial_result(name, {"step": step, METRIC: value})
         return None
 
-    def _end(self, spec, points, status, metrics):
-        reason = self.early.reasons.get(spec.key, "")
-        result = {"key": spec.key, "status": status, "step": points[-1] if points else 0, "metrics": metrics}
-        self._record(TrialEnded(key=spec.key, result={**result, "reason": reason, "resumable": False}))
+    def _end(self, trial, status, metrics):
+        reason = self.early.reasons.get(trial.key, "")
+        result = {"key": trial.key, "status": status, "step": (trial.steps or [0])[-1], "metrics": metrics}
+        self._record(TrialEnded(key=trial.key, result={**result, "reason": reason, "resumable": False}))
         return {**result, **metrics}
 
     def _record(self, record):

@@ -184,6 +184,20 @@ def saved(random_model, tmp_path_factory) -> Callable[..., ModelSource]:
     return save
 
 
+@pytest.fixture(scope="session")
+def load_stage() -> Callable[..., FrozenModel]:
+    """Load a model, or a rank's stage of it, once for all tests that change no weight: load_stage(source, pipeline)."""
+    loaded: dict[tuple, FrozenModel] = {}
+
+    def load(source: ModelSource, pipeline) -> FrozenModel:
+        key = (source.source, source.dtype, pipeline.size, pipeline.rank)
+        if key not in loaded:  # on all ranks or on none
+            loaded[key] = FrozenModel.load(source, pipeline=pipeline)
+        return loaded[key]
+
+    return load
+
+
 _PHASES = ("load", "start", "learning", "evaluation")
 _OF_THE_MACHINE = ("time/", "memory/peak", *(f"memory/{phase}_" for phase in _PHASES), "cost/seconds", "cost/spent")
 
@@ -219,7 +233,12 @@ def listener() -> type[Listener]:
 
 
 _ELSEWHERE = """
-import json
+import json, sys
+from pathlib import Path
+import torch
+import nmlab.platform.cli, nmlab.trials.trial.loop
+from nmlab.trials.data import python_docs
+from nmlab.trials.files.tensor_file import write_tensors
 from nmlab.trials.masks.randomness import keyed_generator
 from nmlab.trials.models import ModelSource
 from nmlab.trials.contract.trial_spec import TrialSpec
@@ -233,15 +252,19 @@ spec = TrialSpec(
     evaluation={"source": "text.txt[80%:]"},
 )
 draws = keyed_generator(3, 7, "layer", 1).standard_exponential(50).tolist()
-print(json.dumps({"keys": [spec.key, spec.configuration], "draws": draws}))
+write_tensors(Path("tensors.safetensors"), {"a": torch.zeros(3)}, header={name: name for name in "qwertyuiop"})
+found = {"keys": [spec.key, spec.configuration], "draws": draws, "digest": python_docs.digest()}
+Path("found.json").write_text(json.dumps({**found, "modules": list(sys.modules)}))
 """
 
 
 @pytest.fixture(scope="session")
-def elsewhere() -> dict:
-    """Return the keys of one trial and the draws of one key as another process with another hash seed finds them."""
-    environment = {**os.environ, "PYTHONHASHSEED": "12345"}
-    done = subprocess.run(
-        [sys.executable, "-c", _ELSEWHERE], env=environment, capture_output=True, text=True, check=True, timeout=120
-    )
-    return json.loads(done.stdout)
+def elsewhere(made_once) -> dict:
+    """Return what another process with another hash seed finds: keys of a trial, draws of a key, bytes of a file."""
+
+    def work(folder: Path) -> None:
+        environment = {**os.environ, "PYTHONHASHSEED": "12345"}
+        subprocess.run([sys.executable, "-c", _ELSEWHERE], cwd=folder, env=environment, check=True)
+
+    folder = made_once("elsewhere", work)
+    return {**json.loads((folder / "found.json").read_text()), "file": (folder / "tensors.safetensors").read_bytes()}

@@ -10,6 +10,20 @@ class SourceError(ValueError):
     """A model or a text that cannot be reached or used as asked; the message says what to do."""
 
 
+class SettingError(ValueError):
+    """A method that there is not, or a setting that a method refuses, with the names by which its place is found.
+
+    Attributes:
+        method: the method, as it was named.
+        setting: the hyperparameter; ``"method"`` or ``"pattern"`` for those; "" where several are meant.
+        otherwise: what is to blame where nobody gave the setting, so that it has its default.
+    """
+
+    def __init__(self, text: str, *, method: str = "", setting: str = "", otherwise: str = "method") -> None:
+        super().__init__(text)
+        self.method, self.setting, self.otherwise = method, setting, otherwise
+
+
 class DivergedError(ArithmeticError):
     """The objective became non-finite, or the sampled masks became worse than guessing."""
 

@@ -68,6 +68,11 @@ def initial_name(metric: str) -> str:
     return INITIAL + metric.removeprefix(EVAL).removeprefix(VALIDATION)
 
 
+def reported_name(metric: str) -> str:
+    """Return the metric that reports what this one selects: ``eval/x`` for ``validation/x``, otherwise the same."""
+    return EVAL + metric.removeprefix(VALIDATION) if metric.startswith(VALIDATION) else metric
+
+
 def curve_name(metric: str, *, on_validation: bool = False) -> str:
     """Return the metric of whose curve a metric of the start is the first point.
 

@@ -84,10 +84,17 @@ def _complaint(given: object) -> str:
     return f"pattern {given!r}: {expected_pattern(given)}"
 
 
+def base_sixty_hint(given: object) -> str:
+    """Return the end of a message about a number that YAML 1.1 read where a pattern was written; "" for any other."""
+    if not isinstance(given, int) or not 1 <= given // 60 <= given % 60 <= LARGEST_M:
+        return ""
+    meant = f"{given // 60}:{given % 60}"
+    return f"; YAML 1.1 reads an unquoted {meant} as the number {given}, so write it in quotes"
+
+
 def _hint(given: object) -> str:
-    if isinstance(given, int) and 1 <= given // 60 <= given % 60 <= LARGEST_M:
-        meant = f"{given // 60}:{given % 60}"
-        return f"; YAML 1.1 reads an unquoted {meant} as the number {given}, so write it in quotes"
+    if isinstance(given, int):
+        return base_sixty_hint(given)
     match = _TWO_NUMBERS.fullmatch(given) if isinstance(given, str) else None
     if match is None:
         return ""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from nmlab.trials.contract.meant import instead
 from nmlab.trials.contract.near_names import nearest, unknown_name
 
 INVALID_VALUE = "invalid_value"
@@ -70,7 +71,9 @@ def expectation(detail: ErrorDetails) -> str:
     if kind == INVALID_VALUE:
         return str(context["text"])
     expected = _EXPECTED.get(kind)
-    return f"expected {expected.format(**context)}" if expected else detail["msg"].removeprefix("Value error, ")
+    if expected:
+        return f"expected {expected.format(**context)}{instead(kind, detail['input'])}"
+    return detail["msg"].removeprefix("Value error, ")
 
 
 def first_problem(error: ValidationError, *, name: Callable[[str], str] = str) -> str:

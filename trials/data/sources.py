@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.near_files import file_hint
 from nmlab.trials.contract.near_names import unknown_name
 from nmlab.trials.contract.sections import CalibrationSpec, HeldOutText, ValidationSpec
 from nmlab.trials.data import python_docs
@@ -171,7 +172,7 @@ def _hub(text: TextSource) -> list[str]:
     name = _cut(text.source)[0]
     file = Path(name.partition(":")[0])
     if text.source.startswith((".", "/", "~")) or kind_of(file) is not None or file.suffix.lower() in _PACKED:
-        raise SourceError(f"data file {name!r} does not exist")
+        raise SourceError(f"data file {name!r} does not exist{file_hint(Path(name).expanduser())}")
     from datasets import load_dataset  # slow to import, and few runs need it
 
     name, _, part = text.source.partition(":")

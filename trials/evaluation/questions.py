@@ -12,8 +12,10 @@ import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as short
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.near_files import file_hint
 from nmlab.trials.contract.near_names import unknown_name
 from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.data.text_values import check_encodable, read_text
@@ -110,21 +112,21 @@ def local_task(reference: str) -> LocalTask | None:
         raise SourceError(unknown_name(style, kind=f"style of {name}", known=STYLES))
     path = Path(name).expanduser()
     if not path.is_file():
-        raise SourceError(f"task file {name!r} does not exist")
+        raise SourceError(f"task file {name!r} does not exist{file_hint(path, suffixes=_SUFFIXES)}")
     return FileTask(path.stem, style or "cloze", path)
 
 
 def _problem(row: object, *, style: str) -> str:
-    """Return why a parsed line is not a valid question, "" if it is."""
+    """Return why a parsed line is not a valid question, "" if it is; a value is shown in a few words, however deep."""
     if not isinstance(row, dict) or not {"question", "choices", "label"} <= row.keys():
         return 'expected {"question": ..., "choices": [...], "label": ...}'
     choices, label = row["choices"], row["label"]
     if not isinstance(row["question"], str):
-        return f"question {row['question']!r} is not a text"
+        return f"question {short(row['question'])} is not a text"
     if not isinstance(choices, list) or len(choices) < 2 or not all(isinstance(c, str) and c for c in choices):
-        return f"choices {choices!r}: expected two or more texts that are not empty"
+        return f"choices {short(choices)}: expected two or more texts that are not empty"
     if not isinstance(label, int) or isinstance(label, bool) or not 0 <= label < len(choices):
-        return f"label {label!r}: expected a number from 0 to {len(choices) - 1}"
+        return f"label {short(label)}: expected a number from 0 to {len(choices) - 1}"
     if style == "blank" and not _after_blank(row):
         return "expected a question with a blank, _, and words after it"
     return ""

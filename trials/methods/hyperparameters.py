@@ -6,7 +6,9 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from pydantic.fields import FieldInfo
 
+from nmlab.trials.contract.errors import SettingError
 from nmlab.trials.contract.near_names import unknown_name
+from nmlab.trials.contract.paper_names import called_here, our_names
 from nmlab.trials.contract.values import Hyperparameters
 from nmlab.trials.contract.wording import expectation
 
@@ -36,25 +38,32 @@ def source_of_default(field: FieldInfo) -> str:
 def validated(config: type[Config], hyperparameters: Hyperparameters, *, method: str) -> Config:
     """Return ``hyperparameters`` as an instance of ``config``; what is not given has its default.
 
-    Raises ``ValueError`` that names ``method``, the hyperparameter, its value, and what was expected.
+    Raises ``SettingError`` that names ``method``, the hyperparameter, its value, and what was expected.
     """
     _check_names(hyperparameters, known=config.model_fields, method=method)
     try:
         return config.model_validate(dict(hyperparameters))
     except ValidationError as error:
-        raise ValueError(f"{method}: {_first_problem(error)}") from error
+        setting, problem = _first_problem(error)
+        raise SettingError(f"{method}: {problem}", method=method, setting=setting) from error
 
 
 def _check_names(names: Hyperparameters, *, known: Mapping[str, FieldInfo], method: str) -> None:
     for name in names:
         if not known:
-            raise ValueError(f"{method} takes no {name!r}")
+            raise SettingError(f"{method} takes no {name!r}", method=method, setting=name)
         if name not in known:
-            raise ValueError(unknown_name(name, kind=f"hyperparameter of {method}", known=known))
+            raise SettingError(_unknown(name, known=known, method=method), method=method, setting=name)
 
 
-def _first_problem(error: ValidationError) -> str:
-    """Return what is wrong first; without a name where it concerns several hyperparameters."""
+def _unknown(name: str, *, known: Mapping[str, FieldInfo], method: str) -> str:
+    if ours := our_names(name, known=known):
+        return f"unknown hyperparameter of {method} {name!r}; {called_here(ours)}"
+    return unknown_name(name, kind=f"hyperparameter of {method}", known=known)
+
+
+def _first_problem(error: ValidationError) -> tuple[str, str]:
+    """Return the name of what is wrong first, "" where it concerns several hyperparameters, and what is wrong."""
     detail = error.errors()[0]
     name = ".".join(str(part) for part in detail["loc"])
-    return f"{name} = {detail['input']!r}: {expectation(detail)}" if name else expectation(detail)
+    return name, f"{name} = {detail['input']!r}: {expectation(detail)}" if name else expectation(detail)

@@ -17,6 +17,7 @@ from functools import cache
 from importlib import import_module, metadata
 
 from nmlab.trials.contract import declarations
+from nmlab.trials.contract.errors import SettingError
 from nmlab.trials.contract.metrics import Metric
 from nmlab.trials.contract.near_names import unknown_name
 from nmlab.trials.methods.base import Method
@@ -54,7 +55,7 @@ def get(name: str) -> Method:
     """
     points = _entry_points()
     if name not in points:
-        raise ValueError(unknown_name(name, kind="method", known=points))
+        raise SettingError(unknown_name(name, kind="method", known=points), method=name, setting="method")
     point = points[name]
     try:
         method = point.load()

@@ -6,6 +6,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.near_files import file_hint
 from nmlab.trials.contract.near_names import unknown_name
 from nmlab.trials.contract.sections import ModelSource
 from nmlab.trials.contract.values import JsonObject
@@ -35,7 +36,8 @@ def locate(source: ModelSource) -> Path:
     if folder.is_dir():
         return _checked(folder.resolve(), name)
     if _reads_as_path(name):
-        raise SourceError(f"model folder {name!r} does not exist; give a Hugging Face folder, a hub id or builtin:tiny")
+        meant = file_hint(folder) or "; give a Hugging Face folder, a hub id or builtin:tiny"
+        raise SourceError(f"model folder {name!r} does not exist{meant}")
     return _checked(_download(name, source.revision), name)
 
 

@@ -52,14 +52,16 @@ def stored_note(folder: Path, *, dtype: str) -> str:
 
 
 def _quantised_parts(config: JsonMapping) -> Iterator[JsonMapping]:
-    """Yield the quantisation settings of a configuration and of its nested configurations."""
-    for key, value in config.items():
-        if isinstance(value, dict):
-            if key in _KEYS:
-                if value:
-                    yield value
-            else:
-                yield from _quantised_parts(value)
+    """Yield the quantisation settings of a configuration and of its nested configurations, which may be very deep."""
+    left = [config]
+    while left:
+        for key, value in left.pop().items():
+            if not isinstance(value, dict):
+                continue
+            if key not in _KEYS:
+                left.append(value)
+            elif value:
+                yield value
 
 
 def _is_bitmask(config: JsonMapping) -> bool:

@@ -16,7 +16,7 @@ from nmlab.trials.testing.conformance import KINDS, PATTERNS, MethodConformance 
 from nmlab.trials.testing.held import held_bytes  # noqa: E402
 from nmlab.trials.testing.small import small_replica, small_spec, small_text  # noqa: E402
 
-small_replica = small_replica
+small_bench = small_replica
 """The earlier name of ``small_replica``, kept for methods of other packages for one release."""
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "PATTERNS",
     "MethodConformance",
     "held_bytes",
+    "small_bench",
     "small_replica",
     "small_spec",
     "small_text",

@@ -1,12 +1,11 @@
 """The conformance suite of methods: subclass ``MethodConformance``, name the method, and run pytest."""
 
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -19,13 +18,13 @@ from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.contract.values import Hyperparameters
 from nmlab.trials.evaluation import measure_perplexity
 from nmlab.trials.masks.topn import check_mask
-from nmlab.trials.measure.cost import Cost
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import Method, MethodConfig, Run, TrialContext
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.models.finished import load_finished
 from nmlab.trials.testing.held import held_bytes
 from nmlab.trials.testing.small import BATCH, LENGTH, small_replica, small_spec, small_text
+from nmlab.trials.testing.walk import Walk, copied, take_steps, walk_through
 from nmlab.trials.trial.outcome import TrialResult
 from nmlab.trials.trial.run import run_trial
 
@@ -34,17 +33,23 @@ KINDS: Mapping[str, Mapping[str, Any]] = {"float32": {}, "bfloat16": {"dtype": "
 STEPS = 4
 _SLACK = 512  # bytes: counters and the like
 
+Begin = Callable[..., tuple[Run, TrialContext]]
+"""Starts a run of the method under test; takes ``seed``."""
+Finish = Callable[..., TrialResult]
+"""Carries out a trial of the method under test in a folder; takes fields of its specification, and ``stop_at``."""
+
 COMBINATIONS = [(pattern, "float32") for pattern in PATTERNS] + [("2:4", kind) for kind in KINDS if kind != "float32"]
 """Every pattern with the first kind of model, and every kind of model with 2:4."""
 
-every_pattern_and_model = pytest.mark.parametrize(("pattern", "replica"), COMBINATIONS, indirect=["replica"])
-every_model = pytest.mark.parametrize("replica", KINDS, indirect=True)
+every_pattern_and_model = pytest.mark.parametrize(("pattern", "kind"), COMBINATIONS, indirect=True)
+every_model = pytest.mark.parametrize("kind", KINDS, indirect=True)
 
 
 class MethodConformance:
     """Tests that every method must pass, for five patterns in float32 and for two more kinds of model at 2:4.
 
-    Where the method refuses a pattern, its tests are skipped with the reason.
+    Where the method refuses a pattern, its tests are skipped with the reason. Tests that only look at a run share it:
+    each combination is walked through once undisturbed (``walk``) and once with its state saved on the way (``again``).
     """
 
     name: ClassVar[str]
@@ -66,13 +71,82 @@ class MethodConformance:
     def replicas(self) -> dict[str, ReplicaContext]:
         return {}
 
+    @pytest.fixture(scope="class")
+    def walks(self, method: Method) -> dict[tuple[str, str, bool], Walk]:
+        """Return the walks of a method so far, by pattern, kind of model and whether a state was saved on the way."""
+        return {}
+
     @pytest.fixture
-    def replica(self, replicas: dict[str, ReplicaContext], request: pytest.FixtureRequest) -> ReplicaContext:
-        """Return the replica context of the kind that a test asks for, float32 by default."""
-        kind = getattr(request, "param", "float32")
+    def pattern(self, request: pytest.FixtureRequest) -> str:
+        return str(getattr(request, "param", "2:4"))
+
+    @pytest.fixture
+    def kind(self, request: pytest.FixtureRequest) -> str:
+        return str(getattr(request, "param", "float32"))
+
+    @pytest.fixture
+    def replica(self, replicas: dict[str, ReplicaContext], kind: str) -> ReplicaContext:
+        """Return the replica context of the kind that a test asks for."""
         if kind not in replicas:
             replicas[kind] = small_replica(**KINDS[kind])
         return replicas[kind]
+
+    @pytest.fixture
+    def begin(self, method: Method, replica: ReplicaContext, text: Path, pattern: str) -> Begin:
+        """Start a run in a trial context of its own; where the method refuses the pattern, the test is skipped."""
+        config, calibration = self._config(method), small_spec("dense", text=text).calibration
+        parsed = Pattern.parse(pattern)
+
+        def start(*, seed: int = 0) -> tuple[Run, TrialContext]:
+            if reason := method.unsupported_reason(parsed, config):
+                pytest.skip(reason)
+            context = TrialContext(replica, MaskedModel(replica.frozen), parsed, calibration, seed=seed)
+            return method.start(context, config), context
+
+        return start
+
+    @pytest.fixture
+    def walk(self, walks: dict[tuple[str, str, bool], Walk], begin: Begin, pattern: str, kind: str) -> Walk:
+        """Return the undisturbed run of the combination that a test asks for."""
+        if (pattern, kind, False) not in walks:
+            walks[pattern, kind, False] = walk_through(*begin(), save=False)
+        return walks[pattern, kind, False]
+
+    @pytest.fixture
+    def again(self, walks: dict[tuple[str, str, bool], Walk], begin: Begin, pattern: str, kind: str) -> Walk:
+        """Return a second run of the combination that a test asks for; its state was saved after half of its steps."""
+        if (pattern, kind, True) not in walks:
+            walks[pattern, kind, True] = walk_through(*begin(), save=True)
+        return walks[pattern, kind, True]
+
+    @pytest.fixture
+    def finish(self, method: Method, replica: ReplicaContext, text: Path) -> Finish:
+        """Carry out a trial."""
+
+        def run(folder: Path, *, stop_at: int | None = None, **fields: Any) -> TrialResult:
+            spec = self._spec(method, text, cadence={"log_every": 1, "checkpoint_every": 1}, **fields)
+            return run_trial(spec, replica=replica, folder=folder, events=_Events(stop_at))
+
+        return run
+
+    @pytest.fixture(scope="class")
+    def trials(self, method: Method) -> dict[str, tuple[TrialResult, Path]]:
+        """Return the undisturbed trials of a method so far, by kind of model."""
+        return {}
+
+    @pytest.fixture
+    def finished(
+        self,
+        trials: dict[str, tuple[TrialResult, Path]],
+        finish: Finish,
+        kind: str,
+        tmp_path_factory: pytest.TempPathFactory,
+    ) -> tuple[TrialResult, Path]:
+        """Return the undisturbed trial on the kind of model that a test asks for, and its folder."""
+        if kind not in trials:
+            folder = tmp_path_factory.mktemp("finished")
+            trials[kind] = finish(folder), folder
+        return trials[kind]
 
     @pytest.fixture(scope="class", autouse=True)
     def one_thread(self) -> Iterator[None]:
@@ -83,84 +157,62 @@ class MethodConformance:
         torch.set_num_threads(threads)
 
     @every_pattern_and_model
-    def test_masks_are_exact_and_frozen_weights_untouched(
-        self, method: Method, replica: ReplicaContext, text: Path, pattern: str
-    ) -> None:
-        run = self._start(method, self._context(replica, text, pattern))
-        self._assert_exact(run.masks(), replica=replica, method=method, pattern=pattern)
-        initial = run.initial_masks()
-        _walk(run)
-        self._assert_exact(run.masks(), replica=replica, method=method, pattern=pattern)
-        assert (initial is not None) is method.learned, "a learned run has masks that it starts from, no other has"
-        if initial is not None:
-            self._assert_exact(initial, replica=replica, method=method, pattern=pattern)
-        assert replica.frozen.unchanged()
-        assert all(p.grad is None and not p.requires_grad for p in replica.frozen.module.parameters())
+    def test_masks_are_exact_and_frozen_weights_untouched(self, method: Method, walk: Walk) -> None:
+        self._assert_exact(walk.begun, walk=walk, method=method)
+        self._assert_exact(walk.masks, walk=walk, method=method)
+        assert (walk.initial is not None) is method.learned, "a learned run has masks that it starts from, no other has"
+        if walk.initial is not None:
+            self._assert_exact(walk.initial, walk=walk, method=method)
+        frozen = walk.context.replica.frozen
+        assert frozen.unchanged()
+        assert all(p.grad is None and not p.requires_grad for p in frozen.module.parameters())
 
     @every_pattern_and_model
-    def test_one_seed_gives_one_result(self, method: Method, replica: ReplicaContext, text: Path, pattern: str) -> None:
-        first, second = (self._start(method, self._context(replica, text, pattern)) for _ in range(2))
-        assert _walk(first) == _walk(second)
-        _assert_same(first.masks(), second.masks())
-        _assert_same(first.weights() or {}, second.weights() or {})
-        _assert_same(first.state(), second.state())
-        assert first.observe() == second.observe()
+    def test_one_seed_gives_one_result(self, walk: Walk, again: Walk) -> None:
+        assert again.values == walk.values
+        _assert_same(again.masks, walk.masks)
+        _assert_same(again.weights, walk.weights)
+        _assert_same(again.state, walk.state)
+        assert again.observed == walk.observed
 
     @every_pattern_and_model
-    def test_a_run_goes_on_from_its_saved_state(
-        self, method: Method, replica: ReplicaContext, text: Path, pattern: str
-    ) -> None:
+    def test_a_run_goes_on_from_its_saved_state(self, walk: Walk, again: Walk, begin: Begin) -> None:
         """A run that continues from the saved state of another gives the values of an uninterrupted run."""
-        undisturbed, before, after = (self._start(method, self._context(replica, text, pattern)) for _ in range(3))
-        recorded, half = _walk(undisturbed), undisturbed.steps // 2
-        assert [dict(before.step(step)) for step in range(half)] == recorded[:half]
-        after.load_state(safetensors.torch.load(safetensors.torch.save(_plain(before.state()))))
-        assert _walk(after, begin=half) == recorded[half:]
-        _assert_same(after.masks(), undisturbed.masks())
-        _assert_same(after.state(), undisturbed.state())
+        (after, _), half = begin(), walk.run.steps // 2
+        after.load_state(dict(again.saved))
+        assert again.values[:half] == walk.values[:half]
+        assert take_steps(after, begin=half) == walk.values[half:]
+        _assert_same(after.masks(), walk.masks)
+        _assert_same(after.state(), walk.state)
 
     @every_pattern_and_model
-    def test_its_memory_is_what_it_declares(
-        self, method: Method, replica: ReplicaContext, text: Path, pattern: str
-    ) -> None:
+    def test_its_memory_is_what_it_declares(self, walk: Walk) -> None:
         """``state_bytes`` is within a tenth of the bytes of all tensors that only the run keeps alive."""
-        context = self._context(replica, text, pattern)
-        run = self._start(method, context)
-        _walk(run)
-        run.observe()
-        context.model.remove_masks()  # masked weights are counted separately, as memory/masked_weight_bytes
-        found = held_bytes(run, apart_from=[replica, context.model])
-        assert run.state_bytes == pytest.approx(found, rel=0.1, abs=_SLACK)
+        walk.context.model.remove_masks()  # masked weights are counted separately, as memory/masked_weight_bytes
+        found = held_bytes(walk.run, apart_from=[walk.context.replica, walk.context.model])
+        assert walk.run.state_bytes == pytest.approx(found, rel=0.1, abs=_SLACK)
 
-    def test_its_diagnostics_change_nothing(self, method: Method, replica: ReplicaContext, text: Path) -> None:
-        context = self._context(replica, text)
-        run = self._start(method, context)
-        _walk(run)
-        masks, state, bill = dict(run.masks()), {k: v.clone() for k, v in run.state().items()}, context.cost.bill
-        diagnostics = run.diagnostics(lambda: False)
+    def test_its_diagnostics_change_nothing(self, again: Walk) -> None:
+        state, diagnostics = copied(again.run.state()), again.run.diagnostics(lambda: False)
         assert diagnostics is not None, "diagnostics return None only when they are cancelled"
         assert all(name.endswith(".npz") for name in diagnostics)
-        _assert_same(run.masks(), masks)
-        _assert_same(run.state(), state)
-        assert context.cost.bill == bill
+        _assert_same(again.run.masks(), again.masks)
+        _assert_same(again.run.state(), state)
+        assert again.context.cost.bill == again.ended
 
-    def test_the_seed_matters_where_the_method_says_so(
-        self, method: Method, replica: ReplicaContext, text: Path
-    ) -> None:
-        first, second = (self._start(method, self._context(replica, text, seed=seed)) for seed in (0, 1))
-        _walk(first)
-        _walk(second)
-        mine, others = ({**run.masks(), **run.state()} for run in (first, second))
+    def test_the_seed_matters_where_the_method_says_so(self, method: Method, walk: Walk, begin: Begin) -> None:
+        other, _ = begin(seed=1)
+        take_steps(other)
+        mine, others = {**walk.masks, **walk.state}, {**other.masks(), **other.state()}
         same = all(torch.equal(mine[key], others[key]) for key in mine)
         assert same is not method.depends_on_seed
 
-    def test_every_step_records_the_same_names(self, method: Method, replica: ReplicaContext, text: Path) -> None:
+    def test_every_step_records_the_same_names(self, method: Method, walk: Walk) -> None:
         """Curves are columns: a quantity that is missing at some steps would be shifted against the others."""
-        run = self._start(method, self._context(replica, text))
-        assert (run.steps > 0) is method.learned
-        recorded = _walk(run)
+        recorded = walk.values
+        assert (walk.run.steps > 0) is method.learned
         assert all(values.keys() == recorded[0].keys() for values in recorded)
-        every = {**(recorded[0] if recorded else {}), **run.observe()}
+        every = {**(recorded[0] if recorded else {}), **walk.observed}
         assert ("train/loss" in every) is method.learned
         assert all(key.startswith("train/") for key in every)
         assert all(isinstance(value, float | int) for values in [*recorded, every] for value in values.values())
@@ -169,24 +221,20 @@ class MethodConformance:
                 "a method that declares any declares all"
             )
 
-    def test_its_passes_are_accounted_for(self, method: Method, replica: ReplicaContext, text: Path) -> None:
-        context = self._context(replica, text)
-        run = self._start(method, context)
-        before = Cost(**vars(context.cost))
-        _walk(run)
-        assert context.cost.forwards - before.forwards >= run.steps
-        assert context.cost.tokens - before.tokens >= run.steps * BATCH * LENGTH
-        assert (context.cost.trainable_params > 0) is method.learned
+    def test_its_passes_are_accounted_for(self, method: Method, walk: Walk) -> None:
+        steps = walk.ended - walk.started
+        assert steps.forwards >= walk.run.steps
+        assert steps.tokens >= walk.run.steps * BATCH * LENGTH
+        assert (walk.context.cost.trainable_params > 0) is method.learned
 
     @pytest.mark.parametrize("limited", ["tokens", "forwards", "seconds"])
     def test_it_stops_at_a_budget(
-        self, method: Method, replica: ReplicaContext, text: Path, tmp_path: Path, limited: str
+        self, method: Method, walk: Walk, finish: Finish, tmp_path: Path, limited: str
     ) -> None:
         """A learned run stops at the first step that reaches the limit; one that cannot stop says so in a note."""
-        context = self._context(replica, text)
-        start = self._start(method, context).steps and getattr(context.cost.bill, limited)
+        start = walk.run.steps and getattr(walk.started, limited)
         limit = {"tokens": start + BATCH * LENGTH + 1, "forwards": start + 2, "seconds": 1e-9}[limited]
-        result = self._trial(method, replica, text=text, folder=tmp_path, budget={limited: limit})
+        result = finish(tmp_path, budget={limited: limit})
         assert result.status == TrialStatus.FINISHED
         used, noted = result.metrics[f"cost/{limited}"], any("over the budget" in note for note in result.notes)
         if method.learned and limited != "seconds":
@@ -198,30 +246,30 @@ class MethodConformance:
             assert noted is (used > limit)
 
     def test_an_interrupted_trial_ends_as_an_undisturbed_one(
-        self, method: Method, replica: ReplicaContext, text: Path, tmp_path: Path
+        self, method: Method, finished: tuple[TrialResult, Path], finish: Finish, tmp_path: Path
     ) -> None:
-        undisturbed = self._trial(method, replica, text=text, folder=tmp_path / "one")
-        stopped = self._trial(method, replica, text=text, folder=tmp_path / "other", stop_at=STEPS // 2)
+        undisturbed, folder = finished
+        stopped = finish(tmp_path, stop_at=STEPS // 2)
         assert (stopped.status == TrialStatus.STOPPED) is method.learned
-        resumed = self._trial(method, replica, text=text, folder=tmp_path / "other")
+        resumed = finish(tmp_path)
         assert resumed.status == undisturbed.status == TrialStatus.FINISHED
         assert resumed.step == undisturbed.step
         for name in ("eval/perplexity", "cost/forwards", "cost/tokens"):
             assert resumed.metrics[name] == undisturbed.metrics[name]
         if method.sparse:
-            one, other = (tmp_path / folder / MASK_FILE for folder in ("one", "other"))
+            one, other = (place / MASK_FILE for place in (folder, tmp_path))
             assert one.read_bytes() == other.read_bytes(), "equal runs leave the same bytes"
 
     @every_model
     def test_its_artifacts_are_what_was_evaluated(
-        self, method: Method, replica: ReplicaContext, text: Path, tmp_path: Path
+        self, method: Method, replica: ReplicaContext, text: Path, finished: tuple[TrialResult, Path]
     ) -> None:
-        result = self._trial(method, replica, text=text, folder=tmp_path)
         if not method.sparse:
             pytest.skip(f"{method.name} leaves no mask")
-        spec, model = self._spec(method, text), MaskedModel(replica.frozen)
-        load_finished(tmp_path).apply_to(model)
-        again = measure_perplexity(model, replica.held_out(spec.evaluation), batch_size=spec.evaluation.batch_size)
+        result, folder = finished
+        evaluation, model = self._spec(method, text).evaluation, MaskedModel(replica.frozen)
+        load_finished(folder).apply_to(model)
+        again = measure_perplexity(model, replica.held_out(evaluation), batch_size=evaluation.batch_size)
         assert again.per_token == result.metrics["eval/token_perplexity"]
 
     def test_it_travels_between_processes(self, method: Method) -> None:
@@ -245,44 +293,15 @@ class MethodConformance:
         steps = {"steps": STEPS} if "steps" in method.config.model_fields else {}
         return method.configure({**self.hyperparameters(method), **steps})
 
-    def _context(self, replica: ReplicaContext, text: Path, pattern: str = "2:4", *, seed: int = 0) -> TrialContext:
-        return TrialContext(
-            replica=replica,
-            model=MaskedModel(replica.frozen),
-            pattern=Pattern.parse(pattern),
-            calibration=small_spec("dense", text=text).calibration,
-            seed=seed,
-        )
-
-    def _start(self, method: Method, context: TrialContext) -> Run:
-        if reason := method.unsupported_reason(context.pattern, self._config(method)):
-            pytest.skip(reason)
-        return method.start(context, self._config(method))
-
     def _spec(self, method: Method, text: Path, **fields: Any) -> TrialSpec:
         return small_spec(method.name, text=text, hyperparameters=self._config(method).model_dump(), **fields)
 
-    def _trial(
-        self,
-        method: Method,
-        replica: ReplicaContext,
-        *,
-        text: Path,
-        folder: Path,
-        stop_at: int | None = None,
-        **fields: Any,
-    ) -> TrialResult:
-        spec = self._spec(method, text, cadence={"log_every": 1, "checkpoint_every": 1}, **fields)
-        return run_trial(spec, replica=replica, folder=folder, events=_Events(stop_at))
-
-    def _assert_exact(
-        self, masks: Mapping[str, Tensor], *, replica: ReplicaContext, method: Method, pattern: str
-    ) -> None:
-        layers = replica.frozen.layers if method.sparse else ()
+    def _assert_exact(self, masks: Mapping[str, Tensor], *, walk: Walk, method: Method) -> None:
+        layers = walk.context.replica.frozen.layers if method.sparse else ()
         assert masks.keys() == {layer.name for layer in layers}
         for layer in layers:
             assert masks[layer.name].shape == (layer.out_features, layer.in_features)
-            check_mask(masks[layer.name], Pattern.parse(pattern), name=layer.name)
+            check_mask(masks[layer.name], walk.context.pattern, name=layer.name)
 
 
 class _Events:
@@ -296,14 +315,6 @@ class _Events:
 
     def cancelled(self) -> bool:
         return self._stop_at is not None and self._step >= self._stop_at
-
-
-def _walk(run: Run, *, begin: int = 0) -> list[dict[str, float]]:
-    return [dict(run.step(step)) for step in range(begin, run.steps)]
-
-
-def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().contiguous() for name, tensor in state.items()}
 
 
 def _assert_same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:

@@ -2,10 +2,12 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from nmlab.platform.driver.confirm_search import choose
 from nmlab.platform.launches.journal import is_over, read_journal
 from nmlab.platform.records.events import (
+    ConfirmationChosen,
     JournalRecord,
     LaunchBegan,
     TrialEnded,
@@ -13,8 +15,10 @@ from nmlab.platform.records.events import (
     TrialMetrics,
     TrialSubmitted,
 )
+from nmlab.platform.search.confirmation import ConfirmationTrial, confirmations_of
 from nmlab.platform.testing.simulation.simulated_launch import SimulatedLaunch
 from nmlab.platform.testing.simulation.simulated_trials import steps_of
+from nmlab.trials.contract import run_tags
 from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
 from nmlab.trials.contract.trial_spec import TrialSpec
 
@@ -70,13 +74,42 @@ def check_launch(launch: SimulatedLaunch, *, failed: frozenset[str] = frozenset(
     assert _texts(read_journal(launch.launch)) == _texts(launch.written), "the journal is not what was written"
     result = launch.results[-1]
     assert (result.status, result.undelivered, dict(result.refused)) == (LaunchStatus.FINISHED, "", {})
-    assert sum(result.counts.values()) == launch.plan.trials
+    check_confirmation(launch)
+    planned = launch.plan.search_trials + len(confirmations_of(launch.written).trials)
+    assert sum(result.counts.values()) == planned
     ended = launch.ended()
-    assert len(ended) == launch.plan.trials, "another number of trials than planned"
+    assert len(ended) == planned, "another number of trials than planned"
     assert {key for key, found in ended.items() if found["status"] == TrialStatus.FAILED} <= failed, ended
     assert Counter(found["status"] for found in ended.values()) == Counter(result.counts)
     check_points(launch)
     check_store(launch)
+
+
+def check_confirmation(launch: SimulatedLaunch) -> None:
+    """Check that a search that is to be confirmed was confirmed by one choice, which its results give, and by no other.
+
+    Nothing of it begins before the choice is in the journal; MLflow knows these trials from those of the search.
+    """
+    if launch.plan.confirmation is None:
+        assert not confirmations_of(launch.written).choices
+        return
+    places = [place for place, record in enumerate(launch.written) if isinstance(record, ConfirmationChosen)]
+    *vain, last = places
+    assert not any(confirmations_of([launch.written[place]]).is_chosen for place in vain), "it was chosen twice"
+    before, choice = launch.written[:last], launch.written[last]
+    assert choose(launch.plan, before) == choice, "its results give another choice"
+    confirming = confirmations_of([choice]).trials
+    assert not {record.key for record in before if isinstance(record, TrialSubmitted)} & confirming.keys()
+    check_confirmed_runs(launch, confirming)
+
+
+def check_confirmed_runs(launch: SimulatedLaunch, confirming: Mapping[str, ConfirmationTrial]) -> None:
+    """Check that MLflow has the trials of a confirmation as such, with their roles, and no others."""
+    runs = launch.store.runs
+    assert {key for key, run in runs.items() if run_tags.CONFIRMATION in run.tags} == confirming.keys()
+    assert {key: runs[key].role for key in confirming} == {key: trial.role for key, trial in confirming.items()}
+    planned = launch.plan.search_trials + len(confirming)
+    assert launch.store.tags[run_tags.PLANNED] == str(planned), "MLflow has another number of planned trials"
 
 
 def _texts(records: Iterable[JournalRecord]) -> list[str]:

@@ -19,6 +19,13 @@ _STEP_S = 1e-4
 """What every turn takes on the virtual clock, so that a task that only looks cannot stop time."""
 
 
+def _closed_gate() -> threading.Lock:
+    """Return a lock that is held; one thread waits for it until another releases it. A semaphore takes longer."""
+    gate = threading.Lock()
+    gate.acquire()
+    return gate
+
+
 class KilledError(BaseException):
     """Raised in the tasks of a killed process wherever they would go on; stands for SIGKILL."""
 
@@ -57,7 +64,7 @@ class Task:
         self.signals: deque[Callable[[], object]] = deque()
         self.is_over = False
         self.error: BaseException | None = None
-        self.turn = threading.Semaphore(0)
+        self.turn = _closed_gate()
         self._scheduler, self._target = scheduler, target
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -102,7 +109,7 @@ class Scheduler:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.now = 0.0
-        self.turn = threading.Semaphore(0)
+        self.turn = _closed_gate()
         self.failures: list[Task] = []
         self._tasks: list[Task] = []
         self._timers: list[tuple[float, int, Callable[[], object]]] = []

@@ -14,10 +14,12 @@ from nmlab.trials.contract.run_status import TrialStatus
 
 @dataclass
 class SimulatedRun:
-    """The run of one trial: how it stands, and its points."""
+    """The run of one trial: how it stands, why it was run, and its points."""
 
     status: str = TrialStatus.RUNNING
     resumable: bool = False
+    role: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
     points: dict[tuple[str, int], float] = field(default_factory=dict)
 
 
@@ -28,6 +30,7 @@ class SimulatedStore:
     Attributes:
         check: is called first by every call; raises if the caller has been killed, or the store is out of reach.
         status: how the launch ended; "" while it has not.
+        tags: of the run of the launch.
         contradictions: points that came again with another value.
     """
 
@@ -35,6 +38,7 @@ class SimulatedStore:
     runs: dict[str, SimulatedRun] = field(default_factory=dict)
     parent: str = ""
     status: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
     contradictions: list[tuple[str, str, int]] = field(default_factory=list)
 
     @property
@@ -53,12 +57,14 @@ class SimulatedStore:
     def begin(self, tags: Mapping[str, str], params: Mapping[str, Any]) -> None:
         """See ``MlflowStore.begin``."""
         self.check()
+        if not self.parent:
+            self.tags |= tags
         self.parent, self.status = "parent", ""
 
     def begin_trial(self, spec: Any, *, role: str, tags: Mapping[str, str]) -> None:
         """See ``MlflowStore.begin_trial``."""
         self.check()
-        run = self.runs.setdefault(spec.key, SimulatedRun())
+        run = self.runs.setdefault(spec.key, SimulatedRun(role=role, tags=dict(tags)))
         if not is_over(run.status, is_resumable=run.resumable):
             run.status, run.resumable = TrialStatus.RUNNING, False
 
@@ -85,6 +91,7 @@ class SimulatedStore:
     def tag_parent(self, tags: Mapping[str, str]) -> None:
         """See ``MlflowStore.tag_parent``."""
         self.check()
+        self.tags |= tags
 
     def attach(self, path: Path, *, folder: str | None = None) -> None:
         """See ``MlflowStore.attach``."""

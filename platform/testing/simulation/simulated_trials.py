@@ -99,7 +99,7 @@ class SimulatedTrials:
     def _tell(self, spec: TrialSpec, step: int, evaluations: Mapping[int, float], events: Events) -> None:
         values = {"train/loss": value_of(spec.key, step)} if step else {}
         if step in evaluations and (step == 0 or step < steps_of(spec)):
-            values["eval/perplexity" if step else "initial/perplexity"] = evaluations[step]
+            values[_objective(spec) if step else "initial/perplexity"] = evaluations[step]
         if values:
             events.metrics(step, values)
 
@@ -144,6 +144,11 @@ def steps_of(spec: TrialSpec) -> int:
     return int(spec.hyperparameters.get("steps") or 0)
 
 
+def _objective(spec: TrialSpec) -> str:
+    """Return the metric by which configurations are chosen."""
+    return "eval/perplexity" if spec.validation is None else "validation/perplexity"
+
+
 def _masks(spec: TrialSpec) -> int:
     return int(spec.hyperparameters.get("masks_per_step") or 1)
 
@@ -158,5 +163,5 @@ def _result(
     perplexity: float | None = None,
 ) -> TrialResult:
     metrics = {"cost/forwards": float(step)}
-    metrics |= {} if perplexity is None else {"eval/perplexity": perplexity}
+    metrics |= {} if perplexity is None else {"eval/perplexity": perplexity, _objective(spec): perplexity}
     return TrialResult(spec.key, status, step, metrics, reason=reason, files=files or {})

@@ -11,7 +11,10 @@ FRONT_COSTS = ("cost/seconds", "cost/tokens", "memory/peak_bytes", "memory/state
 
 @dataclass(frozen=True, slots=True)
 class FrontPoint:
-    """One configuration with its mean quality and cost, and the costs on whose front it is."""
+    """One configuration with its mean quality and cost, and the costs on whose front it is.
+
+    ``value`` is of the reported metric; the searched one decides which configurations are on a front.
+    """
 
     item: Configuration
     group: tuple[str, ...]
@@ -50,14 +53,14 @@ def front_points(configurations: Sequence[Configuration]) -> tuple[FrontPoint, .
     """
     found: list[FrontPoint] = []
     for group, members in groups_of(item for item in configurations if item.is_complete).items():
-        valued = [(item, item.value) for item in members if item.value is not None]
-        means = {cost: [item.estimate(cost) for item, _ in valued] for cost in FRONT_COSTS}
+        valued = [(item, own, item.value) for item in members if (own := item.selection) and item.value is not None]
+        means = {cost: [item.estimate(cost) for item, *_ in valued] for cost in FRONT_COSTS}
         known = {cost: [own.mean for own in column if own is not None] for cost, column in means.items()}
         kinds = [cost for cost in FRONT_COSTS if len(known[cost]) == len(valued) and len(set(known[cost])) > 1]
         sign = 1.0 if members[0].objective.mode == "min" else -1.0
-        losses = [sign * value.mean for _, value in valued]
+        losses = [sign * selection.mean for _, selection, _ in valued]
         fronts = {cost: front(known[cost], losses=losses) for cost in kinds}
-        for place, (item, value) in enumerate(valued):
+        for place, (item, _, value) in enumerate(valued):
             costs = {cost: known[cost][place] for cost in kinds}
             on_front = tuple(cost for cost in kinds if fronts[cost][place])
             found.append(FrontPoint(item, group, value, costs, on_front))

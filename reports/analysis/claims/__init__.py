@@ -41,7 +41,7 @@ def judgements_of(
         if (not {*reproduces}.isdisjoint(claim.items) if reproduces else not _is_about_a_setting(claim))
     ]
     masks = [item for item in configurations if not item.is_dense]
-    metric = masks[0].objective.metric if masks else ""
+    metric = masks[0].objective.reported if masks else ""
     evidence = Evidence(masks, metric, evaluations, overlaps or {}, planned or {})
     found = [_judgement(claim, evidence) for claim in chosen]
     return corrected([item for item in found if item.checks or reproduces])

@@ -25,6 +25,7 @@ from nmlab.reports.analysis.claims.select import NotTestableError, require_same_
 from nmlab.reports.analysis.configurations import value_text
 from nmlab.reports.analysis.pairwise import Side
 from nmlab.trials.contract import run_params
+from nmlab.trials.contract.metrics import VALIDATION
 
 UNEVALUATED = "its initial mask was not evaluated"
 
@@ -106,7 +107,8 @@ def _choice(test: ChoiceTest, evidence: Evidence) -> Iterable[Check]:
 
 
 def _improves(test: ImprovesTest, evidence: Evidence) -> Iterable[Check]:
-    metric, setting = test.metric or evidence.objective, run_params.INITIAL_MASK
+    metric, setting = evidence.of_starts(test.metric or evidence.objective), run_params.INITIAL_MASK
+    where = " on the validation text" if metric.startswith(VALIDATION) else ""
     run = values_of(setting, method=test.method, configurations=evidence.configurations)
     if not run:
         raise NotTestableError(f"{test.method} was not run from a known initial mask")
@@ -124,7 +126,7 @@ def _improves(test: ImprovesTest, evidence: Evidence) -> Iterable[Check]:
     parts.require(1)
     yield from parts.missing()
     for part in parts.ran:
-        initial = Part(f"the {part.side.item.settings[setting]} mask", _initial(part), is_selected=False)
+        initial = Part(f"the {part.side.item.settings[setting]} mask{where}", _initial(part), is_selected=False)
         yield better_than(part, initial, metric=metric, evaluations=evidence.evaluations)
 
 

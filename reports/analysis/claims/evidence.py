@@ -10,6 +10,7 @@ from nmlab.reports.analysis.claims.select import NotTestableError, Planned, chos
 from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.analysis.pairwise import Side
 from nmlab.reports.read.evaluations import Evaluation
+from nmlab.trials.contract.metrics import EVAL, VALIDATION
 
 Overlaps: TypeAlias = Mapping[tuple[str, str], float]
 
@@ -20,7 +21,7 @@ class Evidence:
 
     Attributes:
         configurations: comparable ones.
-        objective: the searched metric.
+        objective: the reported metric, by which sides are compared where a claim names none.
         evaluations: losses by window by run id.
         overlaps: share of equal mask entries by pairs of run ids.
         planned: the values of each setting that the study planned, where they are known.
@@ -31,6 +32,11 @@ class Evidence:
     evaluations: Mapping[str, Evaluation]
     overlaps: Overlaps
     planned: Planned = field(default_factory=dict)
+
+    def of_starts(self, metric: str) -> str:
+        """Return the metric to compare masks with their starts: on validation text where starts are measured on it."""
+        is_validated = metric.startswith(EVAL) and any(item.is_validated for item in self.configurations)
+        return VALIDATION + metric.removeprefix(EVAL) if is_validated else metric
 
     def best(self, selector: Selector, metric: str) -> Side:
         """Return the side that a selector selects.

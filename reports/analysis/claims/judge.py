@@ -8,6 +8,7 @@ from nmlab.reports.analysis.claims.claim import PaperClaim
 from nmlab.reports.analysis.metrics import direction_of
 from nmlab.reports.analysis.pairwise import PairwiseComparison
 from nmlab.reports.analysis.statements import difference_text, p_value_text
+from nmlab.reports.read.collect import Objective
 from nmlab.reports.statistics import LEVEL, Noise, SideComparison, adjusted
 from nmlab.reports.values import Direction
 
@@ -112,6 +113,12 @@ class Judgement:
     def metric(self) -> str:
         """The metric of its comparisons; empty where it has none."""
         return next((check.comparison.metric for check in self.checks if check.comparison is not None), "")
+
+    @property
+    def objective(self) -> Objective | None:
+        """What its study searched by; None where it has no comparison."""
+        compared = (check.comparison for check in self.checks if check.comparison is not None)
+        return next((item.side.item.objective for item in compared), None)
 
     @property
     def missing(self) -> tuple[str, ...]:

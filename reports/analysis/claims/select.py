@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from nmlab.reports.analysis.claims.claim import EXTREMES, Selector
 from nmlab.reports.analysis.configurations import Configuration, evaluation_setting
-from nmlab.reports.analysis.metrics import direction_of, is_counted
-from nmlab.reports.analysis.pairwise import Side, best_side
+from nmlab.reports.analysis.metrics import direction_of, is_counted, selection_metric
+from nmlab.reports.analysis.pairwise import Side, selected_side
 from nmlab.reports.analysis.pairwise.partial import at_the_end
 from nmlab.reports.read.trials import Value
 from nmlab.reports.values import Direction, counted
@@ -35,6 +35,8 @@ def chosen(
 ) -> Side:
     """Return the best complete configuration that matches a selector, or one of which every run diverged.
 
+    Where the search selects on validation text, that text tells which is the best.
+
     Args:
         selector: of one side of a claim.
         configurations: of one launch.
@@ -49,7 +51,7 @@ def chosen(
         raise NotTestableError(f"{selector.text} was not run")
     complete = [Side(item) for item in fitting if is_whole(item, metric=metric)]
     if complete:
-        best = best_side(complete, metric=metric) or complete[0]
+        best = selected_side(complete, metric=metric) or complete[0]
         _refuse_better_but_incomplete(fitting, best=best, metric=metric, name=selector.text)
         return best
     diverged = [item for item in fitting if has_diverged(item)]
@@ -131,12 +133,13 @@ def require_same_evaluation(sides: Iterable[Side]) -> None:
 
 
 def _refuse_better_but_incomplete(fitting: Sequence[Configuration], *, best: Side, metric: str, name: str) -> None:
-    """Refuse a side if a configuration that lacks runs looks better than the best complete one."""
-    sign = 1.0 if direction_of(metric, objective=best.item.objective) is Direction.HIGHER else -1.0
+    """Refuse a side if a configuration that lacks runs looks better than the best complete one in what selects it."""
+    by = selection_metric(metric, objective=best.item.objective)
+    sign = 1.0 if direction_of(by, objective=best.item.objective) is Direction.HIGHER else -1.0
     for item in fitting:
         if is_whole(item, metric=metric) or best.item is item:
             continue
-        apart = at_the_end(item, best=best.item, metric=metric).difference
+        apart = at_the_end(item, best=best.item, metric=by).difference
         if not math.isnan(apart) and sign * apart > 0:
             runs = f"{len(Side(item).values(metric))} of {counted(item.planned, noun='run')}"
             raise NotTestableError(f"{name}: {item.key} looks better but has only {runs}", ran_in_part=True)

@@ -57,7 +57,7 @@ def residuals_of(configurations: Sequence[Configuration], *, curves: Curves) -> 
         configurations: all of a launch, best first.
         curves: the residual of each run by step.
     """
-    finished = [item for item in configurations if item.value is not None]
+    finished = [item for item in configurations if item.selection is not None]
     owned = {item.key: [curves[trial.run_id] for trial in item.finished if trial.run_id in curves] for item in finished}
     drawn = [item for item in finished if owned[item.key]]
     if not drawn:
@@ -86,7 +86,7 @@ def _diverged(configurations: Sequence[Configuration], curves: Curves) -> list[C
     """Return for each estimator of which no run finished, though others did, the configuration that came furthest."""
     found = []
     for members in groups_of(item for item in searched(configurations) if ESTIMATOR in item.settings).values():
-        finished = {item.settings[ESTIMATOR] for item in members if item.value is not None}
+        finished = {item.settings[ESTIMATOR] for item in members if item.selection is not None}
         lost = [item for item in members if item.settings[ESTIMATOR] not in finished]
         kept = [item for item in lost if any(run_id in curves for run_id in item.run_ids)]
         for name in dict.fromkeys(item.settings[ESTIMATOR] for item in kept if finished):

@@ -4,7 +4,7 @@ import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import islice
 
-from nmlab.reports.analysis.metrics import direction_of, is_of_task
+from nmlab.reports.analysis.metrics import direction_of, is_of_task, selection_metric
 from nmlab.reports.analysis.pairwise.comparison import PairwiseComparison, adjusted_together, pairwise_comparisons
 from nmlab.reports.analysis.pairwise.side import Competitor, Side
 from nmlab.reports.read.evaluations import Evaluation
@@ -14,7 +14,7 @@ from nmlab.reports.values import Direction
 def best_versus_rest(
     competitors: Iterable[Competitor], *, metric: str, evaluations: Mapping[str, Evaluation]
 ) -> dict[Hashable, tuple[PairwiseComparison, ...]]:
-    """Compare the masks of each group with the best of the group.
+    """Compare the masks of each group with the best of the group, which the searched metric selects.
 
     Args:
         competitors: the rows of a table; the dense model and incomplete configurations are in no group.
@@ -28,7 +28,7 @@ def best_versus_rest(
             groups.setdefault(row.group, []).append(row.side)
     for group, sides in groups.items():
         valued = [side for side in sides if side.values(metric)]
-        best = best_side(valued, metric=metric)
+        best = selected_side(valued, metric=metric)
         if best is not None and len(valued) > 1:
             others = [side for side in valued if side is not best]
             found[group] = pairwise_comparisons(best, others=others, metric=metric, evaluations=evaluations)
@@ -63,6 +63,17 @@ def _with_tasks_adjusted_together(
     for metric, group in places:
         result[metric][group] = tuple(islice(found, len(comparisons[metric][group])))
     return dict(result)
+
+
+def selected_side(sides: Sequence[Side], *, metric: str) -> Side | None:
+    """Return the best side in a metric, by the searched one where that selects on another text.
+
+    Sides of studies that were searched by different metrics are compared by the metric itself. None without sides that
+    have a value to be selected by, or if the metric has no direction.
+    """
+    objectives = {side.item.objective for side in sides}
+    by = selection_metric(metric, objective=sides[0].item.objective) if len(objectives) == 1 else metric
+    return best_side([side for side in sides if side.values(by)], metric=by)
 
 
 def best_side(sides: Sequence[Side], *, metric: str) -> Side | None:

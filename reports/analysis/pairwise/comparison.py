@@ -4,7 +4,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from nmlab.reports.analysis.metrics import is_compared_by_ratio, is_counted
+from nmlab.reports.analysis.metrics import direction_of, is_compared_by_ratio, is_counted
 from nmlab.reports.analysis.pairwise.evaluation import evaluation_comparisons
 from nmlab.reports.analysis.pairwise.side import Side
 from nmlab.reports.read.evaluations import Evaluation
@@ -16,6 +16,7 @@ from nmlab.reports.statistics import (
     compare_constant,
     compare_paired,
 )
+from nmlab.trials.contract.measures import Direction
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,21 @@ class PairwiseComparison:
     def is_distinct(self) -> bool | None:
         """Whether the side is known to differ: by its test, or because the metric is counted; None where untested."""
         return True if self.is_separated is None and is_counted(self.metric) else self.is_separated
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the test finds the side better than the reference; false where it finds it worse, or nothing."""
+        return bool(self.is_separated) and self.decisive is not None and self._is_gain(self.decisive.difference)
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether the mean of the side is the better one, as it can be where another text or other seeds selected."""
+        own, other = (one.estimate(self.metric) for one in (self.side, self.reference))
+        return own is not None and other is not None and self._is_gain(own.mean - other.mean)
+
+    def _is_gain(self, difference: float) -> bool:
+        higher = direction_of(self.metric, objective=self.side.item.objective) is Direction.HIGHER
+        return difference > 0 if higher else difference < 0
 
     @property
     def is_ratio(self) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 
 from nmlab.reports.analysis.metrics import is_compared_by_ratio, is_of_task
 from nmlab.reports.analysis.pairwise.side import Side
-from nmlab.reports.read.evaluations import Counts, Evaluation, Floats, QuestionOutcomes
+from nmlab.reports.read.evaluations import Counts, Evaluation, Floats, QuestionOutcomes, TextLosses
 from nmlab.reports.statistics import SideComparison, compare_questions, compare_windows, divided, paired_bootstrap
 from nmlab.reports.statistics.bootstrap import FEWEST_WINDOWS
 
@@ -36,22 +36,24 @@ def evaluation_comparisons(
     Args:
         reference: the side that the others are compared with.
         others: comparable sides.
-        metric: a perplexity of the evaluation text is compared over its windows, a measure of a task over its
+        metric: a perplexity of a text is compared over the windows of that text, a measure of a task over its
             questions; other metrics have no recorded evaluation noise.
         evaluations: losses of windows and outcomes of questions by run id.
     """
     if is_of_task(metric):
         return _over_questions(reference, others=others, metric=metric, evaluations=evaluations)
-    return _over_windows(reference, others=others, evaluations=evaluations) if is_compared_by_ratio(metric) else {}
+    if not is_compared_by_ratio(metric):
+        return {}
+    return _over_windows(reference, others=others, metric=metric, evaluations=evaluations)
 
 
 def _over_windows(
-    reference: Side, *, others: Sequence[Side], evaluations: Mapping[str, Evaluation]
+    reference: Side, *, others: Sequence[Side], metric: str, evaluations: Mapping[str, Evaluation]
 ) -> dict[int, SideComparison]:
-    base = losses_of(reference, evaluations=evaluations)
+    base = losses_of(reference, metric=metric, evaluations=evaluations)
     if base is None or len(base.tokens_W) < FEWEST_WINDOWS or not (base.tokens_W > 0).all():
         return {}
-    found = {place: losses_of(side, evaluations=evaluations) for place, side in enumerate(others)}
+    found = {place: losses_of(side, metric=metric, evaluations=evaluations) for place, side in enumerate(others)}
     kept = {place: own for place, own in found.items() if own is not None and own.is_comparable(base)}
     if not kept:
         return {}
@@ -93,11 +95,10 @@ def _differences(own: Floats, base: Floats) -> Floats:
     return difference
 
 
-def losses_of(side: Side, *, evaluations: Mapping[str, Evaluation]) -> WindowLosses | None:
-    """Return the losses of a side; None where a finished run kept none, or has other windows."""
-    found = [evaluations.get(run_id) for run_id in side.run_ids]
-    kept = [item for item in found if item is not None]
-    if not kept or len(kept) < len(found):
+def losses_of(side: Side, *, metric: str, evaluations: Mapping[str, Evaluation]) -> WindowLosses | None:
+    """Return the losses of a side on the text of a metric; None where a run kept none, or has other windows."""
+    kept = text_losses(side, metric=metric, evaluations=evaluations)
+    if not kept or len(kept) < len(side.run_ids):
         return None
     losses = [item.initial_window_loss_sum_W if side.is_initial else item.window_loss_sum_W for item in kept]
     present = [loss for loss in losses if loss is not None]
@@ -109,7 +110,13 @@ def losses_of(side: Side, *, evaluations: Mapping[str, Evaluation]) -> WindowLos
     return WindowLosses(np.mean(present, axis=0), first.window_tokens_W, first.window_words_W)
 
 
-def _same_windows(first: Evaluation, other: Evaluation) -> bool:
+def text_losses(side: Side, *, metric: str, evaluations: Mapping[str, Evaluation]) -> list[TextLosses]:
+    """Return the losses that the finished runs of a side kept on the text of a metric."""
+    found = [evaluations[run_id].of(metric) for run_id in side.run_ids if run_id in evaluations]
+    return [item for item in found if item is not None]
+
+
+def _same_windows(first: TextLosses, other: TextLosses) -> bool:
     same_tokens = np.array_equal(first.window_tokens_W, other.window_tokens_W)
     return same_tokens and np.array_equal(first.window_words_W, other.window_words_W)
 

@@ -15,7 +15,8 @@ from nmlab.reports.statistics import SideComparison, compare_paired
 class Partial:
     """The common part of two configurations: the step, the values of common seeds, and the comparison over them.
 
-    ``step`` is None where final values are compared; ``comparison`` is None without a seed in common.
+    ``step`` is None where final values of the reported metric are compared. At a step it is the searched metric, which
+    alone is measured on the way. ``comparison`` is None without a seed in common.
     """
 
     step: int | None

@@ -1,15 +1,15 @@
 """Why two sides could not be tested: one seed, too few windows, different windows, or no losses kept."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
 from nmlab.reports.analysis.metrics import is_counted, is_of_task, plain_name
 from nmlab.reports.analysis.pairwise.comparison import PairwiseComparison
-from nmlab.reports.analysis.pairwise.evaluation import outcomes_of
+from nmlab.reports.analysis.pairwise.evaluation import outcomes_of, text_losses
 from nmlab.reports.analysis.pairwise.side import Side
-from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.read.evaluations import Evaluation, TextLosses
 from nmlab.reports.statistics.bootstrap import FEWEST_WINDOWS
 from nmlab.reports.values import counted
 
@@ -31,7 +31,7 @@ def untested_reason(comparison: PairwiseComparison, *, evaluations: Mapping[str,
     if is_of_task(comparison.metric) and not comparison.is_ratio:
         return _questions_reason(sides, comparison.metric, evaluations)
     if comparison.is_ratio:
-        return _windows_reason(sides, evaluations)
+        return _windows_reason(sides, comparison.metric, evaluations)
     if any(len(side.values(comparison.metric)) > 1 for side in sides):
         return f"all seeds gave the same value, and {plain_name(comparison.metric)} has no replicates to test over"
     return f"one value each: {plain_name(comparison.metric)} has no replicates to test over"
@@ -55,15 +55,15 @@ def _seeds_reason(trained: list[Side], comparison: PairwiseComparison) -> str:
     return "one seed in common" if shared else "no seed in common"
 
 
-def _windows_reason(sides: Iterable[Side], evaluations: Mapping[str, Evaluation]) -> str:
-    runs = [(run_id, side.is_initial) for side in sides for run_id in side.run_ids]
-    kept = [(found, initial) for run_id, initial in runs if (found := evaluations.get(run_id)) is not None]
-    losses = [item.initial_window_loss_sum_W if initial else item.window_loss_sum_W for item, initial in kept]
+def _windows_reason(sides: Collection[Side], metric: str, evaluations: Mapping[str, Evaluation]) -> str:
+    runs = sum(len(side.run_ids) for side in sides)
+    kept = [(own, side) for side in sides for own in text_losses(side, metric=metric, evaluations=evaluations)]
+    losses = [own.initial_window_loss_sum_W if side.is_initial else own.window_loss_sum_W for own, side in kept]
     present = [loss for loss in losses if loss is not None]
     if not present:
         return "one value each, and no losses by window were stored"
-    if len(present) < len(runs):
-        return f"{counted(len(runs) - len(present), noun='run')} of {len(runs)} stored no losses by window"
+    if len(present) < runs:
+        return f"{counted(runs - len(present), noun='run')} of {runs} stored no losses by window"
     if not all(np.isfinite(loss).all() for loss in present):
         return "losses by window are not finite"
     first = kept[0][0]
@@ -87,6 +87,6 @@ def _questions_reason(sides: Iterable[Side], metric: str, evaluations: Mapping[s
     return f"{counted(len(kept[0].outcome_Q), noun='question')}, a test needs at least {FEWEST_WINDOWS}"
 
 
-def _has_same_windows(first: Evaluation, other: Evaluation) -> bool:
+def _has_same_windows(first: TextLosses, other: TextLosses) -> bool:
     same_tokens = np.array_equal(first.window_tokens_W, other.window_tokens_W)
     return same_tokens and np.array_equal(first.window_words_W, other.window_words_W)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.statistics import MeanEstimate
-from nmlab.trials.contract.metrics import initial_name
+from nmlab.trials.contract.metrics import EVAL, initial_name
 
 
 @dataclass(frozen=True)
@@ -16,18 +16,24 @@ class Side:
     item: Configuration
     is_initial: bool = False
 
-    def column(self, metric: str) -> str:
-        """Return the name under which the runs hold a metric of these masks."""
-        return initial_name(metric) if self.is_initial else metric
+    def column(self, metric: str) -> str | None:
+        """Return the name under which the runs hold a metric of these masks.
+
+        None for a metric of the evaluation text where initial masks were measured on validation text.
+        """
+        if not self.is_initial:
+            return metric
+        return None if self.item.is_validated and metric.startswith(EVAL) else initial_name(metric)
 
     def estimate(self, metric: str) -> MeanEstimate | None:
         """Return the mean of a metric over the finished runs; None where it has no finite mean."""
-        return self.item.estimate(self.column(metric))
+        column = self.column(metric)
+        return None if column is None else self.item.estimate(column)
 
     def values(self, metric: str) -> dict[int, float]:
         """Return a metric by seed over the finished runs, leaving out what is missing or not finite."""
         column = self.column(metric)
-        found = ((trial.paired_by, trial.metric(column)) for trial in self.item.finished)
+        found = ((trial.paired_by, trial.metric(column)) for trial in self.item.finished) if column else ()
         return {seed: value for seed, value in found if math.isfinite(value)}
 
     @property
@@ -45,6 +51,11 @@ class Side:
     def run_ids(self) -> tuple[str, ...]:
         """The finished runs behind the values."""
         return tuple(trial.run_id for trial in self.item.finished)
+
+    def runs_with(self, metric: str) -> tuple[str, ...]:
+        """Return the finished runs that have a value of a metric of these masks."""
+        column = self.column(metric)
+        return self.item.runs_with(column) if column else ()
 
     @property
     def identity(self) -> tuple[str | bool, ...]:

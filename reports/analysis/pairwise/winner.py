@@ -1,10 +1,11 @@
 """Whether a group of searched configurations has a winner: the best against every other one, corrected.
 
-The best is chosen by the numbers that it is tested on. A winner is therefore named only where the tests against **all**
-others that ran to the end find it better, with Holm's correction over every configuration of the search. With equal
-configurations that is wrong in at most 5% of searches; the worst case is two equal ones far ahead of the rest (Gutmann
-and Maymin, "Is the selected population the best?", Annals of Statistics 1987). Configurations stopped early count in
-the correction, since the search chose among them too.
+The best is chosen by the searched metric, on the seeds that it is tested on: by the same numbers, or, where the study
+has validation text, by those of another text. Luck of the seeds is in both, so the same correction holds. A winner is
+therefore named only where the tests against **all** others that ran to the end find it better, with Holm's correction
+over every configuration of the search. With equal configurations that is wrong in at most 5% of searches; the worst
+case is two equal ones far ahead of the rest (Gutmann and Maymin, "Is the selected population the best?", Annals of
+Statistics 1987). Configurations stopped early count in the correction, since the search chose among them too.
 """
 
 import math
@@ -43,7 +44,8 @@ class OtherConfiguration:
         comparison: of complete ones, as in other tables; ``p_adjusted`` there is Holm's.
         partial: of incomplete ones, the comparison on what both have in common.
         p_adjusted: Holm's over all other configurations; 1 where there is no test.
-        is_better: whether it looks better than the best on what both have.
+        is_better: whether it looks better than the best: an incomplete one on what both have, in the metric that
+            selects or the one that is reported; a complete one in the reported metric, where another one selects.
     """
 
     item: Configuration
@@ -63,7 +65,7 @@ class OtherConfiguration:
     @property
     def stated(self) -> SideComparison | None:
         """The deciding test as tables state it: as a ratio where it was made on the log scale."""
-        found, metric = self.decisive, self.item.objective.metric
+        found, metric = self.decisive, self.item.objective.reported
         return found.as_ratio() if found is not None and is_compared_by_ratio(metric) else found
 
     @property
@@ -82,7 +84,8 @@ class Winner:
     """The best searched configuration of a group, and all others compared with it.
 
     Attributes:
-        best: the complete configuration with the best mean; an incomplete one where none is complete.
+        best: the complete configuration with the best mean of the searched metric; an incomplete one where none is
+            complete.
         against_all: every other configuration of the search that has a value, best first.
     """
 
@@ -104,6 +107,11 @@ class Winner:
     def undecided(self) -> tuple[OtherConfiguration, ...]:
         """The others that ran to the end and are not separable from the best."""
         return tuple(item for item in self.complete if not item.is_worse)
+
+    @property
+    def better_but_not_selected(self) -> tuple[OtherConfiguration, ...]:
+        """The others that ran to the end with a better mean of the reported metric, which did not select."""
+        return tuple(item for item in self.complete if item.is_better)
 
     @property
     def better_but_incomplete(self) -> tuple[OtherConfiguration, ...]:
@@ -148,14 +156,15 @@ def _rest(
     evaluations: Mapping[str, Evaluation],
     progress: Curves,
 ) -> tuple[OtherConfiguration, ...]:
-    metric = best.objective.metric
+    metric = best.objective.reported
     others = [item for item in members if item is not best]
     whole = [item for item in others if item.is_complete and item.value is not None]
     comparisons = pairwise_comparisons(
         Side(best), others=[Side(item) for item in whole], metric=metric, evaluations=evaluations
     )
+    is_elsewhere = best.objective.selects_on_validation
     rest = [
-        OtherConfiguration(item, Completion.COMPLETE, own, None, 1.0, False)
+        OtherConfiguration(item, Completion.COMPLETE, own, None, 1.0, is_elsewhere and own.is_ahead)
         for item, own in zip(whole, comparisons, strict=True)
     ]
     unfinished = [item for item in others if not item.is_complete]
@@ -166,15 +175,17 @@ def _rest(
 
 def _incomplete(item: Configuration, *, best: Configuration, progress: Curves) -> OtherConfiguration | None:
     """Return an incomplete configuration compared with the best; None where it has no known value."""
-    metric = best.objective.metric
-    partial = at_the_end(item, best=best, metric=metric)
+    objective = best.objective
+    partial = at_the_end(item, best=best, metric=objective.reported)
     standing = Completion.STOPPED_EARLY if item.pruned else Completion.LACKS_RUNS
     if standing is Completion.STOPPED_EARLY and item.value is None:
-        partial = at_last_common_step(item, best=best, metric=metric, progress=progress)
+        partial = at_last_common_step(item, best=best, metric=objective.metric, progress=progress)
     elif item.value is None:
         return None
     difference = partial.difference if partial.own else _difference(item, best)
-    return OtherConfiguration(item, standing, None, partial, 1.0, _gain(item, metric, difference) > 0)
+    selecting = at_the_end(item, best=best, metric=objective.metric).difference
+    is_better = any(_gain(item, objective.reported, apart) > 0 for apart in (difference, selecting))
+    return OtherConfiguration(item, standing, None, partial, 1.0, is_better)
 
 
 def _difference(item: Configuration, best: Configuration) -> float:
@@ -190,7 +201,7 @@ def _gain(item: Configuration, metric: str, difference: float) -> float:
 
 def _p_value(other: OtherConfiguration, best: Configuration) -> float | None:
     """Return the p-value of the other being as good as the best; counts differ or not, so theirs is 0 or 1."""
-    metric = best.objective.metric
+    metric = best.objective.reported
     if is_counted(metric) and other.comparison is not None:
         return 0.0 if other.comparison.difference else 1.0
     decisive = other.decisive

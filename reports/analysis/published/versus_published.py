@@ -21,9 +21,9 @@ RENAMED = {"samples": run_params.CALIBRATION_SAMPLES}
 class Pair:
     """One printed number and our counterpart.
 
-    ``ours`` is the same quantity in the printed unit, None where we did not measure it. ``searched`` is our searched
-    metric, for a printed measure of quality. Ranks count from 1, best first, among the rows of one model that have
-    both: by ``ours`` where all of them have it, else by ``searched``. A single row has no rank.
+    ``ours`` is the same quantity in the printed unit, None where we did not measure it. ``searched`` is the metric that
+    our study reports, for a printed measure of quality. Ranks count from 1, best first, among the rows of one model
+    that have both: by ``ours`` where all of them have it, else by ``searched``. A single row has no rank.
     """
 
     number: PrintedNumber
@@ -101,7 +101,7 @@ def _pair(number: PrintedNumber, configurations: Sequence[Configuration]) -> Pai
 
 
 def _is_quality(metric: str) -> bool:
-    """Return whether a printed number measures the quality of a mask, as our searched metric does."""
+    """Return whether a printed number measures the quality of a mask, as the metric that we report does."""
     measure = printed_measure(metric)
     return measure is not None and measure.direction is not Direction.NONE
 
@@ -147,7 +147,7 @@ def _is_ranked(pair: Pair) -> bool:
 
 
 def _standing(pair: Pair, sign: float | None) -> float:
-    """Return a number that is smaller for the better mask: the same quantity, or our searched metric."""
+    """Return a number that is smaller for the better mask: the same quantity, or the metric that we report."""
     if sign is not None:
         assert pair.ours is not None
         return sign * pair.ours.mean

@@ -60,7 +60,7 @@ def importance_of(configurations: Sequence[Configuration]) -> Importance:
     The estimate is unstable with few configurations. It is therefore refitted without each of up to twenty parts of
     them, and the range of these fits is given with every share.
     """
-    tried = [item for item in searched(configurations) if item.value is not None]
+    tried = [item for item in searched(configurations) if item.selection is not None]
     metric = configurations[0].objective.metric
     names = distinguishing(tried)
     reason = _reason_to_skip(len(tried), names)
@@ -132,7 +132,7 @@ def _trial(item: Configuration, space: dict[str, BaseDistribution]) -> optuna.tr
     """Return a configuration as a finished Optuna trial with the settings that it has."""
     own = {name: setting_of(item, name=name) for name in space}
     params = {name: value for name, value in own.items() if value is not None}
-    value = item.value
+    value = item.selection
     assert value is not None
     kinds = {name: space[name] for name in params}
     return optuna.trial.create_trial(params=params, distributions=kinds, value=value.mean)

@@ -69,8 +69,8 @@ def sensitivity_of(configurations: Sequence[Configuration]) -> Sensitivity:
     of samples.
     """
     metric = configurations[0].objective.metric
-    tried = [item for item in searched(configurations) if item.value is not None]
-    rules = [item for item in baselines(configurations) if item.is_complete and item.value and not item.is_dense]
+    tried = [item for item in searched(configurations) if item.selection is not None]
+    rules = [item for item in baselines(configurations) if item.is_complete and item.selection and not item.is_dense]
     shown = {
         name: [item for item in tried if setting_of(item, name=name) is not None] for name in distinguishing(tried)
     }
@@ -115,7 +115,7 @@ def _labels(items: Sequence[Configuration]) -> dict[str, str]:
 def _effect(name: str, items: Sequence[Configuration], labels: dict[str, str]) -> SettingEffect:
     points = []
     for item in items:
-        value, mean = setting_of(item, name=name), item.value
+        value, mean = setting_of(item, name=name), item.selection
         assert value is not None
         assert mean is not None
         points.append(SettingPoint(value, mean, labels[item.key]))
@@ -129,7 +129,7 @@ def _line(name: str, items: Sequence[Configuration], label: str) -> SettingLine 
     choose = min if items[0].objective.mode == "min" else max
     best: dict[Value, float] = {}
     for item in items:
-        value, mean = setting_of(item, name=name), item.value
+        value, mean = setting_of(item, name=name), item.selection
         if item.is_complete and value is not None and mean is not None:
             best[value] = choose(mean.mean, best.get(value, mean.mean))
     is_grid = len(best) <= MOST_VALUES or 2 * len(best) <= len(items)

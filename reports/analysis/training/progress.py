@@ -60,8 +60,8 @@ def progress_by_tokens(
         return ProgressByTokens(
             metric, (), (), False, skipped="no learned mask was evaluated between its start and its end"
         )
-    rules = [item for item in baselines(configurations) if not item.is_learned and item.value is not None]
-    references = tuple((_name(item, several), item.value.mean) for item in rules if item.value is not None)
+    rules = [item for item in baselines(configurations) if not item.is_learned and item.selection is not None]
+    references = tuple((_name(item, several), item.selection.mean) for item in rules if item.selection is not None)
     low, high = (end(value for curve in curves for value in (*curve.low, *curve.high)) for end in (min, max))
     near = tuple((name, value) for name, value in references if _is_near(value, low, high))
     values = [low, high, *(value for _, value in near)]

@@ -5,14 +5,18 @@ from collections.abc import Sequence
 
 from nmlab.reports.analysis.analysis import Analysis
 from nmlab.reports.analysis.comparability import DECISIVE_VERSIONS
-from nmlab.reports.analysis.configurations import Configuration, groups_of, searched
-from nmlab.reports.analysis.metrics import chosen_on, is_counted
+from nmlab.reports.analysis.configurations import Configuration, searched
+from nmlab.reports.analysis.metrics import chosen_on, is_evaluated
+from nmlab.reports.analysis.selection_bias import selection_bias_of
 from nmlab.reports.read.trials import tag_json
 from nmlab.reports.statistics.bootstrap import FEWEST_WINDOWS
 from nmlab.reports.values import counted
 from nmlab.trials.contract import run_tags
 
 SECONDS = "cost/seconds"
+CONFIRM = "With search.confirm the best run again on fresh seeds."
+OPTIMISTIC = "its mean is optimistic"
+OF_TEXT_ALONE = "fresh seeds do not show how much of its lead this text alone makes"
 
 
 def basis_caveats(analysis: Analysis) -> tuple[str, ...]:
@@ -28,12 +32,19 @@ def basis_caveats(analysis: Analysis) -> tuple[str, ...]:
 
 
 def _selection(configurations: Sequence[Configuration]) -> str:
-    groups = groups_of(searched(configurations))
-    most = max((len(members) for members in groups.values()), default=0)
-    metric = configurations[0].objective.metric
-    if most < 2 or is_counted(metric):
+    """Return what the mean of the best may owe to its selection: to the text, to the seeds, or to both."""
+    bias = selection_bias_of(configurations)
+    if bias is None:
         return ""
-    return f"The best of {most} configurations was chosen {chosen_on(metric)} that is reported: its mean is optimistic."
+    objective = configurations[0].objective
+    best = f"best of {bias.tried} configurations was chosen {chosen_on(objective.reported, objective=objective)}"
+    if not bias.of_text:
+        return f"The {best} by the seeds that are reported: luck of these seeds is in its mean. {CONFIRM}"
+    is_confirmed = any(item.judged is not item for item in configurations)
+    rest = OF_TEXT_ALONE if is_confirmed and not bias.of_seeds else OPTIMISTIC
+    if not is_evaluated(objective.reported):
+        return f"The {best} that is reported: {rest}."
+    return f"Selected on the text it reports: the {best}; {rest}."
 
 
 def _seeds(configurations: Sequence[Configuration]) -> str:
@@ -55,8 +66,8 @@ def _windows(analysis: Analysis) -> str:
 
 
 def _costs(configurations: Sequence[Configuration]) -> str:
-    runs = sum(len(item.trials) for item in configurations)
-    known = sum(SECONDS in trial.metrics for item in configurations for trial in item.trials)
+    runs = sum(len(item.every_trial) for item in configurations)
+    known = sum(SECONDS in trial.metrics for item in configurations for trial in item.every_trial)
     if known == runs:
         return ""
     return f"The cost of {runs - known} of {counted(runs, noun='run')} is not known: totals leave them out."
@@ -64,7 +75,7 @@ def _costs(configurations: Sequence[Configuration]) -> str:
 
 def _digests(configurations: Sequence[Configuration]) -> list[str]:
     """Return how many runs did not record the digest of their model or data."""
-    finished = [trial for item in configurations for trial in item.finished]
+    finished = [trial for item in configurations for trial in item.every_trial if trial.is_finished]
     digests = {"model": [trial.model_digest for trial in finished], "data": [trial.data_digest for trial in finished]}
     unknown = {noun: sum(not digest for digest in own) for noun, own in digests.items()}
     runs = counted(len(finished), noun="finished run")
@@ -77,7 +88,7 @@ def _versions(configurations: Sequence[Configuration]) -> list[str]:
     """Return the packages whose versions differ between finished runs; decisive ones make runs incomparable instead."""
     seen: dict[str, Counter[str]] = {}
     for item in configurations:
-        for trial in item.finished:
+        for trial in (trial for trial in item.every_trial if trial.is_finished):
             versions = tag_json(trial.versions, tag=run_tags.VERSIONS, run_id=trial.run_id)
             for name, version in versions.items():
                 seen.setdefault(name, Counter())[str(version)] += 1

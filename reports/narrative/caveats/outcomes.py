@@ -22,6 +22,7 @@ def outcome_caveats(configurations: Sequence[Configuration]) -> tuple[str, ...]:
         _stopped_early(configurations),
         _failed(configurations),
         _lacking(configurations),
+        _fresh(configurations),
     )
     return tuple(text for text in found if text)
 
@@ -72,6 +73,16 @@ def _lacking(configurations: Sequence[Configuration]) -> str:
         return ""
     verb, rank = ("lacks", "has no rank") if len(items) == 1 else ("lack", "have no rank")
     return f"{counted(len(items), noun='configuration')} {verb} a run, and so {rank}: {_names(items)}."
+
+
+def _fresh(configurations: Sequence[Configuration]) -> str:
+    """Return how many runs on fresh seeds did not finish, and of which configurations."""
+    again = [item.confirmation for item in configurations if item.confirmation is not None]
+    items = [item for item in again if not item.is_complete]
+    if not items:
+        return ""
+    planned, finished = sum(item.planned for item in again), sum(len(item.finished) for item in again)
+    return f"{planned - finished} of {counted(planned, noun='run')} on fresh seeds did not finish: {_names(items)}."
 
 
 def _names(items: Sequence[Configuration]) -> str:

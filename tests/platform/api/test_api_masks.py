@@ -11,9 +11,23 @@ import nmlab
 SMALL = {"samples": 4, "sequence_length": 32, "batch_size": 2, "windows": 4, "progress": False}
 
 
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory, migrated_database):
+    """A folder with a store and one finished trial, which tests only read."""
+    folder = tmp_path_factory.mktemp("masks")
+    shutil.copyfile(migrated_database, folder / "nmlab.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        return folder, nmlab.run("magnitude", **SMALL)
+
+
 @pytest.fixture
-def trial(tracking_uri):
-    return nmlab.run("magnitude", **SMALL)
+def trial(ran, monkeypatch):
+    folder, trial = ran
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return trial
 
 
 def zeros(model, mask):
@@ -110,7 +124,8 @@ def test_a_mask_describes_itself(trial):
     assert "26,624" in mask._repr_html_()
 
 
-def test_a_mask_comes_from_mlflow_where_the_folder_is_gone(trial):
+def test_a_mask_comes_from_mlflow_where_the_folder_is_gone(tracking_uri):
+    trial = nmlab.run("magnitude", **SMALL)
     expected = trial.mask
     shutil.rmtree(trial.folder)
     found = nmlab.load_result(trial.key)

@@ -1,6 +1,7 @@
 """Results in Python: typed frames, the best configuration, any id, from a launch that was written without Ray."""
 
 import math
+import shutil
 
 import pandas as pd
 import pytest
@@ -24,13 +25,29 @@ TRIED = {  # perplexity by seed; None failed
 }
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, migrated_database):
+    """A folder with a store."""
+    folder = tmp_path_factory.mktemp("results")
+    shutil.copyfile(migrated_database, folder / "nmlab.db")
+    return folder
+
+
 @pytest.fixture
-def launched(plan_of, tracking_uri, tmp_path):
-    """A launch, its store, and the specification of each trial by method, alpha and seed."""
-    plan = plan_of()
-    settings = {"tracking_uri": tracking_uri, "address": None, "max_failures": 3}
-    launch = create(plan.study, results=tmp_path / "results", settings=settings)
-    store = MlflowStore(plan.study.name, launch=launch.name, uri=tracking_uri)
+def tracking_uri(folder, monkeypatch):
+    """The store, in the folder in which each test runs."""
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return f"sqlite:///{folder / 'nmlab.db'}"
+
+
+@pytest.fixture(scope="module")
+def written(plan_of, folder):
+    """A launch, and the specification of each trial by method, alpha and seed."""
+    plan, uri = plan_of(), f"sqlite:///{folder / 'nmlab.db'}"
+    settings = {"tracking_uri": uri, "address": None, "max_failures": 3}
+    launch = create(plan.study, results=folder / "results", settings=settings)
+    store = MlflowStore(plan.study.name, launch=launch.name, uri=uri)
     store.begin({"nmlab.planned": "8"}, {"search.metric": "eval/perplexity", "search.mode": "min"})
     specs = {}
     for (method, alpha), values in TRIED.items():
@@ -47,6 +64,11 @@ def launched(plan_of, tracking_uri, tmp_path):
             store.end_trial({"key": spec.key, "artifacts": (), **ended}, folder=launch.trial_folder(spec.key))
             specs[method, alpha, seed] = spec
     return launch, specs
+
+
+@pytest.fixture
+def launched(written, tracking_uri):
+    return written
 
 
 @pytest.fixture

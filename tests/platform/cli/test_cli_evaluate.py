@@ -192,7 +192,7 @@ def test_a_model_joins_the_table_of_a_study_evaluated_as_the_study_does(asked, r
     message = refused("evaluate", "builtin:tiny", "--study", "quickstart", "--windows", "3")
     assert "drop --windows" in message
     assert "did you mean 'quickstart'" in refused("evaluate", "builtin:tiny", "--study", "quickstar")
-    assert "unknown launch 'x'" in refused("evaluate", "builtin:tiny", "--study", "quickstart/x")
+    assert "no launch 'quickstart/x' in sqlite" in refused("evaluate", "builtin:tiny", "--study", "quickstart/x")
 
 
 def test_a_model_that_reads_the_text_differently_joins_no_table(refused, asked, launch, tmp_path):

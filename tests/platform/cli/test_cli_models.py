@@ -140,6 +140,7 @@ def test_runs_evaluations_and_exports_say_it_too(nmlab, mixture, tmp_path):
     assert "`mlp.experts.gate_up_proj`" in card
 
 
+@pytest.mark.slow
 def test_a_method_that_measures_inputs_is_refused_where_there_are_none_to_see(refused, nmlab, saved, tmp_path):
     mamba = saved("mamba", state_size=8, time_step_rank=4)
     message = "the model takes its weight without calling the layer, so its inputs cannot be measured"

@@ -69,7 +69,7 @@ def test_the_space_is_printed_alone_and_its_reasons_beside_it(nmlab, uri):
     ("arguments", "message"),
     [
         (("small",), "either --groups N or --model FOLDER"),
-        (("smal", "--groups", "10"), "unknown study 'smal'"),
+        (("smal", "--groups", "10"), "no launch 'smal' in sqlite"),
         (("small", "--model", "nowhere"), "can't be read"),
     ],
 )

@@ -16,6 +16,7 @@ NMLAB = Path(sys.executable).with_name("nmlab")
 RUN = ("run", "maskpro", "--samples", "4", "--sequence-length", "32", "--batch-size", "2", "--windows", "4")
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_a_checkpoint_from_which_the_same_command_continues(tmp_path):
     steps = ("--set", "steps=1000000")
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}

@@ -1,15 +1,134 @@
-"""A cluster of several raylets: a node is killed in mid-sweep, one is blind, one is added, the head is lost."""
+"""Sweeps on a real cluster of several nodes that asks for a token, and clusters that a sweep may not use.
+
+Refused are a wrong token, a study without room, and nodes with other code. Then replicas share the masks of a trial
+while their processes are killed. At last a node is killed in mid-sweep, one is blind, one is added, the head is lost.
+"""
 
 import os
+import shutil
 import signal
+from pathlib import Path
 
 import pytest
-from launched import keys, kill_session, results, steps_so_far
-from raylet_cluster import LOCAL, Raylets, can_hide_folders
+import ray
+import yaml
+from launched import GRID, check_complete, keys, kill_session, results, steps_so_far
+from raylet_cluster import PLACE, TOKEN, Raylets, can_hide_folders
+from shared_masks import SHARED, check_journal, disturb, run_alone, same
+from studies import small
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # minutes only where others use the machine
+from nmlab.platform import cli
+from nmlab.platform.cluster.nodes import check_nodes
+from nmlab.platform.cluster.session import cluster
+from nmlab.platform.compat.ray_core import reread_authentication
+from nmlab.search_spaces import loader
 
-LONGER = ("--set", "seeds=[0, 1, 2, 3]")  # the model must be loaded again before the last trial has ended
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1800)]
+
+ROOT = Path(__file__).resolve().parents[3]
+LONGER = {  # the model must be loaded again before the last trial has ended
+    **GRID,
+    "seeds": [0, 1, 2, 3],
+    "replica": {"count": 2, "slots": 1, "resources": {"custom": {PLACE: 1}}},
+}
+
+
+@pytest.fixture(scope="module")
+def raylets(tmp_path_factory):
+    """A cluster of two nodes that have what replicas ask for, and a head that has CPUs alone."""
+    raylets = Raylets(tmp_path_factory.mktemp("raylets"))
+    try:
+        for _ in range(2):
+            raylets.add()
+        yield raylets
+    finally:
+        raylets.close()
+
+
+@pytest.fixture
+def use_token(monkeypatch):
+    """Return a function that sets the token of this process."""
+
+    def use(token=TOKEN["RAY_AUTH_TOKEN"]):
+        monkeypatch.setenv("RAY_AUTH_MODE", "token")
+        monkeypatch.setenv("RAY_AUTH_TOKEN", token)
+        reread_authentication()
+
+    yield use
+    monkeypatch.undo()
+    reread_authentication()
+
+
+@pytest.fixture
+def refused(raylets, tmp_path, monkeypatch, capsys):
+    """Return a function that starts a sweep that must be refused, and returns the only line that it prints."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(small(seeds=[0])))
+
+    def sweep(*arguments):
+        monkeypatch.setattr("sys.argv", ["nmlab", "sweep", "study.yaml", "--address", raylets.address, *arguments])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        assert exit_.value.code == 2
+        assert not ray.is_initialized()
+        assert {path.name for path in tmp_path.iterdir()} <= {"study.yaml", "nmlab.db"}, "an empty store at most"
+        (line,) = capsys.readouterr().err.splitlines()
+        return line
+
+    return sweep
+
+
+def test_a_wrong_token(raylets, refused, use_token):
+    """What is said of a process without a token is in ``test_joining``."""
+    use_token("6" * 64)
+    reason = "this process has another token; set RAY_AUTH_MODE=token"
+    assert f"the Ray cluster at '{raylets.address}' refuses the connection: {reason}" in refused()
+
+
+def test_slots_that_fit_on_no_node(refused, use_token):
+    use_token()
+    line = refused("--set", "replica.slots=1000000")
+    assert "no node has room for a replica" in line
+    assert "replica.slots = 1000000: weights 239 kB" in line
+
+
+def test_a_node_with_another_nmlab_and_one_without(raylets, use_token, tmp_path):
+    """Two more nodes of the same machine, which find another package under our name."""
+    use_token()
+    changed, none = tmp_path / "changed", tmp_path / "none"
+    shutil.copytree(ROOT / "src" / "nmlab", changed / "nmlab", ignore=shutil.ignore_patterns("__pycache__"))
+    with (changed / "nmlab" / "trials" / "errors.py").open("a") as file:
+        file.write("\n# changed on this node\n")
+    (none / "nmlab").mkdir(parents=True)
+    (none / "nmlab" / "__init__.py").touch()
+    study = loader.load("quickstart")
+    with cluster(raylets.address):
+        assert check_nodes(study, results=tmp_path) == ""
+        for path, message in ((changed, "nmlab's code"), (none, "nmlab is not installed; expected nmlab")):
+            node = raylets.add(PYTHONPATH=str(path))
+            with pytest.raises(ValueError, match=f"^node .*: {message}"):
+                check_nodes(study, results=tmp_path)
+            assert check_nodes(study, results=tmp_path, all_of_them=False).startswith("node ")
+            raylets.remove(node)
+
+
+def test_stages_of_several_nodes_share_the_masks_of_a_trial_which_is_as_if_run_alone(raylets, new_nmlab, tmp_path):
+    """Killed: the coordinator, the last stage of a peer, and that of the leader, whose trial another replica leads."""
+    nmlab = new_nmlab()
+    (nmlab.folder / "grid.yaml").write_text(yaml.safe_dump(SHARED))
+    process = nmlab.start("sweep", "grid.yaml", "--json", "--no-report", "--address", raylets.address, **TOKEN)
+    try:
+        disturb(nmlab, process, leader=raylets.process.pid)
+    except BaseException:
+        kill_session(process.pid)
+        raise
+    printed = nmlab.finish(process, seconds=600)
+    alone = run_alone(nmlab.folder / "grid.yaml", tmp_path / "alone")
+    assert printed["counts"] == {"finished": len(alone)}
+    check_complete(nmlab, planned=len(alone))
+    assert same(results(nmlab), alone)
+    check_journal(nmlab.journal())
 
 
 def up(journal):
@@ -24,55 +143,43 @@ def up(journal):
 
 
 @pytest.mark.skipif(not can_hide_folders(), reason="needs mount namespaces (unshare -Urm), which this system forbids")
-def test_a_sweep_survives_a_killed_and_a_blind_node_uses_an_added_one_and_ends_without_a_head(new_nmlab, undisturbed):
+def test_a_sweep_survives_a_killed_and_a_blind_node_uses_an_added_one_and_ends_without_a_head(
+    raylets, new_nmlab, undisturbed
+):
+    """Replicas start only where the resource is that they ask for, which the head has not."""
     nmlab = new_nmlab()
-    cluster = Raylets(nmlab.folder)
+    (nmlab.folder / "grid.yaml").write_text(yaml.safe_dump(LONGER))
     (nmlab.folder / "results").mkdir()
+    process = nmlab.start("sweep", "grid.yaml", "--json", "--no-report", "--address", raylets.address, **TOKEN)
+
+    def wait_until(condition, what):
+        return nmlab.wait_until(lambda: condition(nmlab.journal()), process=process, what=what, seconds=600)
+
     try:
-        for _ in range(2):
-            cluster.add()
-        arguments = ("sweep", "grid.yaml", "--json", "--no-report", "--address", cluster.address, *LONGER)
-        process = nmlab.start(*arguments, **LOCAL)
-
-        def wait_until(condition, what):
-            return nmlab.wait_until(lambda: condition(nmlab.journal()), process=process, what=what, seconds=200)
-
-        try:
-            wait_until(lambda j: len(up(j)) == 2 and len(steps_so_far(j)) == 2, "both replicas were at work")
-            assert {record["node_id"] for record in up(nmlab.journal()).values()} == cluster.raylets.keys()
-            cluster.add_blind(nmlab.folder / "results", nmlab.folder / "blind.txt")
-            victim = up(nmlab.journal())["replica-1"]
-            os.kill(cluster.raylets[victim["node_id"]], signal.SIGKILL)
-            (refused,) = wait_until(
-                lambda j: [r for r in j if r["event"] == "replica refused"], "the replica was refused on the late node"
-            )
-            trouble = nmlab.wait_until(lambda: nmlab.status()["trouble"], process=process, what="it is in view")
-            cluster.add()
-            wait_until(lambda j: "replica-1" in up(j), "the replica was on the node that sees the folder")
-            moved_to = up(nmlab.journal())["replica-1"]["node_id"]
-            ended = keys(nmlab.journal(), "ended")
-            wait_until(lambda j: len(keys(j, "ended")) > len(ended), "another trial had ended")
-            cluster.kill_head()
-            assert process.wait(60) == 1, "it ends by itself when the head is gone"
-        finally:
-            kill_session(process.pid)
-        said = (nmlab.folder / "err.txt").read_text()
+        wait_until(lambda j: len(up(j)) == 2 and len(steps_so_far(j)) == 2, "both replicas were at work")
+        assert {record["node_id"] for record in up(nmlab.journal()).values()} == raylets.raylets.keys()
+        raylets.add_blind(nmlab.folder / "results", nmlab.folder / "blind.txt")
+        victim = up(nmlab.journal())["replica-1"]
+        os.kill(raylets.raylets[victim["node_id"]], signal.SIGKILL)
+        (refused,) = wait_until(
+            lambda j: [r for r in j if r["event"] == "replica refused"], "the replica was refused on the late node"
+        )
+        trouble = nmlab.wait_until(lambda: nmlab.status()["trouble"], process=process, what="it is in view")
+        added = raylets.add()
+        wait_until(lambda j: "replica-1" in up(j), "the replica was on the node that sees the folder")
+        moved_to = up(nmlab.journal())["replica-1"]["node_id"]
+        ended = keys(nmlab.journal(), "ended")
+        wait_until(lambda j: len(keys(j, "ended")) > len(ended), "another trial had ended")
+        raylets.kill_head()
+        assert process.wait(60) == 1, "it ends by itself when the head is gone"
     finally:
-        cluster.close()
-    assert f"the head of the Ray cluster, {cluster.address}, has taken no connection" in said
+        kill_session(process.pid)
+    said = (nmlab.folder / "err.txt").read_text()
+    assert f"the head of the Ray cluster, {raylets.address}, has taken no connection" in said
     assert f"nmlab resume {nmlab.launch.name}" in said
-    check_refusal(refused, trouble, nodes=cluster.raylets)
-    assert moved_to == list(cluster.raylets)[-1]
-    journal = nmlab.journal()
-    assert set(refused["nodes"]).isdisjoint(record["node_id"] for record in journal if record["event"] == "replica")
-    finished = [r["key"] for r in journal if r["event"] == "ended" and r["result"]["status"] == "finished"]
-    assert len(finished) == len(set(finished)) > len(ended)
-    ours, theirs = results(nmlab), results(undisturbed[0])
-    both = set(ended) & theirs.keys()
-    assert both
-    assert {key: ours[key] for key in both} == {key: theirs[key] for key in both}
-    for key in finished:
-        assert (nmlab.launch / "trials" / key / "trial.json").is_file()
+    check_refusal(refused, trouble, nodes=raylets.raylets)
+    assert moved_to == added
+    check_ended(nmlab, undisturbed[0], ended=ended, refused=refused["nodes"])
 
 
 def check_refusal(refused, trouble, *, nodes):
@@ -82,3 +189,17 @@ def check_refusal(refused, trouble, *, nodes):
     (blind,) = refused["nodes"]
     assert trouble == {f"node {blind}": f"refused: {refused['reason']}"}
     assert blind not in nodes
+
+
+def check_ended(nmlab, undisturbed, *, ended, refused):
+    """Check that no trial ran on a refused node, and that each ended once, as in an undisturbed sweep."""
+    journal = nmlab.journal()
+    assert set(refused).isdisjoint(record["node_id"] for record in journal if record["event"] == "replica")
+    finished = [r["key"] for r in journal if r["event"] == "ended" and r["result"]["status"] == "finished"]
+    assert len(finished) == len(set(finished)) > len(ended)
+    ours, theirs = results(nmlab), results(undisturbed)
+    both = set(ended) & theirs.keys()
+    assert both
+    assert {key: ours[key] for key in both} == {key: theirs[key] for key in both}
+    for key in finished:
+        assert (nmlab.launch / "trials" / key / "trial.json").is_file()

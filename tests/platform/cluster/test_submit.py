@@ -23,6 +23,8 @@ from studies import small
 from nmlab.platform.cluster.submit import package, submit_study, sweep_command
 from nmlab.search_spaces import loader
 
+pytestmark = pytest.mark.ray
+
 BIN = Path(sys.executable).parent
 DASHBOARD = ("aiohttp_cors", "opencensus", "grpc", "prometheus_client", "opentelemetry.exporter.prometheus")
 
@@ -103,6 +105,7 @@ def test_a_python_without_the_dependencies_is_reported():
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_what_is_sent_is_the_whole_package_and_runs_by_itself(tmp_path):
     """From another folder, found by its path alone, with data files and the models that come along."""
     with package() as folder:

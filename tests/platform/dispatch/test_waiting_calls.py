@@ -5,9 +5,7 @@ import time
 
 import pytest
 from dispatchers import DONE, SPEC
-from ray.exceptions import RayActorError
 
-from nmlab.platform.dispatch import dispatcher
 from nmlab.platform.dispatch.dispatcher import Dispatcher
 from nmlab.platform.dispatch.messages import Message, ReplicaProcess, can_wait
 from nmlab.platform.records.events import TrialEnded, TrialMetrics
@@ -100,31 +98,3 @@ def test_only_points_of_a_training_curve_can_wait():
         False,
         False,
     ]
-
-
-class _Started:
-    """Stands for a started actor that dies before it answers, as often as ``deaths`` says."""
-
-    def __init__(self, deaths):
-        self.deaths = deaths
-
-    def ask(self, call):
-        if self.deaths:
-            self.deaths.pop()
-            raise RayActorError
-
-
-@pytest.mark.parametrize(("deaths", "starts"), [(0, 1), (2, 3)])
-def test_a_dispatcher_that_dies_before_it_answers_is_started_again(monkeypatch, deaths, starts):
-    names, left = [], [None] * deaths
-    monkeypatch.setattr(
-        dispatcher, "start_actor", lambda actor, *, name, namespace: names.append(name) or (lambda **_: _Started(left))
-    )
-    assert dispatcher.start_dispatcher("l", max_failures=3).name == names[-1]
-    assert len(set(names)) == starts
-
-
-def test_a_dispatcher_that_never_answers_ends_the_launch(monkeypatch):
-    monkeypatch.setattr(dispatcher, "start_actor", lambda *_, **__: lambda **_: _Started([None] * 9))
-    with pytest.raises(RayActorError):
-        dispatcher.start_dispatcher("l", max_failures=3)

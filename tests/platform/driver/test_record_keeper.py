@@ -12,7 +12,7 @@ from nmlab.platform.driver.record_keeper import RecordKeeper
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.journal import read_journal
 from nmlab.platform.launches.ownership import owned
-from nmlab.platform.records.events import ReplicaStarted, TrainRunLost, event_of
+from nmlab.platform.records.events import ConfirmationChosen, ReplicaStarted, TrainRunLost, event_of
 from nmlab.trials.contract.run_status import LaunchStatus
 
 LOST = TrainRunLost(host="replica-0", error="gone")
@@ -113,3 +113,38 @@ def test_every_thread_may_say_that_the_launch_stops(keeper, shown):
     in_a_thread(keeper.show_stopping)
     keeper.publish(force=True)
     assert shown[-1]["phase"] == LaunchStatus.STOPPING
+
+
+def test_who_notes_a_record_can_wait_until_it_is_in_the_journal(opened, keeper):
+    keeper.hand_over()
+    kept = keeper.note(LOST)
+    in_a_thread(keeper.publish)
+    assert not kept.is_set()
+    in_a_thread(keeper.claim)
+    assert not kept.wait(0.0)
+    keeper.claim()
+    keeper.keep_noted()
+    assert kept.is_set()
+    assert events(opened) == [LOST.event]
+
+
+def test_a_record_that_cannot_be_kept_is_never_said_to_be(keeper, monkeypatch):
+    def full(records):
+        raise OSError("read-only file system")
+
+    kept = keeper.note(LOST)
+    with monkeypatch.context() as patch:
+        patch.setattr(keeper._opened.recorder, "record", full)
+        with pytest.raises(OSError, match="read-only"):
+            keeper.keep_noted()
+    assert not kept.is_set()
+
+
+def test_what_was_chosen_to_confirm_the_search_is_in_the_state_once_it_is_kept(opened, keeper):
+    spec = opened.plan.baselines[0].model_copy(update={"seed": 9})
+    chosen = [{"configuration": spec.configuration, "role": "baseline", "spec": spec.model_dump(mode="json")}]
+    record = ConfirmationChosen(seeds=[8, 9], chosen=chosen, metric="m", asked=1, looked_at=1, tags={})
+    keeper.note(record)
+    keeper.keep_noted()
+    assert list(opened.confirmations.trials)[1] == spec.key
+    assert opened.state.in_all == opened.plan.search_trials + 2

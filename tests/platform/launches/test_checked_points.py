@@ -110,7 +110,7 @@ def test_methods_with_spaces_of_their_own_are_all_used():
 def test_a_baseline_inside_any_kind_of_space_is_found(alpha):
     """Its default alpha, 0.99, lies in the space, which has as many points as there are numbers, or two."""
     space = f"{{steps: {{int: [1, 1000000]}}, alpha: {alpha}}}"
-    with pytest.raises(ValueError, match="baselines: maskpro 2:4 is a point of the search too"):
+    with pytest.raises(ValueError, match="maskpro 2:4 is a point of the search too"):
         check_settings(_study(space, "baselines=[maskpro]"))
     check_settings(_study(space, "baselines=[{method: maskpro, alpha: 0.4}]"))
 

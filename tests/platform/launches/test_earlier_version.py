@@ -1,36 +1,21 @@
-"""A launch that commit 32ecf56 made, and whose driver was killed in mid-sweep, can be used and continued today.
-
-The archive has the study and its texts, the store with its artifacts, and the launch's folder: two baselines and two
-trials have finished, one trial has finished but its end was never received, one had not begun.
-"""
+"""A launch that commit 32ecf56 made, and whose driver was killed in mid-sweep, can be used and continued today."""
 
 import json
-import sqlite3
-import tarfile
-from pathlib import Path
 
 import pytest
-from launched import Nmlab, check_complete, keys
+from earlier import FINISHED, UNRECEIVED, earlier_launch
+from launched import check_complete, keys
 
 from nmlab.platform import cli
 
-ARCHIVE = Path(__file__).parents[2] / "kept" / "launch-32ecf56.tar.xz"
-MADE_IN = "/tmp/oldfix"
-FINISHED = {"0aa7b6fc8c222069", "00054e83afb17b6d", "de8cfe1da11088fc", "be4c9e20a914ccdb"}
-UNRECEIVED = "a5a401532b89a918"
+pytestmark = pytest.mark.ray
+
 STORE = ("--tracking-uri", "sqlite:///nmlab.db")
 
 
 @pytest.fixture(scope="module")
 def earlier(tmp_path_factory):
-    """Return a copy of the launch whose store knows its new place."""
-    folder = tmp_path_factory.mktemp("earlier")
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(folder, filter="data")
-    with sqlite3.connect(folder / "nmlab.db") as database:
-        for table, column in (("runs", "artifact_uri"), ("experiments", "artifact_location")):
-            database.execute(f"update {table} set {column} = replace({column}, ?, ?)", (MADE_IN, str(folder)))
-    return Nmlab(folder, "old-grid")
+    return earlier_launch(tmp_path_factory.mktemp("earlier"))
 
 
 @pytest.fixture
@@ -84,13 +69,14 @@ def rules(nmlab):
 
 
 @pytest.mark.slow
-def test_it_is_resumed(earlier):
+@pytest.mark.timeout(600)
+def test_it_is_resumed(earlier, scripted):
     """Finished trials are kept, the one whose end was not received reports it again, and every point is there once."""
-    before = earlier.journal()
-    found = earlier.finish(earlier.start("resume", "--no-report", *STORE, "--json"))
-    assert found["counts"] == {"finished": 6}
-    check_complete(earlier, planned=6)
-    since = earlier.journal()[len(before) :]
+    resumed, before = scripted.earlier, earlier.journal()
+    assert scripted.found["in a task"]["counts"] == {"finished": 6}
+    check_complete(resumed, planned=6)
+    assert resumed.journal()[: len(before)] == before
+    since = resumed.journal()[len(before) :]
     assert not FINISHED & set(keys(since, "leased"))
     assert keys(since, "leased").count(UNRECEIVED) == 1
-    assert set(keys(earlier.journal(), "ended")) > FINISHED
+    assert set(keys(resumed.journal(), "ended")) > FINISHED

@@ -2,15 +2,18 @@
 
 import math
 
-from nmlab.platform.launches.standings import Entrant, Standing, plain, read_standing, standings
+import pytest
+
+from nmlab.platform.launches.standings import Entrant, OnFreshSeeds, Standing, plain, read_standing, standings
 
 
-def seeds(name, *values, role="search", pattern="2:4", replicates=3):
-    return [Entrant(name, f"maskpro {name}", pattern, role, replicates, value) for value in values]
+def seeds(name, *values, role="search", pattern="2:4", replicates=3, **more):
+    return [Entrant(name, f"maskpro {name}", pattern, role, replicates, value, **more) for value in values]
 
 
 def texts(*entrants, mode="min"):
-    return [item.text for item in standings([one for group in entrants for one in group], mode=mode)]
+    found = standings([one for group in entrants for one in group], mode=mode, metric="eval/perplexity")
+    return [item.text for item in found]
 
 
 def test_one_lucky_seed_is_not_the_best():
@@ -49,3 +52,51 @@ def test_patterns_are_not_compared_and_higher_may_be_better():
 def test_a_standing_survives_a_snapshot():
     (standing,) = standings(seeds("a", 1.0, 2.0, 3.0), mode="min")
     assert read_standing(plain(standing)) == standing == Standing("2:4", "maskpro a", 2.0, 3)
+
+
+SEARCHED = (*seeds("a", 30.0, 31.0, 32.0), *seeds("b", 32.0, 32.0, 32.0), *seeds("c", 40.0, None, None))
+
+
+def fresh(name, *values, replicates=2, **more):
+    return seeds(name, *values, replicates=replicates, is_confirmation=True, **more)
+
+
+def test_the_best_by_its_search_mean_stays_the_best_whatever_fresh_seeds_say():
+    (text,) = texts(SEARCHED, fresh("a", 38.0, 39.0), fresh("b", 33.0, 34.0))
+    assert text == "best of 3 configurations: maskpro a, eval/perplexity 38.5 on 2 fresh seeds (search mean 31)"
+
+
+def test_values_on_fresh_seeds_complete_no_configuration():
+    assert texts(seeds("half", 30.0, 31.0), fresh("half", 30.0, 30.0)) == []
+
+
+@pytest.mark.parametrize(
+    ("on_fresh", "said"),
+    [
+        (fresh("a", 38.0), "1 of 2 fresh seeds have ended"),
+        ([*fresh("a", 38.0), *fresh("a", None, ended=False)], "1 of 2 fresh seeds have ended"),
+        (fresh("a", 38.0, None), "eval/perplexity 38 on 1 of 2 fresh seeds"),
+        (fresh("a", None, None), "none of 2 fresh seeds finished"),
+        (fresh("a", 38.0, replicates=1), "eval/perplexity 38 on 1 fresh seed"),
+        (fresh("b", 33.0, 34.0), "not confirmed"),
+    ],
+)
+def test_how_far_a_confirmation_is_stands_beside_the_search_mean(on_fresh, said):
+    assert texts(SEARCHED, on_fresh) == [f"best of 3 configurations: maskpro a, {said} (search mean 31)"]
+
+
+def test_a_baseline_is_shown_on_the_same_fresh_seeds():
+    rules = seeds("random", 33.0, 34.0, 35.0, role="baseline")
+    (text,) = texts(SEARCHED, rules, fresh("a", 38.0, 39.0), fresh("random", 36.0, 37.0, role="baseline"))
+    assert text.endswith("; best baseline: maskpro random, eval/perplexity 36.5 on 2 fresh seeds")
+    (text,) = texts(SEARCHED, rules, fresh("a", 38.0, 39.0), fresh("random", 36.0, role="baseline"))
+    assert text.endswith("; best baseline: maskpro random 34"), "not before it is confirmed"
+
+
+def test_a_confirmed_standing_survives_a_snapshot_and_one_that_is_not_is_written_as_before():
+    everything = [*SEARCHED, *seeds("r", 5.0, 5.0, 5.0, role="baseline"), *fresh("a", 1.0, 2.0)]
+    (standing,) = standings([*everything, *fresh("r", 6.0, 6.0, role="baseline")], mode="min", metric="m")
+    assert read_standing(plain(standing)) == standing
+    assert standing.fresh == OnFreshSeeds(metric="m", planned=2, ended=2, finished=2, mean=1.5)
+    (before,) = standings(SEARCHED, mode="min", metric="m")
+    assert set(plain(before)) == {"pattern", "label", "mean", "seeds", "baseline", "baseline_mean"}

@@ -24,20 +24,22 @@ from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.trial.checkpoint import CheckpointFolder
 from nmlab.trials.trial.run import follow_trial, run_trial
 
-STEPS = 24
+STEPS = 12
+SAVED = 4
 
 
 @pytest.fixture(scope="module")
-def frozen():
-    return FrozenModel.load(ModelSource(source="builtin:tiny"))
+def replica():
+    """What the slots of one replica share; the threads of a test are its slots."""
+    return ReplicaContext(FrozenModel.load(ModelSource(source="builtin:tiny")))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def spec(plan_of):
     plan = plan_of(
         f"fixed.steps={STEPS}",
         "fixed.masks_per_step=6",
-        "intervals={log_every: 1, checkpoint_every: 5}",
+        f"intervals={{log_every: 1, checkpoint_every: {SAVED}}}",
         "search.samples=1",
     )
     return trial_spec(plan.study, next(points(plan.study)), seed=0)
@@ -72,23 +74,28 @@ def follow_leader(coordinator, spec, replica, folder, *, wrap=lambda peer: peer,
     return counted.evaluated
 
 
-@pytest.fixture
-def alone(spec, frozen, tmp_path):
+@pytest.fixture(scope="module")
+def alone_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("alone")
+
+
+@pytest.fixture(scope="module")
+def alone(spec, replica, alone_folder):
+    """The events of the trial that runs alone."""
     events = Listener()
-    run_trial(spec, replica=ReplicaContext(frozen), folder=tmp_path / "alone", events=events)
+    run_trial(spec, replica=replica, folder=alone_folder, events=events)
     return events
 
 
-@pytest.mark.parametrize("others", [1, 3])
-def test_a_trial_is_the_same_with_any_number_of_peers(spec, frozen, tmp_path, alone, others):
-    coordinator, replica, folder = SharedCoordinator(), ReplicaContext(frozen), tmp_path / "shared"
+def test_a_trial_is_the_same_with_several_peers(spec, replica, tmp_path, alone, alone_folder):
+    coordinator, folder = SharedCoordinator(), tmp_path / "shared"
     (result, events, notices, _), *evaluated = in_threads(
-        lambda: lead(coordinator, spec, replica, folder, size=1 + others),
-        *[lambda: follow_leader(coordinator, spec, replica, folder) for _ in range(others)],
+        lambda: lead(coordinator, spec, replica, folder, size=4),
+        *[lambda: follow_leader(coordinator, spec, replica, folder) for _ in range(3)],
     )
     assert (result.status, notices) == ("finished", [])
     assert trained(events) == trained(alone)
-    assert_same_masks(folder, tmp_path / "alone")
+    assert_same_masks(folder, alone_folder)
     assert all(sum(share.values()) > STEPS / 2 for share in evaluated)
     assert result.metrics["cost/forwards"] == alone.points[STEPS]["cost/forwards"]
 
@@ -97,8 +104,8 @@ class DyingError(Exception):
     pass
 
 
-def test_the_leader_evaluates_the_share_of_a_peer_that_dies_within_a_step(spec, frozen, tmp_path, alone):
-    coordinator, replica, folder = SharedCoordinator(), ReplicaContext(frozen), tmp_path / "shared"
+def test_the_leader_evaluates_the_share_of_a_peer_that_dies_within_a_step(spec, replica, tmp_path, alone):
+    coordinator, folder = SharedCoordinator(), tmp_path / "shared"
 
     class Mortal(Counting):
         def losses(self, step, count, *, evaluate, digest):
@@ -118,11 +125,11 @@ def test_the_leader_evaluates_the_share_of_a_peer_that_dies_within_a_step(spec, 
     assert trained(events) == trained(alone)
 
 
-def test_a_late_peer_replays_the_losses_since_a_checkpoint(spec, frozen, tmp_path, alone):
-    coordinator, replica, folder = SharedCoordinator(), ReplicaContext(frozen), tmp_path / "shared"
+def test_a_late_peer_replays_the_losses_since_a_checkpoint(spec, replica, tmp_path, alone):
+    coordinator, folder = SharedCoordinator(), tmp_path / "shared"
 
     def late():
-        while not list(folder.glob("checkpoint-*10.safetensors")):
+        while not list(folder.glob(f"checkpoint-*{SAVED}.safetensors")):
             time.sleep(0.01)
         return follow_leader(coordinator, spec, replica, folder)
 
@@ -139,11 +146,11 @@ def test_a_late_peer_replays_the_losses_since_a_checkpoint(spec, frozen, tmp_pat
 
     events, evaluated = in_threads(leader, late)
     assert trained(events) == trained(alone)
-    assert min(evaluated) >= 10
+    assert min(evaluated) >= SAVED
 
 
-def test_a_peer_that_joins_while_a_checkpoint_is_written_does_not_touch_it(spec, frozen, tmp_path, alone, monkeypatch):
-    coordinator, replica, folder = SharedCoordinator(), ReplicaContext(frozen), tmp_path / "shared"
+def test_a_peer_that_joins_while_a_checkpoint_is_written_does_not_touch_it(spec, replica, tmp_path, alone, monkeypatch):
+    coordinator, folder = SharedCoordinator(), tmp_path / "shared"
     looked = threading.Event()
     save_file, newest = safetensors.torch.save_file, CheckpointFolder.newest
 
@@ -171,8 +178,8 @@ def test_a_peer_that_joins_while_a_checkpoint_is_written_does_not_touch_it(spec,
     assert evaluated
 
 
-def test_a_peer_out_of_sync_starts_again_and_the_journal_says_so(spec, frozen, tmp_path, alone, monkeypatch):
-    coordinator, replica, folder = SharedCoordinator(), ReplicaContext(frozen), tmp_path / "shared"
+def test_a_peer_out_of_sync_starts_again_and_the_journal_says_so(spec, replica, tmp_path, alone, monkeypatch):
+    coordinator, folder = SharedCoordinator(), tmp_path / "shared"
     spoiled = threading.Event()
     step_of = MaskProRun.step
 
@@ -196,15 +203,15 @@ def test_a_peer_out_of_sync_starts_again_and_the_journal_says_so(spec, frozen, t
     assert max(evaluated) == STEPS - 1, "it evaluated masks again after it had started from a checkpoint"
 
 
-def test_a_leader_that_lost_its_lease_stops_and_the_next_one_goes_on(spec, frozen, tmp_path, alone):
-    coordinator, replica, folder = SharedCoordinator(), ReplicaContext(frozen), tmp_path / "shared"
+def test_a_leader_that_lost_its_lease_stops_and_the_next_one_goes_on(spec, replica, tmp_path, alone):
+    coordinator, folder = SharedCoordinator(), tmp_path / "shared"
     later = Peer(coordinator, Member(spec.key, 2), spec={}, size=1)
 
     class Replaced(Listener):
         def metrics(self, step, values):
             super().metrics(step, values)
             if step == 7:
-                later._open(6, 5)
+                later._open(6, SAVED)
 
     evaluators = Peer(coordinator, Member(spec.key, 1), spec={}, size=1)
     first = run_trial(spec, replica=replica, folder=folder, events=Replaced(), evaluators=evaluators)

@@ -1,4 +1,4 @@
-"""What pipeline stages cannot do is refused before anything starts. `test_mask_parallel_sweeps` runs them."""
+"""What pipeline stages cannot do is refused before anything starts. `test_nodes` runs them."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def study(**replica):
 
 def test_more_stages_than_blocks_are_refused_before_anything_starts():
     with pytest.raises(
-        ValueError, match=r"replica\.pipeline_stages = 3: builtin:tiny has 2 decoder blocks; expected at most 2"
+        ValueError, match=r"replica\.pipeline_stages=3: builtin:tiny has 2 decoder blocks; expected at most 2"
     ):
         plan_study(study(pipeline_stages=3))
     assert plan_study(study(pipeline_stages=TINY_BLOCKS)).study.replica.pipeline_stages == TINY_BLOCKS

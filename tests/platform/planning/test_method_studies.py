@@ -79,10 +79,13 @@ def test_both_studies_give_a_method_the_same_hyperparameters():
 def test_a_pattern_that_a_method_has_not_is_refused_before_anything_runs(pattern, reason):
     with pytest.raises(ValueError) as refused:
         plan_study(loader.load("methods-2-4", overrides=[f"pattern={pattern}"]))
-    assert str(refused.value) == reason
+    assert str(refused.value) == f"--set pattern={pattern}: {reason}"
 
 
 def test_a_pattern_with_too_many_masks_is_refused_with_their_price():
     overrides = ["pattern=8:16", "baselines=[{method: maskllm, steps: 600}]"]
-    with pytest.raises(ValueError, match=r"^maskllm: 8:16 has 12870 masks a group, .* bytes .* every million weights$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^--set pattern=8:16: maskllm: 8:16 has 12870 masks a group, .* bytes .* every million weights$",
+    ):
         plan_study(loader.load("methods-patterns", overrides=overrides))

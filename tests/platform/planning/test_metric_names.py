@@ -4,6 +4,7 @@ import pytest
 
 from nmlab.trials.contract.declarations import metric_of, own_metrics
 from nmlab.trials.contract.metrics import COMMON, Phase
+from nmlab.trials.contract.sections import ValidationSpec
 from nmlab.trials.methods import registry
 from nmlab.trials.testing import small_replica, small_spec, small_text
 from nmlab.trials.trial.run import run_trial
@@ -42,6 +43,17 @@ def recorded(tmp_path_factory):
     return found
 
 
+@pytest.fixture(scope="module")
+def validated(tmp_path_factory):
+    """The metrics of a learned method that is chosen on a validation text, by name, with the steps."""
+    text, events = small_text(tmp_path_factory.mktemp("text")), _Recorder()
+    chosen_on = ValidationSpec(source=f"{text}[50%:75%]", sequence_length=24, windows=4, batch_size=4)
+    cadence = {"log_every": 1, "evaluate_every": 2}
+    spec = small_spec("maskpro", text=text, hyperparameters={"steps": 4}, cadence=cadence, validation=chosen_on)
+    run_trial(spec, replica=small_replica(), folder=tmp_path_factory.mktemp("validated"), events=events)
+    return events.steps
+
+
 @pytest.mark.parametrize("name", registry.names())
 def test_everything_that_a_method_records_is_declared(recorded, name):
     declared = {metric.name for metric in (*COMMON, *registry.metrics_of(name))}
@@ -54,8 +66,13 @@ def test_everything_that_a_method_declares_is_recorded(recorded, name):
     assert registry.get(name).metrics == registry.metrics_of(name) == own_metrics()[name]
 
 
-def test_every_common_metric_is_recorded_by_some_method(recorded):
-    assert {metric.name for metric in COMMON} <= set().union(*recorded.values())
+def test_every_common_metric_is_recorded_by_some_method(recorded, validated):
+    assert {metric.name for metric in COMMON} <= set().union(*recorded.values(), validated)
+
+
+def test_with_a_validation_text_the_evaluation_text_is_read_once_at_the_end(validated):
+    assert (validated["initial/perplexity"], validated["eval/perplexity"]) == ({0}, {4})
+    assert validated["validation/perplexity"] == {2, 4}
 
 
 @pytest.mark.parametrize("name", registry.names())

@@ -6,7 +6,7 @@ from nmlab.platform.planning.study_plan import check_settings
 from nmlab.platform.planning.study_trials import baseline_specs, example_specs
 from nmlab.search_spaces import loader
 
-STUDIES = [(name, preset) for name in loader._names() for preset in loader.presets(name) or (None,)]
+STUDIES = [(name, preset) for name in loader.packaged() for preset in loader.presets(name) or (None,)]
 FULL = [(name, preset) for name, preset in STUDIES if preset not in (None, "small")]
 
 
@@ -79,7 +79,7 @@ def test_rules_read_128_samples_where_the_others_read_a_whole_text():
     assert {spec.calibration.samples for spec in rules} == {128}
 
 
-@pytest.mark.parametrize("name", loader._names())
+@pytest.mark.parametrize("name", loader.packaged())
 def test_a_small_form_repeats_what_is_random(name):
     study = loader.load(name)
     learned = study.search.metrics[0].startswith("eval/")

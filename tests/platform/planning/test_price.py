@@ -30,3 +30,11 @@ def test_a_search_is_priced_by_points_of_its_space():
     assert found.trials == 50 * 2
     assert found.steps == pytest.approx(50 * 2 * 200, rel=0.1)
     assert found == priced(*overrides)
+
+
+def test_trials_that_confirm_a_search_are_priced_as_many_as_there_may_be():
+    overrides = ["space={steps: {grid: [10, 30]}}", "baselines=[dense, random, {method: susi, steps: 5}]"]
+    confirmed = priced(*overrides, "search={algorithm: grid, confirm: {top: 1, seeds: 4}}")
+    without = priced(*overrides)
+    assert confirmed.trials == without.trials + (1 + 2) * 4
+    assert confirmed.steps == without.steps + 4 * (10 + 30) // 2 + 4 * 5

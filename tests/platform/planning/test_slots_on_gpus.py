@@ -15,7 +15,7 @@ MESSAGE = (
     "stages deadlock; use slots: 1 (or pipeline_stages: 1, and more replicas)"
 )
 SMALL = Load(weights=8, block_weights=8, blocks=8, shared=1, slot=1)
-STUDIES = [(name, preset) for name in loader._names() for preset in loader.presets(name) or (None,)]
+STUDIES = [(name, preset) for name in loader.packaged() for preset in loader.presets(name) or (None,)]
 
 
 def machine(device):

@@ -29,6 +29,7 @@ def test_a_trial_that_comes_to_its_next_step_is_only_asked(tmp_path, number):
         ),
     ],
 )
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("waits", [False, True])
 def test_one_that_does_not_ends_with_a_line_on_what_is_lost(tmp_path, monkeypatch, files, message, waits):
     monkeypatch.setattr(interruption, "WAIT_S", 0.2)
@@ -40,7 +41,7 @@ def test_one_that_does_not_ends_with_a_line_on_what_is_lost(tmp_path, monkeypatc
             signal.raise_signal(signal.SIGTERM)
             if not waits:
                 signal.raise_signal(signal.SIGTERM)
-            threading.Event().wait(20)
+            threading.Event().wait()  # blocked for ever, unless the signal comes to this thread
 
     with pytest.raises(RunInterrupted) as ended:
         trial()

@@ -34,6 +34,15 @@ WRITTEN = [
     {"event": "result refused", "host": "a", "key": "k", "reason": "gone", "node": ""},
     {"event": "ended", "key": "k", "result": RESULT, "host": "a"},
     {"event": "verified", "unchanged": False, "host": "a"},
+    {
+        "event": "confirmation chosen",
+        "seeds": [2, 3],
+        "chosen": [{"configuration": "c", "role": "search", "mean": 30.5, "spec": {"method": "susi"}}],
+        "metric": "eval/perplexity",
+        "asked": 3,
+        "looked_at": 12,
+        "tags": {"nmlab.planned": "8"},
+    },
     {"event": "launch ended", "status": "finished", "time": 5, "tags": {}},
 ]
 OF_EARLIER_VERSIONS = [

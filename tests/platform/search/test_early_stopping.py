@@ -55,6 +55,7 @@ def check_whole(sweep):
     assert len(ended) == len(set(ended)) == sweep.plan.trials
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["asha", "median"])
 def test_a_kill_at_any_point_changes_no_decision(plan_of, tmp_path, scheduler):
     grid = "space={alpha: {grid: [0.9, 0.95, 0.97, 0.99]}, learning_rate: {grid: [0.3, 3.0]}}"

@@ -22,8 +22,7 @@ from nmlab.platform.testing.simulation.simulated_ray import DRIVERS_NODE
 from nmlab.platform.testing.simulation.simulated_trials import value_of
 from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
 
-SEEDS = range(3)
-every_seed = pytest.mark.parametrize("seed", SEEDS)
+every_seed = pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 
 
 def of_kind(launch, kind):

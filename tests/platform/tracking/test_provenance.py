@@ -26,8 +26,9 @@ def checkout(tmp_path):
     """A repository with a copy of the module in it, committed."""
     (tmp_path / "platform").mkdir()
     shutil.copyfile(source.__file__, tmp_path / "platform" / "provenance.py")
+    (tmp_path / ".gitignore").write_text("__pycache__/\n")  # Python compiles the copy that is imported
     git(tmp_path, "init", "--quiet")
-    git(tmp_path, "add", "platform")
+    git(tmp_path, "add", "platform", ".gitignore")
     git(tmp_path, "commit", "--quiet", "--message", "first")
     return tmp_path
 

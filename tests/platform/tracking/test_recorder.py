@@ -12,6 +12,7 @@ from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.journal import Journal
 from nmlab.platform.planning.study_trials import trial_spec
 from nmlab.platform.records.events import (
+    ConfirmationChosen,
     ReplicaStarted,
     TrialActorLost,
     TrialEnded,
@@ -254,3 +255,38 @@ def test_after_it_has_given_up_nobody_reads_the_journal(launch, plan, specs, tra
     recorder.record([begun(specs[0])])
     recorder.give_up()
     assert not recorder._thread.is_alive()
+
+
+def confirmation(plan, spec, *baselines, seeds=(5, 6)):
+    roles = {"search": [spec], "baseline": baselines}
+    chosen = [
+        {"configuration": each.configuration, "role": role, "spec": each.model_dump(mode="json")}
+        for role, own in roles.items()
+        for each in own
+    ]
+    tags = {"nmlab.planned": "8", "nmlab.confirmation_seeds": "5,6"}
+    return ConfirmationChosen(seeds=seeds, chosen=chosen, metric="eval/perplexity", asked=1, looked_at=3, tags=tags)
+
+
+def test_trials_that_confirm_a_search_bear_that_as_a_tag_and_keep_their_roles(launch, plan, specs, tracking_uri):
+    recorder, store = open_recorder(launch, plan, tracking_uri)
+    own, rule = (spec.model_copy(update={"seed": 5}) for spec in (specs[0], plan.baselines[1]))
+    recorder.record([*story(specs[0]), confirmation(plan, specs[0], plan.baselines[1]), *story(own), *story(rule)])
+    recorder.close()
+    tags = {key: run.data.tags for key, run in runs(store).items()}
+    found = {key: (own["nmlab.role"], own.get("nmlab.confirmation")) for key, own in tags.items()}
+    assert found == {specs[0].key: ("search", None), own.key: ("search", "true"), rule.key: ("baseline", "true")}
+    assert tags[own.key]["nmlab.configuration"] == tags[specs[0].key]["nmlab.configuration"]
+    parent = MlflowClient(tracking_uri=store.uri).get_run(store.parent).data.tags
+    assert (parent["nmlab.planned"], parent["nmlab.confirmation_seeds"]) == ("8", "5,6")
+
+
+def test_a_second_process_knows_them_from_the_journal(launch, plan, specs, tracking_uri):
+    fresh = specs[0].model_copy(update={"seed": 6})
+    first, _ = open_recorder(launch, plan, tracking_uri)
+    first.record([*story(specs[0]), confirmation(plan, specs[0])])
+    first.close()
+    second, store = open_recorder(launch, plan, tracking_uri)
+    second.record(story(fresh))
+    second.close()
+    assert runs(store)[fresh.key].data.tags["nmlab.confirmation"] == "true"

@@ -1,5 +1,7 @@
 """What MLflow refuses holds up nothing else, and deleted runs are created again."""
 
+import time
+
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
@@ -84,11 +86,9 @@ def steps(uri, run):
     return [m.step for m in MlflowClient(tracking_uri=uri).get_metric_history(run.info.run_id, "train/loss")]
 
 
-def wait_for(recorder):
-    import time
-
-    deadline = time.monotonic() + 20
-    while recorder.waiting_bytes:
+def wait_until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
@@ -97,7 +97,7 @@ def wait_for(recorder):
 def test_what_is_deleted_while_it_is_written_is_created_again_and_whole(begin, specs, tracking_uri, victim):
     recorder, store = begin()
     recorder.record([BEGAN, *whole(specs[0]), begun(specs[1]), point(specs[1], 0)])
-    wait_for(recorder)
+    wait_until(lambda: not recorder.waiting_bytes)
     client = MlflowClient(tracking_uri=tracking_uri)
     if victim == "running trial":
         client.delete_run(store.run_of(specs[1].key))
@@ -151,6 +151,7 @@ def test_a_store_that_does_not_work_refuses_nothing(begin, specs, monkeypatch):
     monkeypatch.setattr(Choosy, "works", lambda self: False)
     recorder, _ = begin(Choosy)
     recorder.record([BEGAN, *whole(specs[1])])
+    wait_until(lambda: "too long" in recorder.trouble)
     with pytest.raises(Exception, match="too long"):
         recorder.close(grace=1)
     assert recorder.refused == {}

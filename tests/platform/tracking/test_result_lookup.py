@@ -27,27 +27,41 @@ def _write(folder, spec, value):
     (folder / "trial.json").write_text(json.dumps(record))
 
 
+@pytest.fixture(scope="module")
+def kept(plan_of, migrated_database, tmp_path_factory):
+    """The folder of a launch that tests leave as it is, with its store; and what ``_launch`` returns."""
+    folder = tmp_path_factory.mktemp("kept")
+    shutil.copyfile(migrated_database, folder / "nmlab.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)  # where MLflow puts artifacts
+        return folder, _launch(plan_of(), folder)
+
+
 @pytest.fixture
 def launched(plan_of, tracking_uri, tmp_path):
-    """A launch with the specs of its trials: two seeds of each method; the second of wanda failed."""
+    """A launch that the test may change, in its own folder."""
+    return _launch(plan_of(), tmp_path)
+
+
+def _launch(plan, folder):
+    """Return a launch, its store, and the specs of its trials: two seeds of each method; the second of wanda failed."""
     from nmlab.platform.planning.study_trials import trial_spec
 
-    plan = plan_of()
-    launch = create(plan.study, results=tmp_path / "results", settings={})
-    store = MlflowStore(plan.study.name, launch=launch.name, uri=tracking_uri)
+    launch = create(plan.study, results=folder / "results", settings={})
+    store = MlflowStore(plan.study.name, launch=launch.name, uri=f"sqlite:///{folder / 'nmlab.db'}")
     store.begin({"nmlab.planned": "8"}, {"search.metric": "eval/perplexity", "search.mode": "min"})
     specs = {}
     for method, values in VALUES.items():
         for seed, value in enumerate(values):
             spec = trial_spec(plan.study, {"method": method, "pattern": "2:4"}, seed=seed)
             failed = value != value
-            folder = launch.trial_folder(spec.key)
+            place = launch.trial_folder(spec.key)
             store.begin_trial(spec, role="baseline" if method == "dense" else "search", tags=provenance())
             if not failed:
-                _write(folder, spec, value)
+                _write(place, spec, value)
                 store.log_points(spec.key, [{"step": 0, "time": 1, "values": {"eval/perplexity": value}}])
             result = {"key": spec.key, "status": "failed" if failed else "finished", "reason": "x" if failed else ""}
-            store.end_trial({**result, "artifacts": () if failed else ("trial.json", MASK_FILE)}, folder=folder)
+            store.end_trial({**result, "artifacts": () if failed else ("trial.json", MASK_FILE)}, folder=place)
             specs[method, seed] = spec
     return launch, store, specs
 
@@ -61,11 +75,13 @@ def _taken(name, *, uri, results):
 
 
 @pytest.mark.parametrize("source", ["both", "MLflow", "folder"])
-def test_ids_of_every_kind_and_their_beginnings(launched, tracking_uri, tmp_path, source):
-    launch, store, specs = launched
-    results, uri = tmp_path / "results", tracking_uri
+def test_ids_of_every_kind_and_their_beginnings(kept, monkeypatch, request, tmp_path, source):
+    folder, (launch, store, specs) = kept
+    monkeypatch.chdir(folder)
+    results, uri = folder / "results", store.uri
     if source == "MLflow":
-        shutil.move(results, tmp_path / "elsewhere")
+        results.rename(folder / "elsewhere")
+        request.addfinalizer(lambda: (folder / "elsewhere").rename(results))
     elif source == "folder":
         uri = f"sqlite:///{tmp_path}/none.db"
     spec, best = specs["magnitude", 1], specs["random", 0]
@@ -94,18 +110,18 @@ def test_ids_of_every_kind_and_their_beginnings(launched, tracking_uri, tmp_path
         )
 
 
-def test_a_configuration_gives_its_first_finished_seed(launched, tracking_uri, tmp_path):
-    _, _, specs = launched
+def test_a_configuration_gives_its_first_finished_seed(kept):
+    folder, (_, store, specs) = kept
     wanda = specs["wanda", 0]
-    found = _taken(wanda.configuration, uri=tracking_uri, results=tmp_path / "results")
+    found = _taken(wanda.configuration, uri=store.uri, results=folder / "results")
     assert found.said.endswith(f"seed 0 of the finished seeds 0, trial {wanda.key}")
 
 
-def test_an_unfinished_trial_is_named_as_such(launched, tracking_uri, tmp_path):
-    _, _, specs = launched
+def test_an_unfinished_trial_is_named_as_such(kept):
+    folder, (_, store, specs) = kept
     with (
         pytest.raises(ValueError, match=r"is failed and holds no trial\.json; only a finished trial has a result"),
-        located(specs["wanda", 1].key, tracking_uri=tracking_uri, results=tmp_path / "results"),
+        located(specs["wanda", 1].key, tracking_uri=store.uri, results=folder / "results"),
     ):
         pass
 
@@ -121,7 +137,7 @@ def test_a_beginning_that_may_mean_several_lists_them_with_their_kinds(launched,
     assert f"configuration {one.key[:6]}ff" in str(refused.value)
     second = create(launch.study(), results=tmp_path / "results", settings={})
     with pytest.raises(ValueError, match="may mean several") as refused:
-        find_result(launch.study().name, tracking_uri=tracking_uri, results=tmp_path / "results")
+        find_result(f"{launch.study().name}-20", tracking_uri=tracking_uri, results=tmp_path / "results")
     assert f"launch {launch.name}, launch {second.name}" in str(refused.value)
     assert find_result(launch.name, tracking_uri=tracking_uri, results=tmp_path / "results") is not None
 
@@ -157,8 +173,9 @@ def test_a_mask_that_trials_started_from_is_a_result_too(tracking_uri, tmp_path,
 
 
 @pytest.mark.parametrize("name", ["builtin:tiny", "org/model", "gpt2", "distilgpt2", "./folder"])
-def test_other_names_are_models(launched, tracking_uri, tmp_path, name):
-    assert find_result(name, tracking_uri=tracking_uri, results=tmp_path / "results") is None
+def test_other_names_are_models(kept, tmp_path, name):
+    folder, (_, store, _) = kept
+    assert find_result(name, tracking_uri=store.uri, results=folder / "results") is None
     assert find_result(name, tracking_uri="sqlite:///none.db", results=tmp_path / "none") is None
 
 

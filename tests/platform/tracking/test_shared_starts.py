@@ -1,87 +1,47 @@
-"""A whole sweep over two learned methods that start from one mask, one of them from another package."""
+"""Sweeps whose learned trials start from one mask: with two learned methods, one of them from another package."""
 
 import json
-import os
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from mlflow.tracking import MlflowClient
-from studies import small
+from scripted import LEARNED, PLANNED, STUDY
 
 from nmlab.platform import cli
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import read_bundle
 from nmlab.trials.methods import registry
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # on a busy machine Ray takes its time
+pytestmark = pytest.mark.ray
 
-NMLAB = Path(sys.executable).with_name("nmlab")
-STUDY = small(
-    name="shared-starts",
-    calibration={"samples": 16, "batch_size": 8},
-    evaluation={"windows": 8},
-    method={"grid": ["hill_climb", "maskllm"]},
-    fixed={"steps": 5, "initial_mask": "gblm"},
-    space={},
-    baselines=["dense", "gblm"],
-    search={"algorithm": "grid"},
-    seeds=[0, 1],
-    replica={"count": 2, "slots": 1},
-)
-PLANNED = 2 + 2 * 2
+DIGEST = "nmlab.initial_mask_digest"
 
 
-@pytest.fixture(scope="module")
-def nmlab(tmp_path_factory, migrated_database, thirteenth):
-    """Return a function that runs the command line in one folder, with the other package installed."""
-    folder = tmp_path_factory.mktemp("shared")
-    shutil.copyfile(migrated_database, folder / "nmlab.db")
-    (folder / "study.yaml").write_text(yaml.safe_dump(STUDY))
-    path = os.pathsep.join([str(thirteenth), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, "PYTHONPATH": path}
-    environment.pop("MLFLOW_TRACKING_URI", None)
-
-    def run(*arguments):
-        done = subprocess.run(
-            [NMLAB, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=500
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return run, folder
-
-
-@pytest.fixture(scope="module")
-def swept(nmlab):
-    """A finished sweep: what it printed, its folder, and its runs by kind."""
-    run, folder = nmlab
-    printed = json.loads(run("sweep", "study.yaml", "--json"))
-    return printed, folder, _runs(folder)
-
-
-def _runs(folder):
-    client = MlflowClient(tracking_uri=f"sqlite:///{folder / 'nmlab.db'}")
-    runs = client.search_runs([client.get_experiment_by_name("shared-starts").experiment_id])
+def _runs(nmlab):
+    """Return the runs of the store of a launch by kind."""
+    client = MlflowClient(tracking_uri=f"sqlite:///{nmlab.folder / 'nmlab.db'}")
+    runs = client.search_runs([client.get_experiment_by_name(nmlab.study).experiment_id])
     by_kind = {"study": [], "trial": [], "initial_mask": []}
     for found in runs:
         by_kind[found.data.tags["nmlab.kind"]].append(found)
     return by_kind
 
 
-def _artifacts(folder, run_id):
-    client = MlflowClient(tracking_uri=f"sqlite:///{folder / 'nmlab.db'}")
-    return {item.path: Path(client.download_artifacts(run_id, item.path)) for item in client.list_artifacts(run_id)}
+@pytest.fixture
+def runs(scripted):
+    """The runs of the sweep of the two methods."""
+    return _runs(scripted.launched)
 
 
-def test_a_method_from_outside_runs_in_rays_workers(swept):
-    printed, _, runs = swept
-    assert printed["counts"] == {"finished": PLANNED}
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_method_from_outside_runs_in_rays_workers(scripted, runs):
+    assert scripted.found["resumed"]["counts"] == {"finished": PLANNED}
     assert len(runs["trial"]) == PLANNED
-    assert sum(run.data.params["method"] == "hill_climb" for run in runs["trial"]) == 2
+    outside = [run for run in runs["trial"] if run.data.params["method"] == "hill_climb"]
+    assert len(outside) == len(STUDY["seeds"])
+    assert all("train/accepted" in run.data.metrics for run in outside)
     (parent,) = runs["study"]
     assert json.loads(parent.data.tags["nmlab.versions"])["nmlab-thirteenth"] == "1.0"
 
@@ -113,43 +73,71 @@ def test_a_method_from_outside_is_listed_and_explained(printed):
     assert record["hyperparameters"]["mutation"]["default_from"] == "ours"
 
 
-def test_the_mask_that_all_started_from_is_one_run_beside_the_planned(swept):
-    _, folder, runs = swept
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_mask_that_all_started_from_is_one_run_beside_the_planned(scripted, runs):
     (mask,), (parent,) = runs["initial_mask"], runs["study"]
     assert parent.data.tags["nmlab.planned"] == str(PLANNED)
     assert mask.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert (mask.info.status, mask.data.tags["nmlab.status"]) == ("FINISHED", "finished")
     assert mask.data.params.items() >= {"method": "gblm", "pattern": "2:4", "gradient_scale": "100.0"}.items()
-    learned = [run for run in runs["trial"] if "steps" in run.data.params and run.data.params["steps"] == "5"]
-    digest = mask.data.tags["nmlab.initial_mask_digest"]
-    assert len(learned) == 4
-    assert {run.data.tags["nmlab.initial_mask_digest"] for run in learned} == {digest}
+    digest = mask.data.tags[DIGEST]
+    learned = [run for run in runs["trial"] if "steps" in run.data.params]
+    assert len(learned) == LEARNED
+    assert {run.data.tags[DIGEST] for run in learned} == {digest}
     others = [run for run in runs["trial"] if run not in learned]
-    assert not any("nmlab.initial_mask_digest" in run.data.tags for run in others)
-    bundle = read_bundle(_artifacts(folder, mask.info.run_id)["mask.safetensors"])
-    assert masks_digest(bundle.masks) == digest
+    assert not any(DIGEST in run.data.tags for run in others)
     (baseline,) = [run for run in runs["trial"] if run.data.params["method"] == "gblm"]
-    same = read_bundle(_artifacts(folder, baseline.info.run_id)["mask.safetensors"])
-    assert masks_digest(same.masks) == digest, "the mask that gblm gives is the one that others start from"
+    assert _digest(scripted.places, mask) == digest
+    assert _digest(scripted.places, baseline) == digest, "the mask of gblm is the one that others start from"
 
 
-def test_every_trial_is_charged_the_start_and_it_was_spent_once(swept):
-    _, _, runs = swept
+def _digest(places, run):
+    """Return the digest of the mask that a run holds."""
+    client = MlflowClient(tracking_uri=places["tracking_uri"])
+    bundle = read_bundle(Path(client.download_artifacts(run.info.run_id, "mask.safetensors")))
+    return masks_digest(bundle.masks)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_every_trial_is_charged_the_start_and_it_was_spent_once(runs):
+    """By two processes: the sweep was interrupted and resumed."""
     (mask,) = runs["initial_mask"]
-    learned = [run.data.metrics for run in runs["trial"] if "nmlab.initial_mask_digest" in run.data.tags]
-    alone = mask.data.metrics["cost/forwards"]
-    for metrics in learned:
-        assert metrics["cost/initial_forwards"] == alone
-        assert metrics["cost/initial_backwards"] == mask.data.metrics["cost/backwards"] == 16
-        assert metrics["cost/initial_seconds"] == mask.data.metrics["cost/seconds"]
-        assert metrics["cost/forwards"] > alone
-    spent_on_starts = [m["cost/spent_forwards"] - (m["cost/forwards"] - alone) for m in learned]
-    assert sorted(value > 0 for value in spent_on_starts) == [False, False, False, True], "two replicas, one mask"
+    assert mask.data.metrics["cost/backwards"] == STUDY["data"]["calibration"]["samples"]
+    assert _times_spent(runs) == 1
 
 
-def test_the_report_has_the_method_and_tells_starts_from_trials(swept):
-    _, folder, runs = swept
-    (launch,) = (folder / "results" / "shared-starts").iterdir()
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_two_replicas_that_start_at_once_spend_it_once(undisturbed):
+    nmlab, _ = undisturbed
+    assert _times_spent(_runs(nmlab)) == 1
+
+
+def _times_spent(runs):
+    """Return how many trials spent anything on the mask, after checks that each one is charged for all of its start."""
+    (mask,) = runs["initial_mask"]
+    learned = [run for run in runs["trial"] if DIGEST in run.data.tags]
+    assert learned
+    return sum(_spent_on_mask(run, mask.data.metrics) > 0 for run in learned)
+
+
+def _spent_on_mask(run, alone):
+    """Return the forward passes that a trial spent on the mask, which costs ``alone``, beside its own first losses."""
+    charged = run.data.metrics
+    losses = charged["cost/initial_forwards"] - alone["cost/forwards"]
+    assert charged["cost/initial_backwards"] == alone["cost/backwards"]
+    assert charged["cost/initial_seconds"] >= alone["cost/seconds"]
+    assert (losses > 0) is (run.data.params["method"] == "maskpro"), "it takes the losses of the mask on its batches"
+    on_start = charged["cost/spent_forwards"] - (charged["cost/forwards"] - charged["cost/initial_forwards"])
+    return on_start - losses
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_report_has_the_method_and_tells_starts_from_trials(scripted, runs):
+    launch = scripted.launched.launch
     (mask,) = runs["initial_mask"]
     tables = {path.stem: path.read_text() for path in (launch / "report" / "tables").glob("*.csv")}
     assert "hill_climb" in tables["summary"]

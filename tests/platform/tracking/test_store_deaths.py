@@ -79,6 +79,7 @@ def what_is_there(client, store, launch):
     return sorted(found, key=lambda each: each[0])
 
 
+@pytest.mark.slow
 def test_after_a_death_between_any_two_writes_all_is_there_and_nothing_twice(story, client, tracking_uri):
     whole, deaths = None, 0
     for writes in itertools.chain([10_000], itertools.count()):

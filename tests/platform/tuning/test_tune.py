@@ -16,7 +16,7 @@ from nmlab.platform.dispatch.messages import TrialUpdate
 from nmlab.platform.search.strategies import strategy_of
 from nmlab.platform.tuning.tune import TuneWatch, tune_trials
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
 
 NAME = "deadly-dispatcher"
 
@@ -59,15 +59,23 @@ def is_sibling(pid, title):
 
 
 def test_a_trial_whose_actor_dies_before_it_is_begun_is_begun_by_another(plan_of, tmp_path, capfd):
-    """Tune gives such a trial up, because it counts the death of a reused actor twice."""
+    """Tune gives such a trial up: it counts the death of a reused actor twice. What confirms the search follows."""
     plan, lost = plan_of("budget.max_concurrent=1", "search.algorithm=random"), []
     strategy = strategy_of(plan.study, journal=tmp_path / "optuna.journal")
-    watch = TuneWatch(lambda: None, lambda key, error: lost.append(key))
+    fresh, before = [spec.model_copy(update={"seed": 7}) for spec in plan.baselines[1:]], []
     with cluster(cpus=1):
         dispatcher = ray.remote(num_cpus=0)(DeadlyDispatcher).options(name=NAME, namespace=NAMESPACE).remote({1, 4})
+
+        def after_search():
+            before.append(set(ray.get(dispatcher.submitted.remote())))
+            return fresh
+
+        watch = TuneWatch(lambda: None, lambda key, error: lost.append(key), after_search=after_search)
         tune_trials(plan, strategy, dispatcher=NAME, ended={}, evaluated={}, stopped=(), folder=tmp_path, watch=watch)
         submitted = ray.get(dispatcher.submitted.remote())
-    assert len(set(submitted)) == plan.trials
+    assert len(set(submitted)) == plan.trials + len(fresh)
+    assert [len(keys) for keys in before] == [plan.trials], "the confirmation is chosen once, after the search"
+    assert not before[0] & {spec.key for spec in fresh}
     assert len(lost) == 2
     assert len(set(lost)) == 2
     assert outcomes(tmp_path / "optuna.journal", plan.study.name) == [TrialState.COMPLETE] * plan.configurations

@@ -10,6 +10,8 @@ from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.store import open_store
 from nmlab.reports.report import write_report
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 FACTS = {"harness": "lm_eval 0.4.13", "dtype": "float32", "device": "cpu", "batch_size": 16}
 QUIZ = {"version": "cloze-1", "few_shot": 0, "questions": 40, "questions_digest": "aa"}
 ACCURACY = {"eval/quiz/acc": 0.5}
@@ -116,7 +118,7 @@ def test_a_tag_that_is_no_json_names_its_run(writer, trial, tmp_path):
 
 
 def test_the_index_says_why_a_study_has_no_report(tmp_path, store_writer, trial):
-    own = store_writer(f"sqlite:///{tmp_path / 'own.db'}", tmp_path / "artifacts")
+    own = store_writer(tmp_path)
     launched(own, trial, "alike-index", {}, {"nmlab.data_digest": "sha256:zz"})
     _, (refused,) = write_index(tracking_uri=own.uri, output=tmp_path / "reports")
     assert "do not belong in one table" in refused.problem

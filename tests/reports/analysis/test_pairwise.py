@@ -132,10 +132,10 @@ def test_losses_of_several_seeds_are_averaged_and_other_text_is_refused(configur
     item = configuration([10.0, 20.0])
     ids = list(item.run_ids)
     both = {ids[0]: evaluation(10.0), ids[1]: evaluation(20.0)}
-    assert losses_of(Side(item), evaluations=both).loss_W == pytest.approx(100 * np.log(np.sqrt(200.0)))
-    assert losses_of(Side(item), evaluations={ids[0]: evaluation(10.0)}) is None
+    assert losses_of(Side(item), metric=METRIC, evaluations=both).loss_W == pytest.approx(100 * np.log(np.sqrt(200.0)))
+    assert losses_of(Side(item), metric=METRIC, evaluations={ids[0]: evaluation(10.0)}) is None
     other = Evaluation(np.zeros(40), TOKENS + 1, np.full(40, 60), None)
-    assert losses_of(Side(item), evaluations={ids[0]: evaluation(10.0), ids[1]: other}) is None
+    assert losses_of(Side(item), metric=METRIC, evaluations={ids[0]: evaluation(10.0), ids[1]: other}) is None
 
 
 def test_each_kind_of_noise_is_corrected_separately(configuration):

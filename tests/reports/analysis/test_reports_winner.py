@@ -46,7 +46,8 @@ def winner(items, *, progress=(), evaluations=None) -> Winner:
     ordered = sorted(
         items, key=lambda item: (item.value is None, not item.is_complete, item.value.mean if item.value else 0)
     )
-    return winners_of(ordered, evaluations=evaluations or {}, progress=as_curves(progress))[GROUP]
+    curves = as_curves(progress) if len(progress) else {}
+    return winners_of(ordered, evaluations=evaluations or {}, progress=curves)[GROUP]
 
 
 def curve(key, points, *, seeds=3):

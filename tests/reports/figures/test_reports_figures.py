@@ -254,8 +254,8 @@ def test_parallel_coordinates_need_two_configurations(configuration):
     )
 
 
-def test_drawings_are_the_same_bytes_every_time(analysis, swept):
-    first = [*study_figures(analysis), draw_importance(importance_of(swept))]
+def test_drawings_are_the_same_bytes_every_time(document, analysis, swept):
+    first = [*document.figures, draw_importance(importance_of(swept))]
     again = [*study_figures(analysis), draw_importance(importance_of(swept))]
     assert [(figure.svg, figure.png) for figure in first] == [(figure.svg, figure.png) for figure in again]
 
@@ -268,10 +268,10 @@ def test_drawings_hold_no_date_and_no_maker(swept):
         assert trace not in figure.svg + figure.png
 
 
-def test_every_colour_drawn_is_one_that_the_page_can_swap(analysis, swept):
+def test_every_colour_drawn_is_one_that_the_page_can_swap(document, swept):
     assert LIGHT.keys() == DARK.keys()
     assert len(set(LIGHT.values())) == len(LIGHT)
-    figures = [*study_figures(analysis), draw_parallel(parallel_coordinates(swept))]
+    figures = [*document.figures, draw_parallel(parallel_coordinates(swept))]
     drawn = {colour for figure in figures for colour in re.findall(r"#[0-9a-f]{6}\b", figure.svg.decode())}
     assert drawn
     assert drawn <= set(LIGHT.values())

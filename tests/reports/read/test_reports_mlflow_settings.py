@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 ASK = "from mlflow.telemetry import get_telemetry_client as ask; print(ask() is None)"
+CONNECT = "from nmlab.reports.read.mlflow_access import connection; connection.connect('{uri}')"
 LIBRARY = Path("reports/read/mlflow_access/library.py")
 _TESTING = ("PYTEST", "CI", "GITHUB", "MLFLOW", "DO_NOT_TRACK", "TRAVIS", "JENKINS", "GITLAB")
 
@@ -23,47 +24,30 @@ def printed_by(*lines):
     return done.stdout.split()
 
 
-def test_mlflow_alone_starts_its_telemetry():
-    """Without this the next tests would show nothing."""
-    assert printed_by("import mlflow", ASK) == ["False"]
-
-
-@pytest.mark.parametrize(
-    "first",
-    [
-        "{connect}",
-        "{store}",
-        "import mlflow; {connect}",
-        "import mlflow; {store}",
-        "import nmlab.platform.tracking.address, nmlab.reports.read.store, mlflow; {connect}",
-        "from nmlab.reports.read.store import reading; reading('sqlite:///x').__enter__(); import mlflow",
-        "from nmlab.reports.read.mlflow_access.library import metric; metric('a', 1.0, time=0, step=0)",
-        "from nmlab.reports.read.mlflow_access.library import param; param('a', 'b')",
-    ],
-)
-def test_telemetry_is_off_once_nmlab_has_used_mlflow_in_any_order_of_imports(first, tmp_path):
-    connect = (
-        f"from nmlab.reports.read.mlflow_access import connection; connection.connect('sqlite:///{tmp_path}/a.db')"
-    )
-    store = f"from nmlab.platform.tracking import MlflowStore; MlflowStore('s', launch='l', uri='sqlite:///{tmp_path}/a.db')"
-    assert printed_by(first.format(connect=connect, store=store), ASK) == ["True"]
-
-
-def test_importing_nmlab_imports_no_mlflow():
-    """So nmlab never is what starts MLflow's telemetry."""
+@pytest.mark.slow
+def test_importing_nmlab_imports_no_mlflow_and_its_first_use_of_mlflow_ends_the_telemetry(new_store, tmp_path):
+    """MLflow alone starts its telemetry; without that nothing would be shown here."""
     modules = "nmlab.platform.tracking, nmlab.platform.tracking.address, nmlab.reports.report, nmlab.platform.cli"
-    assert printed_by(f"import sys, {modules}", "print('mlflow' in sys.modules)") == ["False"]
+    imports = (f"import sys, {modules}", "print('mlflow' in sys.modules)", "import mlflow", ASK)
+    assert printed_by(*imports, CONNECT.format(uri=new_store(tmp_path)), ASK) == ["False", "False", "True"]
 
 
-def test_what_nmlab_starts_has_the_settings_too(tmp_path):
-    connect = (
-        f"from nmlab.reports.read.mlflow_access import connection; connection.connect('sqlite:///{tmp_path}/a.db')"
-    )
+@pytest.mark.slow
+def test_nmlab_may_be_there_before_mlflow_and_what_it_starts_has_the_settings_too(new_store, tmp_path):
     child = "import subprocess, sys; print(subprocess.check_output([sys.executable, '-c', ask], text=True))"
-    assert printed_by(connect, f"ask = {'import mlflow; ' + ASK!r}", child) == ["True"]
+    connect = CONNECT.format(uri=new_store(tmp_path))
+    assert printed_by(connect, ASK, f"ask = {'import mlflow; ' + ASK!r}", child) == ["True", "True"]
 
 
-def test_a_user_can_keep_telemetry_on(tmp_path):
+@pytest.mark.slow
+def test_another_may_import_mlflow_once_nmlab_has_made_its_settings():
+    """Of the functions that make them one stands for all: the last test here shows that each does."""
+    first = "from nmlab.reports.read.store import reading; reading('sqlite:///x').__enter__(); import mlflow"
+    assert printed_by(first, ASK) == ["True"]
+
+
+@pytest.mark.slow
+def test_a_user_can_keep_telemetry_on():
     own = "import os; os.environ['MLFLOW_DISABLE_TELEMETRY'] = 'false'"
     use = "from nmlab.reports.read.mlflow_access.library import param; param('a', 'b')"
     assert printed_by(own, use, ASK) == ["False"]

@@ -92,6 +92,7 @@ def texts(folder):
     return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in files}
 
 
+@pytest.mark.slow
 def test_no_format_tells_who_and_where(planted, tmp_path):
     plain = write_report("maskpro-alpha", tracking_uri=planted.uri, output=tmp_path / "plain")
     public = write_report("maskpro-alpha", tracking_uri=planted.uri, output=tmp_path / "public", public=True)
@@ -106,6 +107,7 @@ def test_no_format_tells_who_and_where(planted, tmp_path):
     assert full["tables/cost.csv"].replace("/home/alice/secret-project/", "") == kept["tables/cost.csv"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_numbers_of_a_public_report_are_written_as_in_the_plain_one(store, writer, trial, tmp_path):
     """Whole numbers as settings too, which pandas would hold as numbers of its own."""
     runs = [

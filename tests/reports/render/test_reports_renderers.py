@@ -48,11 +48,6 @@ class Cells(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def document(store):
-    return document_of(store, study="maskpro-alpha")
-
-
-@pytest.fixture(scope="module")
 def page(document):
     return html_text(document)
 
@@ -171,6 +166,7 @@ def test_the_headline_leads_to_its_configuration(document, page):
     assert f'<a class="key" href="#configuration-{key}"><code>{key}</code></a>) reaches' in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_other_user_interfaces_are_linked_where_asked(store):
     page = html_text(document_of(store, study="maskpro-alpha", ui_base="https://mlflow.example/base/"))
     assert 'href="https://mlflow.example/base/#/experiments/' in page
@@ -294,6 +290,7 @@ def test_only_one_line_of_a_page_holds_the_time(store, document):
         assert "Report written 2031-01-02 03:04:05 UTC" in changed[0]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_warnings_stand_out(writer, store, trial):
     trials = [trial("wanda", 0, 50.0, role="baseline")]
     writer.launch("dirty", trials, name="dirty-1", tags={"nmlab.git_dirty": "true"})

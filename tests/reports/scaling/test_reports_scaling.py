@@ -250,10 +250,16 @@ def written(writer, trial, name, *, magnitudes, rates, weights=4 * TINY, steps=1
     writer.launch(name, rows, name=f"{name}-1")
 
 
-def test_studies_become_a_space_that_can_be_pasted(writer, trial):
+@pytest.fixture(scope="module")
+def small(writer, trial):
+    """The name of a study of three magnitudes and three rates."""
     written(writer, trial, "scale-small", magnitudes=(3.0, 4.0, 5.0), rates=(0.3, 1.0, 3.0))
+    return "scale-small"
+
+
+def test_studies_become_a_space_that_can_be_pasted(writer, trial, small):
     written(writer, trial, "scale-larger", magnitudes=(3.0, 4.0, 5.0), rates=(0.3, 1.0, 3.0), weights=40 * TINY)
-    found = scale(["scale-small", "scale-larger"], tracking_uri=writer.uri, groups=10**7)
+    found = scale([small, "scale-larger"], tracking_uri=writer.uri, groups=10**7)
     assert [place.size.groups for place in found.places] == [TINY, 10 * TINY]
     assert found.places[0].best.magnitude == 4.0
     text = " ".join(found.sentences)
@@ -271,32 +277,41 @@ def test_studies_become_a_space_that_can_be_pasted(writer, trial):
     assert loaded.search.samples == 24
     low, high = yaml.safe_load(found.space)["space"]["logit_magnitude"]["uniform"]
     assert all(low <= point["logit_magnitude"] <= high for point in found.proposal.points)
-    assert scale(["scale-small", "scale-larger"], tracking_uri=writer.uri, groups=10**7) == found
+    assert scale([small, "scale-larger"], tracking_uri=writer.uri, groups=10**7) == found
 
 
-def test_one_size_says_what_is_assumed(writer, trial):
-    written(writer, trial, "scale-alone", magnitudes=(3.0, 4.0, 5.0), rates=(0.3, 1.0))
-    text = " ".join(scale(["scale-alone"], tracking_uri=writer.uri, groups=10**7).sentences)
+def test_one_size_says_what_is_assumed(writer, small):
+    text = " ".join(scale([small], tracking_uri=writer.uri, groups=10**7).sentences)
     assert "ASSUMED, since one model size does not determine it" in text
     assert "a second model size would decide" in text
     assert "steps were not varied" in text
 
 
 @pytest.mark.parametrize(
-    ("magnitudes", "rates", "options", "message"),
+    ("magnitudes", "rates", "message"),
     [
-        ((4.0, 5.0), (1.0, 3.0), {}, r"2 value\(s\) of logit_magnitude .* but needs at least 3.*run: nmlab sweep"),
-        ((3.0, 4.0, 5.0), (1.0,), {}, r"1 value\(s\) of learning_rate \(1\) but needs at least 2"),
-        ((3.0, 4.0, 5.0), (1.0, 3.0), {"groups": None}, "either --groups N or --model FOLDER"),
-        ((3.0, 4.0, 5.0), (1.0, 3.0), {"groups": 0}, "--groups 0: expected a positive"),
-        ((3.0, 4.0, 5.0), (1.0, 3.0), {"pattern": "4:2"}, "--pattern '4:2': expected \"N:M\""),
+        ((4.0, 5.0), (1.0, 3.0), r"2 value\(s\) of logit_magnitude .* but needs at least 3.*run: nmlab sweep"),
+        ((3.0, 4.0, 5.0), (1.0,), r"1 value\(s\) of learning_rate \(1\) but needs at least 2"),
     ],
 )
-def test_what_cannot_decide_is_refused_with_what_to_run(writer, trial, magnitudes, rates, options, message):
-    name = f"scale-refused-{len(magnitudes)}-{len(rates)}-{len(message)}"
+def test_what_cannot_decide_is_refused_with_what_to_run(writer, trial, magnitudes, rates, message):
+    name = f"scale-refused-{len(magnitudes)}-{len(rates)}"
     written(writer, trial, name, magnitudes=magnitudes, rates=rates)
     with pytest.raises(ReportError, match=message):
-        scale([name], tracking_uri=writer.uri, **{"groups": 10**7, **options})
+        scale([name], tracking_uri=writer.uri, groups=10**7)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"groups": None}, "either --groups N or --model FOLDER"),
+        ({"groups": 0}, "--groups 0: expected a positive"),
+        ({"pattern": "4:2"}, "--pattern '4:2': expected \"N:M\""),
+    ],
+)
+def test_a_wrong_option_is_refused(writer, small, options, message):
+    with pytest.raises(ReportError, match=message):
+        scale([small], tracking_uri=writer.uri, **{"groups": 10**7, **options})
 
 
 def test_a_study_without_maskpro_is_refused(writer, trial):

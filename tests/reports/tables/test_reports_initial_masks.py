@@ -77,6 +77,7 @@ def test_without_sharing_there_is_no_note_on_it(configurations):
     assert len(cost_table(configurations).notes) == 1
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_report_shows_the_mask_once(writer, study, tmp_path):
     report = write_report("starts", tracking_uri=writer.uri, output=tmp_path / "report")
     tables = {path.stem: path.read_text() for path in report.tables if path.suffix == ".csv"}

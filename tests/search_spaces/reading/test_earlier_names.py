@@ -95,8 +95,8 @@ def test_the_last_override_wins_whichever_name_it_uses():
 @pytest.mark.parametrize(
     ("changed", "overrides", "message"),
     [
-        ({"answers": "A?", "question": "A?"}, (), "mine.yaml: answers and question: one key"),
-        ({"cadence": {}, "intervals": {}}, (), "mine.yaml: cadence and intervals: one key"),
+        ({"answers": "A?", "question": "A?"}, (), "mine.yaml, line 1: answers and question: one key"),
+        ({"cadence": {}, "intervals": {}}, (), "mine.yaml, line 17: cadence and intervals: one key"),
         ({"replica": {"shards": 1, "pipeline_stages": 1}}, (), "replica.shards and replica.pipeline_stages: one key"),
         ({"presets": {"a": {"cadence": {}, "intervals": {}}}}, (), "presets.a.cadence and intervals: one key"),
         (
@@ -114,8 +114,10 @@ def test_both_names_at_once_are_refused_by_name(changed, overrides, message):
 
 
 def test_a_wrong_value_under_an_earlier_name_is_told_by_the_present_one():
-    with pytest.raises(StudyError, match=r"intervals\.log_every 0: expected"):
+    with pytest.raises(StudyError, match=r"^--set cadence\.log_every=0: expected at least 1$"):
         loader.load("quickstart", overrides=["cadence.log_every=0"])
+    with pytest.raises(StudyError, match=r"^mine\.yaml, line 18: intervals\.log_every 0: expected at least 1$"):
+        load(raw(cadence={"log_every": 0}))
     with pytest.raises(StudyError, match=r"intervals\.log_evry: unknown key; did you mean 'intervals\.log_every'"):
         load(raw(cadence={"log_evry": 1}))
 

@@ -91,34 +91,43 @@ ERRORS = [
     (
         replaced("presets: {a: {scale: tny}}"),
         None,
-        "my.yaml: presets.a.scale 'tny': unknown scale; did you mean 'tiny'?",
+        "my.yaml, line 10: presets.a.scale 'tny': unknown scale; did you mean 'tiny'?",
     ),
-    (replaced("presets: {a: {scale: tiny, fixd: {}}}"), None, "my.yaml: fixd: unknown key; did you mean 'fixed'?"),
+    (
+        replaced("presets: {a: {scale: tiny, fixd: {}}}"),
+        None,
+        "my.yaml, line 10: fixd: unknown key; did you mean 'fixed'?",
+    ),
     (
         replaced("presets: {a: {scale: tiny}, b: {scale: tiny, search: {algoritm: tpe}}}"),
         "b",
-        "my.yaml, preset b: search.algoritm: unknown key; did you mean 'search.algorithm'?",
+        "my.yaml, line 10: search.algoritm: unknown key; did you mean 'search.algorithm'?",
     ),
     (
         replaced("presets: []"),
         None,
-        "my.yaml: presets []: expected a mapping from name to overrides, as in {small: {scale: tiny}}",
+        "my.yaml, line 10: presets []: expected a mapping from name to overrides, as in {small: {scale: tiny}}",
     ),
-    (replaced("presets: {a: 3}"), None, "my.yaml: presets.a 3: expected a mapping with overrides of the study"),
+    (
+        replaced("presets: {a: 3}"),
+        None,
+        "my.yaml, line 10: presets.a 3: expected a mapping with overrides of the study",
+    ),
     (
         replaced("presets: {a: {preset: b}}"),
         None,
-        "my.yaml: presets.a.preset: expected no presets within a preset",
+        "my.yaml, line 10: presets.a.preset: expected no presets within a preset",
     ),
     (
         replaced("presets: {A b: {}}"),
         None,
-        "my.yaml: presets.A b: expected lower-case letters and digits, joined by hyphens, for example full-llama-2-7b",
+        "my.yaml, line 10: presets.A b: expected lower-case letters and digits, joined by hyphens, for example "
+        "full-llama-2-7b",
     ),
     (
         "preset: small" + STUDY,
         None,
-        "my.yaml: preset 'small': expected no such key beside presets; --preset NAME chooses one",
+        "my.yaml, line 1: preset 'small': expected no such key beside presets; --preset NAME chooses one",
     ),
 ]
 
@@ -209,3 +218,10 @@ def test_merging_is_idempotent_associative_and_changes_nothing_it_is_given(first
     one = merged(merged(first, second), third)
     assert dict(leaves(one)) == dict(leaves(merged(first, merged(second, third))))
     assert copies == [dict(leaves(part)) for part in (first, second, third)]
+
+
+def test_a_preset_changes_a_part_of_a_section_that_may_be_missing():
+    parts = "confirm: {top: 2, seeds: 3}}\npresets:\n  small: {scale: tiny}\n  more: {scale: tiny, search: {confirm: "
+    text = STUDY[: STUDY.index("presets:")].replace("samples: 3}", f"samples: 3, {parts}{{seeds: 8}}}}}}")
+    assert read(text).search.confirm.model_dump() == {"top": 2, "seeds": 3}
+    assert read(text, preset="more").search.confirm.model_dump() == {"top": 2, "seeds": 8}

@@ -66,18 +66,18 @@ def test_malformed(override):
 @pytest.mark.parametrize(
     ("override", "line"),
     [
-        ("seeds.x=1", "--set seeds.x: seeds is [0, 1, 2], without keys below it; expected seeds=..."),
+        ("seeds.x=1", "--set seeds.x=1: seeds is [0, 1, 2], without keys below it; expected seeds=..."),
         (
             "pattern.grid=[2:4]",
-            "--set pattern.grid: pattern is '2:4', without keys below it; expected pattern=...",
+            "--set pattern.grid=[2:4]: pattern is '2:4', without keys below it; expected pattern=...",
         ),
         (
             "space.alpha={grid",
-            "--set space.alpha, line 1, column 6: not valid YAML: expected ',' or '}', but got '<stream end>'",
+            "--set space.alpha={grid: { is not closed; write } after its last value",
         ),
         (
             "fixed={steps: 1, steps: 2}",
-            "--set fixed, line 1, column 12: not valid YAML: key 'steps' is given twice, first on line 1",
+            "--set fixed={steps: 1, steps: 2}: key 'steps' is given twice; keep one of them",
         ),
     ],
 )

@@ -117,32 +117,35 @@ def test_a_study_survives_dump_and_load(fixed, seeds, high):
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("a: b: c", "my.yaml, line 1, column 5: not valid YAML: mapping values are not allowed here"),
+        ("a: b: c", "my.yaml, line 1, column 5: a second colon; text that holds a colon and a space goes in quotes"),
         (
             "name: [",
-            "my.yaml, line 1, column 8: not valid YAML: expected the node content, but found '<stream end>'",
+            "my.yaml, line 1, column 8: the text ends within brackets; close them with ] or }",
         ),
         (
             "a: 1\nb:\n  c: 1\n  c: 2",
-            "my.yaml, line 4, column 3: not valid YAML: key 'c' is given twice, first on line 3",
+            "my.yaml, line 4, column 3: key 'c' is given twice, first on line 3; keep one of them",
         ),
         (
             "a: 1\n'a': 2",
-            "my.yaml, line 2, column 1: not valid YAML: key 'a' is given twice, first on line 1",
+            "my.yaml, line 2, column 1: key 'a' is given twice, first on line 1; keep one of them",
         ),
-        ("1: 2", "my.yaml, line 1, column 1: not valid YAML: expected text as a key"),
-        ("? [1]\n: 2", "my.yaml, line 1, column 3: not valid YAML: expected text as a key"),
+        ("1: 2", "my.yaml, line 1, column 1: expected text as a key, in quotes where it looks like something else"),
+        (
+            "? [1]\n: 2",
+            "my.yaml, line 1, column 3: expected text as a key, in quotes where it looks like something else",
+        ),
         (
             "a: &x 1\nb: *x",
-            "my.yaml, line 2, column 4: not valid YAML: "
-            "aliases (*name) and tags (!name) are not allowed; expected the value itself",
+            "my.yaml, line 2, column 4: "
+            "aliases (*name) and tags (!name) are not allowed; text that begins with * or ! goes in quotes",
         ),
         (
             "a: !!python/name:os.system ''",
-            "my.yaml, line 1, column 4: not valid YAML: "
-            "aliases (*name) and tags (!name) are not allowed; expected the value itself",
+            "my.yaml, line 1, column 4: "
+            "aliases (*name) and tags (!name) are not allowed; text that begins with * or ! goes in quotes",
         ),
-        ("", "my.yaml: null: expected a mapping with name, model, data, pattern and method"),
+        ("", "my.yaml, line 1: the file is empty; expected a mapping with name, model, data, pattern and method"),
         ("[1, 2]", "my.yaml: [1, 2]: expected a mapping with name, model, data, pattern and method"),
     ],
 )
@@ -153,8 +156,8 @@ def test_not_a_study(text, line):
 
 
 def test_control_characters_are_refused_in_one_line():
-    with pytest.raises(StudyError, match=r"^my\.yaml: not valid YAML: unacceptable character #x0001.*$"):
-        loader.loads("a: \x01", source="my.yaml")
+    with pytest.raises(StudyError, match=r"^my\.yaml, line 2: the character #x0001, which no text"):
+        loader.loads("a: 1\nb: \x01", source="my.yaml")
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,18 @@ def before(minimal):
         "baselines": ["dense", {"method": "susi", "steps": 10}],
         "search": {"algorithm": "tpe", "samples": 4, "confirm": {"top": 2, "seeds": 3}},
         "seeds": [0, 1],
-        "budget": {"max_forwards": 5000, "time_limit": "1h"},
+        "budget": {"forwards": 5000, "time_limit": "1h"},
     }
 
 
 def problems(before, **changes):
-    after = {**before, **{name: {**before[name], **value} if isinstance(value, dict) and name != "space" else value
-                          for name, value in changes.items()}}
+    after = {
+        **before,
+        **{
+            name: {**before.get(name, {}), **value} if isinstance(value, dict) and name != "space" else value
+            for name, value in changes.items()
+        },
+    }
     return list(extension_problems(Study.model_validate(before), Study.model_validate(after)))
 
 
@@ -54,14 +59,20 @@ def test_a_study_may_grow(before, changes):
         ({"pattern": "4:8"}, "pattern '4:8': expected '2:4', as in the launch"),
         ({"method": "susi", "space": {"learning_rate": {"grid": [0.1, 1.0]}}}, "method 'susi': expected 'maskpro'"),
         ({"fixed": {"steps": 200}}, "fixed.steps 200: expected 100"),
-        ({"search": {"algorithm": "random"}}, "search.algorithm 'random': expected 'tpe', as in the launch; what the s"),
+        (
+            {"search": {"algorithm": "random"}},
+            "search.algorithm 'random': expected 'tpe', as in the launch; what the s",
+        ),
         ({"search": {"metric": "train/loss"}}, "search.metric 'train/loss': expected 'eval/perplexity'"),
         ({"search": {"samples": 3}}, "search.samples 3: expected 4 or more; configurations that were tried stay"),
-        ({"search": {"confirm": {"top": 2, "seeds": 2}}}, "search.confirm {top: 2, seeds: 2}: expected {seeds: 3} or m"),
+        (
+            {"search": {"confirm": {"top": 2, "seeds": 2}}},
+            "search.confirm {top: 2, seeds: 2}: expected {seeds: 3} or m",
+        ),
         ({"search": {"confirm": None}}, "search.confirm null: expected {seeds: 3} or more"),
         ({"seeds": [1, 2]}, "seeds [1, 2]: 0 is missing, which trials have run with; expected all of [0, 1] and more"),
         ({"baselines": ["dense"]}, "baselines ['dense']: {method: 'susi', steps: 10} is missing, which belongs"),
-        ({"budget": {"max_forwards": 9000}}, "budget.max_forwards 9000: expected 5000, as in the launch; it is part"),
+        ({"budget": {"forwards": 9000}}, "budget.forwards 9000: expected 5000, as in the launch; it is part"),
         ({"name": "other"}, "name 'other': expected 'small', as in the launch; it names the MLflow experiment"),
     ],
 )
@@ -73,8 +84,8 @@ def test_what_would_make_trials_incomparable_is_refused_by_name(before, changes,
 def test_texts_are_refused_by_name(before):
     data = {**before["data"], "evaluation": {"source": "builtin:python-docs", "windows": 3}}
     assert problems(before, data=data) == [
-        "data.evaluation.windows 3: expected null, as in the launch; all trials of a launch must have the same; start a "
-        "new launch with nmlab sweep --warm-start, which can use these results"
+        "data.evaluation.windows 3: expected null, as in the launch; all trials of a launch must have the same; "
+        "start a new launch with nmlab sweep"
     ]
     with_validation = {**before["data"], "validation": {"source": "held-out.txt"}}
     assert any(line.startswith("data.validation.source 'held-out.txt': expected null") for line in
@@ -87,6 +98,11 @@ def test_rungs_of_early_stopping_stay_where_they_were(before):
     (line,) = problems(before, intervals={"evaluate_every": 5})
     assert line.startswith("intervals.evaluate_every 5: expected 10, as in the launch; early stopping compares")
     assert problems(before, intervals={"checkpoint_every": 5}) == []
+    before["space"]["steps"] = {"choice": [40, 80]}
+    del before["fixed"]
+    longer = {**before["space"], "steps": {"choice": [40, 80, 160]}}
+    (line,) = problems(before, space=longer)
+    assert line.startswith("space.steps {choice: [40, 80, 160]}: expected {choice: [40, 80]}, as in the launch; early")
 
 
 def test_what_changed_is_named_with_both_values(before):

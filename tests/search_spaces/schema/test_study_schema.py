@@ -110,10 +110,11 @@ def own_fields(section):
 def test_json_schema_is_valid_and_accepts_every_packaged_study():
     schema = json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
     for study in loader.studies():
         text = (loader._STUDIES / f"{study.name}.yaml").read_text(encoding="utf-8")
-        jsonschema.validate(yaml.safe_load(text), schema)
-        jsonschema.validate(yaml.safe_load(loader.dump(study)), schema)
+        validator.validate(yaml.safe_load(text))
+        validator.validate(yaml.safe_load(loader.dump(study)))
 
 
 @pytest.mark.parametrize(
@@ -135,4 +136,38 @@ def test_json_schema_refuses_what_the_reader_refuses(minimal, change):
     with pytest.raises(ValidationError):
         Study.model_validate(bad)
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(bad, json_schema())
+        jsonschema.Draft202012Validator(json_schema()).validate(bad)
+
+
+def test_a_confirmation_takes_its_numbers_from_the_study_or_from_its_defaults(study_of):
+    assert study_of().search.confirm is None
+    asked = study_of(search={"confirm": {}}).search.confirm
+    assert (asked.top, asked.seeds) == (3, 5)
+    assert study_of(search={"confirm": {"top": 1, "seeds": 2}}).search.confirm.seeds == 2
+
+
+def test_a_study_is_written_without_the_sections_that_it_does_not_have(study_of):
+    """As before these existed: the file of a launch, which has a digest, and its parameters in MLflow."""
+    written = yaml.safe_load(loader.dump(study_of()))
+    assert "confirm" not in written["search"]
+    assert "validation" not in written["data"]
+    both = study_of(search={"confirm": {"top": 2}}, data=with_validation())
+    written = yaml.safe_load(loader.dump(both))
+    assert written["search"]["confirm"] == {"top": 2, "seeds": 5}
+    assert written["data"]["validation"]["windows"] == 4
+    assert loader.loads(loader.dump(both)) == both
+
+
+def with_validation():
+    text = {"source": "builtin:python-docs"}
+    return {"calibration": text, "validation": {**text, "windows": 4}, "evaluation": text}
+
+
+def test_the_json_schema_knows_sections_that_may_be_missing(minimal):
+    confirmed = {**minimal, "search": {"confirm": {"top": 2}}, "data": with_validation()}
+    jsonschema.validate(confirmed, json_schema())
+    preset = {"name": "x", "presets": {"small": {"data": {"validation": {"windows": 4}}, "search": {"confirm": {}}}}}
+    jsonschema.validate(preset, json_schema())
+    for wrong in ({"confirm": {"tops": 2}}, {"confirm": {"seeds": 0}}, {"confirm": 3}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({**minimal, "search": wrong}, json_schema())

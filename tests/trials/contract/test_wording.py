@@ -12,7 +12,7 @@ from nmlab.trials.contract.wording import expectation, first_problem
     [
         ({"few_shot": -1}, "--few_shot -1: expected at least 0"),
         ({"sequence_length": 1}, "--sequence_length 1: expected at least 2"),
-        ({"windows": "3"}, "--windows '3': expected a whole number"),
+        ({"windows": "3"}, "--windows '3': expected a whole number; write 3 without quotes"),
         ({"windows": True}, "--windows true: expected a whole number"),
         ({"source": ""}, "--source '': expected text that is not empty"),
         ({"source": 3}, "--source 3: expected text, in quotes where it looks like something else"),

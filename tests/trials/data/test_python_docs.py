@@ -2,8 +2,6 @@
 
 import ast
 import re
-import subprocess
-import sys
 from itertools import combinations
 from pathlib import Path
 
@@ -87,10 +85,8 @@ def test_a_twin_follows_its_public_module(public: str, twin: str):
     assert python_docs.part_of(twin) == python_docs.part_of(public)
 
 
-def test_the_digest_is_the_same_in_another_process():
-    program = "from nmlab.trials.data import python_docs; print(python_docs.digest())"
-    other = subprocess.check_output([sys.executable, "-c", program], text=True, env={"PYTHONHASHSEED": "7"})
-    assert other.strip() == python_docs.digest()
+def test_the_digest_is_the_same_in_another_process(elsewhere):
+    assert elsewhere["digest"] == python_docs.digest()
     assert re.fullmatch(r"[0-9a-f]{16}", python_docs.digest())
 
 

@@ -28,15 +28,12 @@ LAYERS = [
 class Maker:
     """How to start an engine from logits, up to which N, and how far its logits may be from a float64 step.
 
-    ``rounding`` is relative to the largest logit or move: half a unit in the last place. ``draws`` is the number of
-    masks for tests of the distribution: half as many for engines that share their arithmetic with another, and for the
-    reference.
+    ``rounding`` is relative to the largest logit or move: half a unit in the last place.
     """
 
     start: Callable[[GroupLayout, Tensor], Engine]
     largest_n: int = 32
     rounding: float = 2.0**-24
-    draws: int = 8
 
     def __call__(self, layout: GroupLayout, logits_GM: Tensor) -> Engine:
         if layout.pattern.n > self.largest_n:
@@ -61,10 +58,10 @@ def _adaptive(layout, logits_GM):
 
 
 ENGINES = {
-    "reference": Maker(lambda layout, logits_GM: ReferenceEngine(layout, logits_GM=logits_GM), draws=4),
+    "reference": Maker(lambda layout, logits_GM: ReferenceEngine(layout, logits_GM=logits_GM)),
     "linear": Maker(_linear),
-    "linear-racing": Maker(partial(_linear, sampler="gumbel_topk"), draws=4),
-    "linear-bfloat16": Maker(partial(_linear, kind="bfloat16_delta"), rounding=2.0**-8, draws=4),
+    "linear-racing": Maker(partial(_linear, sampler="gumbel_topk")),
+    "linear-bfloat16": Maker(partial(_linear, kind="bfloat16_delta"), rounding=2.0**-8),
     "event": Maker(_event, largest_n=deviation.LARGEST_N),
     "adaptive": Maker(_adaptive, largest_n=deviation.LARGEST_N),
 }
@@ -73,12 +70,6 @@ ENGINES = {
 @pytest.fixture(params=ENGINES)
 def make(request) -> Maker:
     """Starts an engine of each kind: make(layout, logits_GM)."""
-    return ENGINES[request.param]
-
-
-@pytest.fixture(params=[name for name in ENGINES if name != "adaptive"])
-def make_sampling(request) -> Maker:
-    """``make`` for the engines that sample themselves; the adaptive one delegates this to two of them."""
     return ENGINES[request.param]
 
 

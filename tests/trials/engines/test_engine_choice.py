@@ -1,9 +1,5 @@
 """The engine that `auto` stands for: on CUDA a kernel only where it computes what torch does, else torch and a note."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -81,69 +77,6 @@ def test_nothing_is_checked_where_no_kernel_would_run():
     on_cpu = _store(layout, magnitude=0.5, kind=Float32Store)
     made = make_engine("auto", layout=layout, store=on_cpu, check=lambda *given: pytest.fail("checked"))
     assert made.name == "linear"
-
-
-CHECKS = """
-import sys, torch
-from nmlab.trials.engines.triton import selfcheck
-from nmlab.trials.engines.triton.selfcheck import compared, kernel_fault
-from nmlab.trials.engines.triton.engine import TritonEngine
-from nmlab.trials.engines import Draw, LinearEngine, store_of
-from nmlab.trials.contract.pattern import Pattern
-
-CPU, PATTERN = torch.device("cpu"), Pattern(2, 4)
-selfcheck._GROUPS = (150, 70)
-for pattern in ("2:4", "4:8"):
-    for kind in ("float32", "bfloat16_delta"):
-        assert kernel_fault(CPU, pattern=Pattern.parse(pattern), kind=kind) is None, (pattern, kind)
-
-begun = []
-def counted(*given, **options):
-    begun.append(given)
-    return TritonEngine(*given, **options)
-selfcheck.TritonEngine = counted
-kernel_fault.cache_clear()
-assert [kernel_fault(CPU, pattern=PATTERN, kind="float32") for _ in range(3)] == [None] * 3
-assert len(begun) == 1, "once a process"
-
-class Wrong(TritonEngine):
-    fault = ""
-    def sample(self, key):
-        draw = super().sample(key)
-        if self.fault != "masks" or not len(draw.groups_g):
-            return draw
-        return Draw(key, draw.groups_g, draw.masks_gM.roll(1, dims=0))
-    def descend(self, draws, *, weights, rate):
-        rate = rate * 1.01 if self.fault == "moves" else rate
-        changed_g = super().descend(draws, weights=weights, rate=rate)
-        return changed_g[1:] if self.fault == "changed" else changed_g
-
-layout = selfcheck._layout(PATTERN)
-told = []
-for fault in ("masks", "moves", "changed"):
-    engine = Wrong(layout, store=store_of(layout, selfcheck._logits(layout)))
-    engine.fault = fault
-    reference = LinearEngine(layout, store=store_of(layout, selfcheck._logits(layout)))
-    told.append(compared(engine, reference, kind="float32"))
-selfcheck.TritonEngine = lambda *given, **options: 1 / 0
-kernel_fault.cache_clear()
-told.append(kernel_fault(CPU, pattern=PATTERN, kind="float32"))
-print(*told, sep="\\n")
-"""
-
-
-def test_the_check_finds_what_kernels_do_wrong():
-    """In Triton's interpreter, which has to be chosen before triton is imported, hence in another process."""
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", CHECKS], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    masks, moves, changed, failed = done.stdout.splitlines()
-    assert masks.startswith("it draws other masks in ")
-    assert moves.startswith("it moves ")
-    assert changed == "it does not name the groups whose mode has changed"
-    assert failed == "ZeroDivisionError: division by zero"
 
 
 def test_a_fallback_draws_and_moves_as_the_named_engine_does():

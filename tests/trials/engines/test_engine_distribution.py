@@ -1,6 +1,7 @@
-"""Every engine samples Plackett-Luce sets: chi-square against brute force."""
+"""Every engine samples Plackett-Luce sets: chi-square against brute force, or mask by mask as one that does."""
 
 import math
+from functools import cache, lru_cache
 from itertools import combinations
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from scipy import integrate, stats
 
 from nmlab.trials.contract.pattern import Pattern
-from nmlab.trials.engines import MaskKey
+from nmlab.trials.engines import LinearEngine, MaskKey, store_of
 from nmlab.trials.masks.codes import encode
 from nmlab.trials.masks.plackett_luce import log_prob, reference
 
@@ -22,16 +23,32 @@ FAMILIES = {
     "ramp": lambda n, m: [12.0 * k / m for k in range(m)],
     "hot": lambda n, m: [10.0 + 0.5 * k for k in range(n)] + [9.8 - 3.0 * k for k in range(m - n)],
 }
-CASES = [(pattern, family) for pattern in PATTERNS for family in FAMILIES]
+# Masks drawn of each group: half as many where groups are wide, and slow to draw. A race does the same for every
+# pattern, so it gets two of them.
+NAMES, RACED = ["linear", "event", "linear-racing"], ["2:4", "8:16"]
+DRAWS, WIDE_DRAWS = 8, 4
+CASES = [
+    pytest.param(text, family, name, marks=[pytest.mark.slow] if Pattern.parse(text).m > 8 else [])
+    for text in PATTERNS
+    for family in FAMILIES
+    for name in NAMES
+    if name != "linear-racing" or text in RACED
+]
 # Bonferroni: a false alarm in one of a hundred runs of the whole battery of one engine, if seeds were not fixed.
-LIMIT = 0.01 / len(CASES)
+LIMIT = 0.01 / (len(PATTERNS) * len(FAMILIES))
 GROUPS = 60_000
 
 
+@lru_cache(maxsize=1)
 def permuted(logits, groups):
     """Return the same logits in another order in every group, [G, M], and the order: items of group g at order[g]."""
     order_GM = torch.rand(groups, len(logits), generator=torch.Generator().manual_seed(1)).argsort(1)
     return torch.empty(groups, len(logits)).scatter_(1, order_GM, torch.tensor(logits).expand(groups, -1)), order_GM
+
+
+def family_logits(family, text):
+    pattern = Pattern.parse(text)
+    return tuple(FAMILIES[family](pattern.n, pattern.m))
 
 
 def count_sets(engine, order_GM, code_S, *, draws):
@@ -47,6 +64,7 @@ def count_sets(engine, order_GM, code_S, *, draws):
     return observed_S.numpy()
 
 
+@cache
 def set_probabilities(logits, n):
     """Codes and probabilities of all N-subsets: dynamic programming over subsets in logs, independent of the engines.
 
@@ -72,17 +90,15 @@ def chi_square_p(observed, expected):
     return stats.chisquare(cells[0], cells[1] * (cells[0].sum() / cells[1].sum())).pvalue
 
 
-@pytest.mark.parametrize(("text", "family"), CASES)
-def test_sets_follow_plackett_luce(make_sampling, layout_of, text, family):
-    pattern = Pattern.parse(text)
-    logits = FAMILIES[family](pattern.n, pattern.m)
-    logits_GM, order_GM = permuted(logits, GROUPS)
-    engine = make_sampling(layout_of(text, groups=GROUPS), logits_GM)
-    # A store may round; the law is that of what it holds.
-    held = engine.logits().gather(1, order_GM)[0].tolist()
-    code_S, probability_S = set_probabilities(held, pattern.n)
+@pytest.mark.parametrize(("text", "family", "name"), CASES)
+def test_sets_follow_plackett_luce(start_engine, layout_of, text, family, name):
+    logits_GM, order_GM = permuted(family_logits(family, text), GROUPS)
+    engine = start_engine(name, layout_of(text, groups=GROUPS), logits_GM)
+    held = tuple(engine.logits().gather(1, order_GM)[0].tolist())
+    code_S, probability_S = set_probabilities(held, Pattern.parse(text).n)
     assert float(probability_S.sum()) == pytest.approx(1.0, abs=1e-9)
-    observed, total = count_sets(engine, order_GM, code_S, draws=make_sampling.draws), GROUPS * make_sampling.draws
+    draws = DRAWS if len(held) <= 8 else WIDE_DRAWS
+    observed, total = count_sets(engine, order_GM, code_S, draws=draws), GROUPS * draws
     assert observed.sum() == total
     p = chi_square_p(observed, probability_S.numpy() * total)
     if p is None:  # one set is all but certain: the others are rare enough to be Poisson
@@ -111,12 +127,11 @@ def kept_probability(logits, n):
 
 @pytest.mark.parametrize("text", ["16:32", "9:16", "12:16"])
 @pytest.mark.parametrize("family", ["generic", "ramp"])
-def test_beyond_n_8_every_item_is_kept_as_often_as_it_should(make_sampling, layout_of, text, family):
-    """Too many sets to list: the share of draws that keep an item, and that keep the mode."""
+def test_beyond_n_8_every_item_is_kept_as_often_as_it_should(start_engine, layout_of, text, family):
+    """Too many sets to list: the share of draws that keep an item, and that keep the mode. All engines race here."""
     pattern = Pattern.parse(text)
-    logits = FAMILIES[family](pattern.n, pattern.m)
-    logits_GM, order_GM = permuted(logits, 20_000)
-    engine = make_sampling(layout_of(text, groups=20_000), logits_GM)
+    logits_GM, order_GM = permuted(family_logits(family, text), 20_000)
+    engine = start_engine("linear", layout_of(text, groups=20_000), logits_GM)
     held = engine.logits().gather(1, order_GM)[0].tolist()
     mode_GM, total = engine.mode(), 4 * 20_000
     draws = [engine.sample(MaskKey(3, step)) for step in range(4)]
@@ -130,11 +145,12 @@ def test_beyond_n_8_every_item_is_kept_as_often_as_it_should(make_sampling, layo
 
 
 @pytest.mark.parametrize("text", ["2:4", "8:16"])
-def test_neither_groups_nor_draws_are_correlated(make, layout_of, text):
+@pytest.mark.parametrize("name", NAMES)
+def test_neither_groups_nor_draws_are_correlated(start_engine, layout_of, name, text):
     """Deviations of neighbouring groups, and of one group in two draws, occur together as often as by chance."""
     n, m = Pattern.parse(text).n, Pattern.parse(text).m
-    logits_GM, _ = permuted([5.0] * n + [0.0] * (m - n), 50_000)
-    engine = make(layout_of(text, groups=50_000), logits_GM)
+    logits_GM, _ = permuted((5.0,) * n + (0.0,) * (m - n), 50_000)
+    engine = start_engine(name, layout_of(text, groups=50_000), logits_GM)
     delegated = torch.zeros(9, 50_000, dtype=torch.long)
     for step in range(8):
         delegated[step, engine.sample(MaskKey(4, step)).groups_g] = 1
@@ -152,8 +168,7 @@ def test_neither_groups_nor_draws_are_correlated(make, layout_of, text):
 @pytest.mark.parametrize("text", ["1:4", "2:4", "4:8", "8:16"])
 @pytest.mark.parametrize("family", ["cold", "hot"])
 def test_the_adaptive_engine_draws_what_one_of_its_two_engines_draws(start_engine, layout_of, text, family):
-    pattern = Pattern.parse(text)
-    logits_GM, _ = permuted(FAMILIES[family](pattern.n, pattern.m), 4000)
+    logits_GM, _ = permuted(family_logits(family, text), 4000)
     whole, delegated = (start_engine(name, layout_of(text, groups=4000), logits_GM) for name in ("adaptive", "linear"))
     other = delegated if whole.linear_layers else start_engine("event", layout_of(text, groups=4000), logits_GM)
     assert bool(whole.linear_layers) == (family == "hot")
@@ -161,3 +176,30 @@ def test_the_adaptive_engine_draws_what_one_of_its_two_engines_draws(start_engin
         ours, theirs = (engine.sample(MaskKey(0, step)) for engine in (whole, other))
         assert torch.equal(ours.groups_g, theirs.groups_g)
         assert torch.equal(ours.masks_gM, theirs.masks_gM)
+
+
+def _assert_same_masks(ours, theirs):
+    for step in range(3):
+        one, other = (engine.sample(MaskKey(0, step)) for engine in (ours, theirs))
+        assert len(one.groups_g)
+        assert torch.equal(one.groups_g, other.groups_g)
+        assert torch.equal(one.masks_gM, other.masks_gM)
+
+
+@pytest.mark.parametrize("text", [*PATTERNS, "16:32"])
+@pytest.mark.parametrize("family", ["generic", "ramp"])
+def test_the_reference_draws_what_the_linear_engine_races_for(start_engine, layout_of, text, family):
+    logits_GM, _ = permuted(family_logits(family, text), 2000)
+    layout = layout_of(text, groups=2000)
+    _assert_same_masks(*(start_engine(name, layout, logits_GM) for name in ("reference", "linear-racing")))
+
+
+@pytest.mark.parametrize("text", [*PATTERNS, "16:32"])
+@pytest.mark.parametrize("family", ["generic", "hot"])
+def test_a_store_that_rounds_draws_what_the_logits_that_it_holds_draw(start_engine, layout_of, text, family):
+    logits_GM, _ = permuted(family_logits(family, text), 2000)
+    layout = layout_of(text, groups=2000)
+    rounded = start_engine("linear-bfloat16", layout, logits_GM)
+    held_GM = rounded.logits()
+    assert not torch.equal(held_GM, logits_GM)
+    _assert_same_masks(rounded, LinearEngine(layout, store=store_of(layout, held_GM)))

@@ -10,7 +10,8 @@ from nmlab.trials.engines import Draw, MaskKey, ReferenceEngine
 from nmlab.trials.masks.codes import encode
 from nmlab.trials.masks.topn import check_mask, topn
 
-PATTERNS = ["1:4", "2:4", "2:8", "4:8", "8:16", "1:2", "2:32", "16:32"]
+# Scores in closed form for N of 1 and of 2, by tables of subsets up to 8, and beyond; codes of one, two and four bytes.
+PATTERNS = ["1:4", "2:4", "4:8", "8:16", "2:32", "16:32"]
 EDGES = ["1:1", "4:4", "32:32"]
 LAYER_NAMES = ["blocks.0.q", "blocks.0.up", "blocks.1.q", "blocks.1.up"]
 
@@ -41,7 +42,7 @@ def same(a, b):
     return torch.equal(a.groups_g, b.groups_g) and torch.equal(a.masks_gM, b.masks_gM)
 
 
-def walk(engine, *, steps=range(4), rate=2.0):
+def walk(engine, *, steps=range(3), rate=2.0):
     """Steps of two masks each; returns every whole mask, the modes and the final logits, by layer."""
     seen = []
     for step in steps:
@@ -89,8 +90,7 @@ def test_layers_of_one_shape_draw_different_masks(start):
     assert not torch.equal(masks["blocks.0.up"], masks["blocks.1.up"])
 
 
-@pytest.mark.parametrize("pattern", PATTERNS)
-@pytest.mark.parametrize("stages", [2, 4])
+@pytest.mark.parametrize(("pattern", "stages"), [*((pattern, 4) for pattern in PATTERNS), ("2:4", 2)])
 def test_stages_learn_bit_for_bit_what_the_whole_learns(start, pattern, stages):
     """Workers hold some of the layers each; nothing that happens to a layer may depend on other layers."""
     whole, parts = walk(start(pattern)), {}
@@ -110,7 +110,7 @@ def test_an_engine_goes_on_from_its_state_bit_for_bit(start, pattern):
     walk(before, steps=range(3, 5))  # later steps must not change the saved state
     after.load_state(saved)
     assert torch.equal(after.logits(), undisturbed.logits())
-    expected, found = (walk(engine, steps=range(3, 7)) for engine in (undisturbed, after))
+    expected, found = (walk(engine, steps=range(3, 6)) for engine in (undisturbed, after))
     for name, tensors in expected.items():
         assert all(torch.equal(a, b) for a, b in zip(tensors, found[name], strict=True)), name
 

@@ -14,17 +14,17 @@ import torch
 pytest.importorskip("triton", reason="the package triton exists for Linux only")
 
 FOLDER = Path(__file__).parent / "triton"
-PLACES = ["interpreter", *(["cuda"] if torch.cuda.is_available() else [])]
+FILES = ["masks.py", "moves.py", "selfcheck.py"]
+PLACES = {"interpreter": [*FILES, "benchmark.py"], **({"cuda": FILES} if torch.cuda.is_available() else {})}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("file", ["masks.py", "moves.py"])
 @pytest.mark.parametrize("place", PLACES)
-def test_checks_pass(file, place):
+def test_checks_pass(place):
     environment = {**os.environ, "TRITON_INTERPRET": "1" if place == "interpreter" else "0"}
     options = ["-q", "-p", "no:cacheprovider", "-o", "python_functions=check_*", "-W", "ignore"]
-    command = [sys.executable, "-m", "pytest", *options, str(FOLDER / file)]
+    command = [sys.executable, "-m", "pytest", *options, *(str(FOLDER / file) for file in PLACES[place])]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert " passed" in done.stdout

@@ -43,7 +43,9 @@ def written(llama, tmp_path_factory):
     return write
 
 
-@pytest.mark.parametrize("name", HERE)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "onnx" else []) for name in HERE]
+)
 def test_what_is_written_is_the_model_and_the_mask(llama, written, name):
     folder, facts = written(name)
     assert facts["verified"]["layers"] == len(llama.model.frozen.layers)
@@ -170,6 +172,7 @@ def test_a_trial_keeps_its_losses_through_bundle_and_checkpoint(finished_trial, 
     assert all(torch.equal(again[name], masks[name]) for name in masks)
 
 
+@pytest.mark.slow
 def test_an_onnx_graph_takes_any_number_of_tokens(llama, written):
     onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra `onnx`")
     folder, _ = written("onnx")

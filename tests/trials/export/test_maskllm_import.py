@@ -123,7 +123,7 @@ def _mutations(whole, *, count):
 def test_no_damage_is_accepted_as_another_mask(path, frozen, masks):
     np.savez_compressed(path, **_packed(masks))
     refused = 0
-    for spoilt in _mutations(path.read_bytes(), count=600):
+    for spoilt in _mutations(path.read_bytes(), count=200):
         path.write_bytes(spoilt)
         try:
             found, _ = read_maskllm(path, frozen=frozen)
@@ -131,4 +131,4 @@ def test_no_damage_is_accepted_as_another_mask(path, frozen, masks):
             refused += 1
             continue
         assert all(torch.equal(found[name], masks[name]) for name in masks)
-    assert refused > 300
+    assert refused > 100

@@ -90,7 +90,7 @@ def test_no_damage_to_a_trials_files_is_accepted_as_another_model(finished_trial
     folder = finished_trial(doubled=True)
     expected, whole = load_finished(folder), (folder / name).read_bytes()
     draw, refused = random.Random(0), 0
-    for _ in range(500):
+    for _ in range(200):
         spoilt, at = bytearray(whole), draw.randrange(len(whole))
         if draw.random() < 0.2:
             del spoilt[at : at + draw.choice([1, 8, len(whole)])]
@@ -104,7 +104,7 @@ def test_no_damage_to_a_trials_files_is_accepted_as_another_model(finished_trial
             continue
         assert all(torch.equal(found.masks[at], mask) for at, mask in expected.masks.items())
         assert all(torch.equal(found.weights[at], weight) for at, weight in expected.weights.items())
-    assert refused > 450
+    assert refused > 180
 
 
 def test_the_dense_trial_has_no_mask(finished_trial, opened):

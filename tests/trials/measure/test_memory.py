@@ -90,3 +90,4 @@ def test_what_is_alive_is_exempt_from_collection_and_what_comes_later_is_not():
         assert later() is None
     finally:
         gc.unfreeze()
+        gc.freeze()  # as tests/conftest.py has it

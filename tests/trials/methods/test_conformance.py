@@ -14,6 +14,7 @@ from nmlab.trials.testing import (
     PATTERNS,
     MethodConformance,
     held_bytes,
+    small_bench,
     small_replica,
     small_spec,
     small_text,
@@ -36,6 +37,10 @@ def context(tmp_path_factory):
     text = small_text(tmp_path_factory.mktemp("text"))
     calibration = small_spec("dense", text=text).calibration
     return TrialContext(replica, MaskedModel(replica.frozen), Pattern(2, 4), calibration, seed=0)
+
+
+def test_the_earlier_name_of_a_small_replica_is_there_for_one_release():
+    assert small_bench is small_replica
 
 
 def _masks_of(pattern):

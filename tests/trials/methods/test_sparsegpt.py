@@ -160,8 +160,8 @@ def test_a_trial_is_evaluated_with_the_updated_weights_and_saves_them(run, make_
 def test_on_a_trained_model_a_better_method_is_better(run, make_spec):
     tiny = ReplicaContext(FrozenModel.load(ModelSource(source="builtin:tiny")))
     text = {
-        "calibration": CalibrationSpec(source="builtin:python-docs"),
-        "evaluation": EvaluationSpec(source="builtin:python-docs", windows=100),
+        "calibration": CalibrationSpec(source="builtin:python-docs", samples=32),
+        "evaluation": EvaluationSpec(source="builtin:python-docs", windows=30),
     }
     perplexity = {
         method: run(make_spec(method).model_copy(update=text), on=tiny, folder=method)[0].metrics["eval/perplexity"]

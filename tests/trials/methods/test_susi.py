@@ -163,6 +163,7 @@ def test_the_share_of_entries_above_one_is_recorded(make_context):
     assert seen["train/above_one"] > 0
 
 
+@pytest.mark.slow
 def test_it_learns_a_mask_far_better_than_magnitudes():
     """On the shipped model, from random logits: 120 steps of 8 sequences."""
     replica = ReplicaContext(FrozenModel.load(ModelSource(source="builtin:tiny")))

@@ -1,12 +1,14 @@
 """A method of another package: with one folder and one line it is found and works like any other method."""
 
 import os
-import re
 import subprocess
 import sys
+from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
+import nmlab
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.initial_masks import initial_mask_methods
 
@@ -16,6 +18,15 @@ from nmlab.trials.testing import MethodConformance
 class TestHillClimb(MethodConformance):
     name = "hill_climb"
 """
+
+FAULTS = {
+    "test_masks_are_exact": ('return {"train/loss"', 'self._masks[name][0, 0] ^= True; return {"train/loss"'),
+    "test_one_seed_gives_one_result": ("(self._context.seed, step,", "(id(self), step,"),
+    "test_a_run_goes_on_from": ("self._masks = {name: state[name].clone() for name in self._masks}", "pass"),
+    "test_every_step_records": ('"train/accepted", "share"', '"train/rejected", "share"'),
+    "test_its_memory_is_what": ("+ sum(bits.numel() for bits in self._initial.values())", "* 2"),
+}
+"""Tests of the suite, and what each is to find: what the method says, and the fault in its place."""
 
 
 @pytest.fixture
@@ -57,52 +68,61 @@ def test_where_it_is_not_installed_there_are_twelve(rescan):
     assert registry.packages() == ()
 
 
-@pytest.mark.slow
-def test_an_installed_method_passes_the_conformance_suite(thirteenth, tmp_path):
-    """As its author would run it: a test file of four lines, in a process that has the package on its path."""
-    (tmp_path / "test_hill_climb.py").write_text(CONFORMANCE)
-    output = _pytest(tmp_path, thirteenth, expected=0)
-    passed = re.search(r"(\d+) passed", output)
-    assert passed is not None
-    assert int(passed[1]) > 35
-    assert "failed" not in output
-    assert "skipped" not in output
+@pytest.fixture(scope="module")
+def outcomes(thirteenth, tmp_path_factory):
+    """Run the suite as an author would, in a process that has the packages on its path: on the method, and on faults.
 
-
-FAULTS = {
-    "test_masks_are_exact": ('return {"train/loss"', 'self._masks[name][0, 0] ^= True; return {"train/loss"'),
-    "test_one_seed_gives_one_result": ("(self._context.seed, step,", "(id(self), step,"),
-    "test_a_run_goes_on_from": ("self._masks = {name: state[name].clone() for name in self._masks}", "pass"),
-    "test_every_step_records": ('"train/accepted", "share"', '"train/rejected", "share"'),
-    "test_its_memory_is_what": ("+ sum(bits.numel() for bits in self._initial.values())", "* 2"),
-}
-
-
-@pytest.mark.slow
-def test_the_suite_finds_what_is_wrong(thirteenth, tmp_path):
-    """Each of five copies with a fault fails the test of the suite that is meant for it."""
-    source, tests = (thirteenth / "nmlab_thirteenth.py").read_text(), [CONFORMANCE.splitlines()[1]]
+    Return what became of each test, by the name of its class and its own. Each fault is a copy of the method; of its
+    tests those run that are meant for one.
+    """
+    folder = tmp_path_factory.mktemp("author")
+    source, faults = (thirteenth / "nmlab_thirteenth.py").read_text(), [CONFORMANCE.splitlines()[1]]
     for number, (right, wrong) in enumerate(FAULTS.values()):
         assert right in source
         faulty = source.replace(right, wrong).replace('"hill_climb"', f'"fault_{number}"')
-        (tmp_path / f"fault_{number}.py").write_text(faulty)
-        _offer(tmp_path, f"fault_{number} = fault_{number}:METHOD", package=f"nmlab-fault-{number}")
-        tests.append(f"class TestFault{number}(MethodConformance):\n    name = 'fault_{number}'\n")
-    (tmp_path / "test_faults.py").write_text("\n".join(tests))
-    output = _pytest(tmp_path, tmp_path, "-rf", "-k", "2:4-float32 or every_step_records", expected=1)
-    for number, test in enumerate(FAULTS):
-        assert f"TestFault{number}::{test}" in output
+        (folder / f"fault_{number}.py").write_text(faulty)
+        _offer(folder, f"fault_{number} = fault_{number}:METHOD", package=f"nmlab-fault-{number}")
+        faults.append(f"class TestFault{number}(MethodConformance):\n    name = 'fault_{number}'\n")
+    (folder / "test_hill_climb.py").write_text(CONFORMANCE)
+    (folder / "test_faults.py").write_text("\n".join(faults))
+    return _pytest(folder, [thirteenth, folder], "-k", "TestHillClimb or 2:4-float32 or every_step_records")
 
 
-def _pytest(folder, packages, *options, expected):
-    """Run the tests of a folder in a process that has ``packages`` on its path; return what it printed."""
+@pytest.mark.slow
+def test_an_installed_method_passes_the_conformance_suite(outcomes):
+    """As its author would run it: a test file of four lines."""
+    mine = {test: outcome for test, outcome in outcomes.items() if test.startswith("TestHillClimb::")}
+    assert set(mine.values()) == {"passed"}
+    assert len(mine) > 35
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("test", FAULTS)
+def test_the_suite_finds_what_is_wrong(outcomes, test):
+    """A copy with a fault fails the test of the suite that is meant for it."""
+    number = list(FAULTS).index(test)
+    failed = [name for name, outcome in outcomes.items() if outcome == "failure"]
+    assert any(name.startswith(f"TestFault{number}::{test}") for name in failed)
+
+
+def _pytest(folder, packages, *options):
+    """Run the tests of a folder in a process that has ``packages`` on its path; return what became of each."""
+    report = folder / "report.xml"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), *options]
-    environment = {**os.environ, "PYTHONPATH": str(packages)}
+    path = os.pathsep.join(str(place) for place in (*packages, Path(nmlab.__file__).parents[1]))
     done = subprocess.run(
-        [*command, str(folder)], env=environment, cwd=folder, capture_output=True, text=True, timeout=280
+        [*command, f"--junitxml={report}", str(folder)],
+        env={**os.environ, "PYTHONPATH": path},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=280,
     )
-    assert done.returncode == expected, done.stdout
-    return done.stdout
+    assert report.exists(), done.stdout + done.stderr
+    return {
+        f"{case.get('classname').rpartition('.')[2]}::{case.get('name')}": case[0].tag if len(case) else "passed"
+        for case in ElementTree.parse(report).iter("testcase")
+    }
 
 
 @pytest.mark.parametrize(

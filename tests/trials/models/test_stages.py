@@ -11,14 +11,10 @@ from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
 from nmlab.trials.models.prunable import decoder_blocks
 from nmlab.trials.models.stage import read_stage, split_blocks
 
-ARCHITECTURES = ("llama", "qwen2", "opt", "gemma2", "gpt_neox")
+OTHERS = (("qwen2", 3), ("opt", 3), ("gemma2", 3), ("gpt_neox", 3))
 TOKENS_BT = torch.arange(27).view(3, 9) % 7 * 31
-
-
-@pytest.fixture(params=ARCHITECTURES)
-def source(request, saved):
-    """A model of four blocks."""
-    return saved(request.param, num_hidden_layers=4)
+# Of three stages of four blocks the first has one block, the second is neither first nor last, and the third has two.
+CASES = [("llama", 3), *(pytest.param(*case, marks=pytest.mark.slow) for case in (*OTHERS, ("llama", 2), ("llama", 4)))]
 
 
 @pytest.fixture
@@ -26,22 +22,25 @@ def llama(saved):
     return saved("llama", num_hidden_layers=4)
 
 
-@pytest.mark.parametrize("size", [2, 3, 4])
-def test_all_stages_return_the_losses_of_the_whole(source, run_pipeline, size):
+@pytest.mark.parametrize(("architecture", "size"), CASES)
+def test_all_stages_return_the_losses_of_the_whole(saved, load_stage, run_pipeline, architecture, size):
+    source = saved(architecture, num_hidden_layers=4)
+
     def losses(pipeline):
-        model = MaskedModel(FrozenModel.load(source, pipeline=pipeline), pipeline=pipeline)
+        model = MaskedModel(load_stage(source, pipeline), pipeline=pipeline)
         return model.loss(TOKENS_BT), model.token_losses(TOKENS_BT).tolist()
 
     (whole,) = run_pipeline(1, losses)
     assert run_pipeline(size, losses) == [whole] * size
 
 
-@pytest.mark.parametrize("size", [2, 4])
-def test_gradients_are_those_of_the_whole(source, run_pipeline, size):
+@pytest.mark.parametrize(("architecture", "size"), CASES)
+def test_gradients_are_those_of_the_whole(saved, load_stage, run_pipeline, architecture, size):
     """Twice, because a pipeline group must be ready for the next backward."""
+    source = saved(architecture, num_hidden_layers=4)
 
     def gradients(pipeline):
-        frozen = FrozenModel.load(source, pipeline=pipeline)
+        frozen = load_stage(source, pipeline)
         model, found = MaskedModel(frozen, pipeline=pipeline), {}
         for _ in range(2):
             leaves = {

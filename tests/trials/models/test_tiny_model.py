@@ -100,6 +100,7 @@ def test_magnitude_pruning_hurts(model, evaluation):
     assert train.token_perplexity(model, tokens_T=stream_T) > 2.5 * dense
 
 
+@pytest.mark.slow
 def test_the_script_writes_a_checkpoint_and_its_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(train, "MEASURED_TOKENS", 2000)
     train.main(["--output", str(tmp_path), "--steps", "2"])
@@ -113,6 +114,7 @@ def test_the_script_writes_a_checkpoint_and_its_record(tmp_path: Path, monkeypat
     assert measured == pytest.approx(record["token_perplexity"]["training"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_training_learns_and_the_same_seed_learns_the_same(tokenizer, evaluation):
     weights = []
     for _ in range(2):

@@ -27,15 +27,48 @@ def replica():
     return small_replica()
 
 
+@pytest.fixture(scope="module")
+def tiny():
+    return ReplicaContext(FrozenModel.load(ModelSource(source="builtin:tiny")))
+
+
+@pytest.fixture(scope="module")
+def dry_run():
+    """Return the bytes of the activations of a step's forward and of an evaluation, as a dry run counts them."""
+    model = FakeTensorModel(ModelSource(source="builtin:tiny"))
+    return model.forward(batch=2, length=16).peak_bytes, model.evaluation(batch=4, length=25).peak_bytes
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    return small_text(tmp_path_factory.mktemp("text"))
+
+
 @pytest.fixture
-def run(replica, tmp_path, listener):
+def run(replica, text, tmp_path, listener):
     """Run a trial of a few steps: run("susi"); returns its result and its events."""
 
     def go(method, *, on=replica, folder="trial", steps=STEPS, cadence=None, cancel_at=None, **hyperparameters):
         given = {"steps": steps, **hyperparameters} if registry.get(method).learned else {}
-        spec = small_spec(method, text=small_text(tmp_path), hyperparameters=given, cadence=cadence or {})
+        spec = small_spec(method, text=text, hyperparameters=given, cadence=cadence or {})
         events = listener(cancel_at=cancel_at)
         return run_trial(spec, replica=on, folder=tmp_path / folder, events=events), events
+
+    return go
+
+
+@pytest.fixture(scope="module")
+def watched(replica, text, tmp_path_factory, listener):
+    """Run a trial of a method that logs every step, once; returns its result, its events and its folder."""
+    made = {}
+
+    def go(method):
+        if method not in made:
+            given = {"steps": STEPS} if registry.get(method).learned else {}
+            spec = small_spec(method, text=text, hyperparameters=given, cadence={"log_every": 1})
+            folder, events = tmp_path_factory.mktemp(method), listener()
+            made[method] = run_trial(spec, replica=replica, folder=folder, events=events), events, folder
+        return made[method]
 
     return go
 
@@ -49,8 +82,8 @@ def _counted(result):
 
 
 @pytest.mark.parametrize("method", registry.names())
-def test_every_method_records_phases_and_kinds(run, replica, method):
-    result, _ = run(method)
+def test_every_method_records_phases_and_kinds(watched, replica, method):
+    result, _, _ = watched(method)
     recorded, is_learned = _memory(result), registry.get(method).learned
     phases = {"start", "evaluation", *(["learning"] if is_learned else [])}
     assert {name.split("/")[1].split("_")[0] for name in recorded if name.endswith("_peak_bytes")} == phases
@@ -66,20 +99,19 @@ def test_every_method_records_phases_and_kinds(run, replica, method):
     assert all(value > 0 for name, value in recorded.items() if name.endswith("_activation_bytes"))
 
 
-def test_a_loaded_model_knows_what_loading_took(run):
-    result, _ = run("magnitude", on=ReplicaContext(FrozenModel.load(ModelSource(source="builtin:tiny"))))
+def test_a_loaded_model_knows_what_loading_took(run, tiny):
+    result, _ = run("magnitude", on=tiny)
     assert result.metrics["memory/load_peak_bytes"] > result.metrics["memory/weight_bytes"]
     assert result.metrics["memory/peak_bytes"] >= result.metrics["memory/load_peak_bytes"]
 
 
 @pytest.mark.parametrize("method", ["maskpro", "susi", "maskllm", "proxsparse"])
-def test_counts_are_the_same_every_time(run, method):
-    first, _ = run(method, folder="first")
-    second, _ = run(method, folder="second")
+def test_counts_are_the_same_every_time(watched, run, method):
+    (first, _, _), (second, _) = watched(method), run(method)
     assert _counted(first) == _counted(second)
 
 
-def test_slots_beside_each_other_are_counted_apart(run, replica, text_file, tmp_path, listener):
+def test_slots_beside_each_other_are_counted_apart(replica, text_file, tmp_path, listener):
     """Threads on one frozen model: each trial counts its own tensors, and records the peak of the process."""
     cases = [("maskpro", 0), ("susi", 0), ("maskpro", 1), ("susi", 1)]
 
@@ -97,13 +129,10 @@ def test_slots_beside_each_other_are_counted_apart(run, replica, text_file, tmp_
 
 
 @pytest.mark.parametrize(("method", "above"), [("maskpro", 1.01), ("susi", 1.25)])
-def test_activations_are_those_of_the_dry_run(run, method, above):
+def test_activations_are_those_of_the_dry_run(run, tiny, dry_run, method, above):
     """A step allocates little beside the activations of its forward and, in gradient methods, of its backward."""
-    replica = ReplicaContext(FrozenModel.load(ModelSource(source="builtin:tiny")))
-    result, _ = run(method, on=replica, **(TINY if method == "maskpro" else {"steps": 3}))
-    model = FakeTensorModel(ModelSource(source="builtin:tiny"))
-    forward = model.forward(batch=2, length=16).peak_bytes
-    evaluation = model.evaluation(batch=4, length=25).peak_bytes
+    result, _ = run(method, on=tiny, **(TINY if method == "maskpro" else {"steps": 3}))
+    forward, evaluation = dry_run
     assert result.metrics["memory/evaluation_activation_bytes"] == pytest.approx(evaluation, rel=0.1)
     if method == "maskpro":
         assert forward <= result.metrics["memory/learning_activation_bytes"] <= max(above * forward, forward + 4e6)
@@ -112,18 +141,18 @@ def test_activations_are_those_of_the_dry_run(run, method, above):
 
 
 @pytest.mark.parametrize("method", registry.names())
-def test_measuring_changes_no_result(run, tmp_path, monkeypatch, method):
-    watched, recorded = run(method, folder="watched", cadence={"log_every": 1})
+def test_measuring_changes_no_result(watched, run, tmp_path, monkeypatch, method):
+    result, recorded, folder = watched(method)
     monkeypatch.setattr(Footprint, "watch", lambda *_: nullcontext())
     plain, unwatched = run(method, folder="plain", cadence={"log_every": 1})
     assert not any("activation" in name for name in plain.metrics)
     assert recorded.curve() == unwatched.curve()
-    with np.load(tmp_path / "watched" / "evaluation.npz") as one, np.load(tmp_path / "plain" / "evaluation.npz") as two:
+    with np.load(folder / "evaluation.npz") as one, np.load(tmp_path / "plain" / "evaluation.npz") as two:
         assert all(np.array_equal(one[name], two[name]) for name in one.files)
     if registry.get(method).sparse:
-        one, two = (load_bundle(tmp_path / name / "mask.safetensors")[0] for name in ("watched", "plain"))
+        one, two = (load_bundle(place / "mask.safetensors")[0] for place in (folder, tmp_path / "plain"))
         assert all(torch.equal(mask, two[name]) for name, mask in one.items())
-    assert watched.status == plain.status == "finished"
+    assert result.status == plain.status == "finished"
 
 
 @pytest.mark.parametrize("cancel_at", [1, 5])

@@ -34,7 +34,7 @@ class KernelShape:
 
     ``rows`` is for programs that hold a few numbers a lane; ``pair_rows`` for ``draw``, which compares all pairs of
     lanes and must stay within the registers. In the interpreter programs are as large as memory allows, because there
-    each costs the same whatever its size. No result depends on either.
+    each costs nearly the same whatever its size, and no larger than `_rows` allows. No result depends on either.
     """
 
     def __init__(self, pattern: Pattern, *, difference: bool) -> None:
@@ -90,9 +90,10 @@ def draw(words: GroupWords, tables: LayerTables, groups_g: Tensor, *, key: MaskK
     """Return the codes [g] of the masks named ``key`` of some groups (int64), the mode where it is not left."""
     codes_g = torch.empty(len(groups_g), dtype=code_dtype(words.pattern.m), device=groups_g.device)
     shape = KernelShape.of(words)
+    rows = _rows(shape.pair_rows, groups=len(groups_g))
     _run(
         draw_kernel,
-        triton.cdiv(len(groups_g), shape.pair_rows),
+        triton.cdiv(len(groups_g), rows),
         *_held(words),
         groups_g,
         tables.layer_of(groups_g),
@@ -101,7 +102,7 @@ def draw(words: GroupWords, tables: LayerTables, groups_g: Tensor, *, key: MaskK
         codes_g,
         len(groups_g),
         words.store.magnitude,
-        ROWS=shape.pair_rows,
+        ROWS=rows,
         **shape.constants,
     )
     return codes_g
@@ -110,9 +111,10 @@ def draw(words: GroupWords, tables: LayerTables, groups_g: Tensor, *, key: MaskK
 def touch(words: GroupWords, groups_g: Tensor, codes_Kg: Tensor, *, scales: Sequence[float]) -> None:
     """Move some groups by -sum_k scales[k] times the score of their k-th mask (N <= 2)."""
     shape = KernelShape.of(words)
+    rows = _rows(shape.rows, groups=len(groups_g))
     _run(
         touch_kernel,
-        triton.cdiv(len(groups_g), shape.rows),
+        triton.cdiv(len(groups_g), rows),
         *_held(words),
         groups_g,
         codes_Kg,
@@ -120,7 +122,7 @@ def touch(words: GroupWords, groups_g: Tensor, codes_Kg: Tensor, *, scales: Sequ
         len(scales),
         len(groups_g),
         words.store.magnitude,
-        ROWS=shape.rows,
+        ROWS=rows,
         **shape.constants,
     )
 
@@ -139,9 +141,10 @@ def patch(
     m, weight = masks_gM.shape[1], dense[0].dtype
     assert all(tensor.is_contiguous() and tensor.dtype == weight for tensor in (*dense, *masked))
     shape = KernelShape(Pattern(1, m), difference=False)
+    rows = _rows(shape.rows, groups=len(groups_g))
     _run(
         patch_kernel,
-        triton.cdiv(len(groups_g), shape.rows),
+        triton.cdiv(len(groups_g), rows),
         _addresses(masked),
         _addresses(dense),
         groups_g,
@@ -152,8 +155,13 @@ def patch(
         WEIGHT=WEIGHTS[weight],
         M=m,
         L=shape.constants["L"],
-        ROWS=shape.rows,
+        ROWS=rows,
     )
+
+
+def _rows(most: int, *, groups: int) -> int:
+    """Return how many groups a program takes; in the interpreter, where absent ones take time too, all there are."""
+    return min(most, int(triton.next_power_of_2(max(1, groups)))) if interpreting() else most
 
 
 def _run(kernel: Any, programs: int, *arguments: Any, **constants: object) -> None:

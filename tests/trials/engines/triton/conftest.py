@@ -1,24 +1,22 @@
-"""Layers, engines and exact probabilities for the checks of the Triton engine.
+"""Layers and engines for the checks of the Triton engine, and the masks that it must draw.
 
 The checks run in a process of their own (`test_triton_checks.py` starts it): in Triton's interpreter on the CPU, or on
 a GPU where there is one. pytest does not collect them by name.
 """
 
-import itertools
-
 import pytest
 import torch
 
 from nmlab.trials.contract.pattern import Pattern
-from nmlab.trials.engines import GroupLayout, MaskKey, store_of
+from nmlab.trials.engines import GroupLayout, MaskKey, initial_store
 from nmlab.trials.engines.triton import TritonEngine
 from nmlab.trials.engines.triton.availability import interpreting
-from nmlab.trials.masks.plackett_luce import log_prob
+from nmlab.trials.engines.triton.expected import expected_masks
+from nmlab.trials.masks.randomness import key_bits
+from nmlab.trials.masks.topn import topn
 from nmlab.trials.models import PrunableLayer
 
 DEVICE = torch.device("cpu" if interpreting() else "cuda")
-# Programs as large as the interpreter can take: there, each costs the same whatever its size.
-SPAN = {2: 256, 4: 256, 8: 64, 16: 32, 32: 16} if interpreting() else dict.fromkeys((2, 4, 8, 16, 32), 1)
 
 
 class TritonLab:
@@ -35,10 +33,19 @@ class TritonLab:
         return GroupLayout(layers, pattern=Pattern.parse(pattern))
 
     @staticmethod
-    def engine(layout: GroupLayout, logits_GM: torch.Tensor, *, kind="float32", **options) -> TritonEngine:
-        lanes = 1 << max(1, (layout.pattern.m - 1).bit_length())
-        options = {"span": SPAN[lanes], **options}
-        return TritonEngine(layout, store=store_of(layout, logits_GM.float().to(DEVICE), kind=kind), **options)
+    def engine(
+        layout: GroupLayout, logits_GM: torch.Tensor, *, kind="float32", magnitude=0.0, **options
+    ) -> TritonEngine:
+        """Start an engine. In the interpreter a program serves a whole layer, because each costs nearly the same.
+
+        A store of differences begins at random masks times ``magnitude``.
+        """
+        largest = max(layout.groups_of_layers) if interpreting() else 1
+        options = {"span": 1 << (-(-largest // 512) - 1).bit_length(), **options}
+        initial_GM = topn(TritonLab.random_logits(layout.groups, layout.pattern.m, seed=9), layout.pattern)
+        store = initial_store(layout, initial_GM.to(DEVICE), magnitude=magnitude, kind=kind)
+        store.write(slice(None), logits_GM.float().to(DEVICE))
+        return TritonEngine(layout, store=store, **options)
 
     @staticmethod
     def random_logits(groups: int, m: int, *, seed=0) -> torch.Tensor:
@@ -48,27 +55,14 @@ class TritonLab:
         return scale_G1 * torch.randn(groups, m, generator=draw)
 
     @staticmethod
-    def masks(pattern: str) -> torch.Tensor:
-        """All masks of a group, bool [masks, M]."""
-        n, m = Pattern.parse(pattern).n, Pattern.parse(pattern).m
-        kept = torch.tensor(list(itertools.combinations(range(m), n)))
-        return torch.zeros(len(kept), m, dtype=torch.bool).scatter_(1, kept, True)
-
-    @classmethod
-    def probabilities(cls, logits_M: torch.Tensor, pattern: str) -> torch.Tensor:
-        """The exact probability of every mask, float64."""
-        masks = cls.masks(pattern)
-        return log_prob(logits_M.double().expand(len(masks), -1), masks).exp()
-
-    @classmethod
-    def counts(cls, masks_GM: torch.Tensor, pattern: str) -> torch.Tensor:
-        """How often each mask occurs, in the order of ``masks``; fails on any that is not N:M."""
-        bits = 2 ** torch.arange(masks_GM.shape[1])
-        known = {int(code): place for place, code in enumerate((cls.masks(pattern) * bits).sum(1))}
-        counts = torch.zeros(len(known))
-        for code, count in zip(*(masks_GM.cpu() * bits).sum(1).unique(return_counts=True), strict=True):
-            counts[known[int(code)]] = count
-        return counts
+    def expected(engine: TritonEngine, key: MaskKey) -> torch.Tensor:
+        """The masks [G, M] of a key that NumPy draws in float64 from the logits as they are held."""
+        m, split = engine.layout.pattern.m, engine.layout.split
+        modes, drawn = split(engine.mode().cpu()), []
+        for name, logits in split(engine.logits().cpu().double()).items():
+            mode_GM, bits = modes[name].view(-1, m).numpy(), key_bits(key.seed, key.step, name, key.index)
+            drawn.append(torch.from_numpy(expected_masks(logits.view(-1, m).numpy(), mode_GM, bits=bits)))
+        return torch.cat(drawn)
 
     @staticmethod
     def key(step=0, index=0, seed=1) -> MaskKey:

@@ -1,4 +1,4 @@
-"""Trials whose masks are evaluated by replicas of two nodes, each with two pipeline stages, while these are killed."""
+"""A study whose masks two replicas of two pipeline stages share, the faults of its launch, and what must come of it."""
 
 import itertools
 import json
@@ -6,10 +6,8 @@ import os
 import signal
 
 import numpy as np
-import pytest
-import yaml
-from launched import GRID, check_complete, kill_session, results, session, steps_so_far
-from raylet_cluster import LOCAL, Raylets
+from launched import GRID, session, steps_so_far
+from raylet_cluster import PLACE
 from safetensors.numpy import load_file
 
 from nmlab.platform.planning.study_plan import plan_study
@@ -22,16 +20,15 @@ from nmlab.trials.contract.metrics import Phase
 from nmlab.trials.models import FrozenModel
 from nmlab.trials.trial.run import run_trial
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # minutes only where others use the machine
-
 STEPS = 160
-STUDY = {
+RESOURCES = {"cpus": 0.5, "custom": {PLACE: 1}}
+SHARED = {
     **GRID,
     "fixed": {**GRID["fixed"], "steps": STEPS, "masks_per_step": 4},
     "space": {"alpha": {"grid": [0.9]}},
     "baselines": ["dense", {"method": "susi", "steps": 20}],
     "seeds": [0],
-    "replica": {"count": 2, "mask_parallel": 2, "pipeline_stages": 2, "resources": {"cpus": 0.5}},
+    "replica": {"count": 2, "mask_parallel": 2, "pipeline_stages": 2, "resources": RESOURCES},
 }
 KEPT = ("eval/", "initial/", "train/")
 
@@ -66,39 +63,24 @@ def run_alone(path, folder):
     return found
 
 
-def test_stages_of_several_nodes_share_the_masks_of_a_trial_which_is_as_if_run_alone(new_nmlab, tmp_path):
-    """Killed: the coordinator, the last stage of a peer, and that of the leader, whose trial another replica leads."""
-    nmlab = new_nmlab()
-    (nmlab.folder / "grid.yaml").write_text(yaml.safe_dump(STUDY))
-    alone = run_alone(nmlab.folder / "grid.yaml", tmp_path / "alone")
-    cluster = Raylets(nmlab.folder)
-    try:
-        for _ in range(2):
-            cluster.add()
-        arguments = ("sweep", "grid.yaml", "--json", "--no-report", "--address", cluster.address)
-        process = nmlab.start(*arguments, **LOCAL)
-        try:
-            disturb(nmlab, process, cluster)
-        except BaseException:
-            kill_session(process.pid)
-            raise
-        printed = nmlab.finish(process)
-    finally:
-        cluster.close()
-    assert printed["counts"] == {"finished": len(alone)}
-    check_complete(nmlab, planned=len(alone))
-    assert same(results(nmlab), alone)
-    check_journal(nmlab.journal())
+def disturb(nmlab, process, *, leader):
+    """Kill the coordinator, the last stage of a peer, and that of the leader, whose trial another replica leads.
 
-
-def disturb(nmlab, process, cluster):
-    helping = nmlab.wait_until(lambda: peer_at_work(nmlab, after=10), process=process, what="a peer to join")
+    The coordinator is a process of the session that ``leader`` leads.
+    """
+    helping = nmlab.wait_until(
+        lambda: peer_at_work(nmlab, after=10), process=process, what="a peer to join", seconds=600
+    )
     assert [stage["layers"] for stage in helping["shards"]] == [7, 7]
-    (coordinator,) = [pid for pid, title in session(cluster.process.pid).items() if "MaskParallelCoord" in title]
+    (coordinator,) = [pid for pid, title in session(leader).items() if "MaskParallelCoord" in title]
     os.kill(coordinator, signal.SIGKILL)
-    again = nmlab.wait_until(lambda: peer_at_work(nmlab, after=40), process=process, what="a peer to join again")
+    again = nmlab.wait_until(
+        lambda: peer_at_work(nmlab, after=40), process=process, what="a peer to join again", seconds=600
+    )
     os.kill(again["shards"][-1]["pid"], signal.SIGKILL)
-    leading = nmlab.wait_until(lambda: leader_at_work(nmlab, after=60), process=process, what="the trial to go on")
+    leading = nmlab.wait_until(
+        lambda: leader_at_work(nmlab, after=60), process=process, what="the trial to go on", seconds=600
+    )
     os.kill(leading["shards"][-1]["pid"], signal.SIGKILL)
 
 

@@ -1,0 +1,72 @@
+"""How the confirmation of a search stands: what was chosen, how far its trials are, and that in one line."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from nmlab.platform.launches.snapshot import ConfirmationSnapshot
+from nmlab.platform.records.events import ConfirmationChosen
+from nmlab.platform.search.confirmation import Confirmations, ConfirmationTrial
+from nmlab.trials.contract.run_tags import Role
+
+
+@dataclass
+class ConfirmationState:
+    """The confirmation of a launch, before and after its search has ended.
+
+    Attributes:
+        planned: how many trials it has at most, before they are chosen; 0 if the study asks for none.
+        seeds: on which it runs.
+        found: what was chosen.
+    """
+
+    planned: int = 0
+    seeds: tuple[int, ...] = ()
+    found: Confirmations = field(default_factory=Confirmations)
+
+    def choose(self, choice: ConfirmationChosen) -> None:
+        """Handle the record of what was chosen."""
+        self.found.follow([choice])
+        self.planned, self.seeds = len(self.found.trials), self.found.seeds
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether the launch has a confirmation."""
+        return self.planned > 0 or bool(self.found.choices)
+
+    def trial(self, key: str) -> ConfirmationTrial | None:
+        """Return a trial of the confirmation, None for any other trial."""
+        return self.found.trials.get(key)
+
+    def snapshot(self, ended: Collection[str]) -> ConfirmationSnapshot:
+        """Return how it stands as plain JSON, given the keys of the trials that have ended."""
+        choice = self.found.choices[-1] if self.found.choices else None
+        roles = [] if choice is None else [chosen["role"] for chosen in choice.chosen]
+        return {
+            "seeds": list(self.seeds),
+            "planned": self.planned,
+            "ended": sum(key in self.found.trials for key in ended),
+            "is_chosen": choice is not None,
+            "configurations": roles.count(Role.SEARCH),
+            "baselines": roles.count(Role.BASELINE),
+            "asked": 0 if choice is None else choice.asked,
+        }
+
+
+def confirmation_line(found: ConfirmationSnapshot) -> str:
+    """Return how a confirmation stands in one line."""
+    seeds = f"the fresh seeds {', '.join(map(str, found['seeds']))}"
+    if not found["is_chosen"]:
+        return f"to confirm when the search has ended: at most {found['planned']} trials on {seeds}"
+    if not found["configurations"]:
+        return "nothing to confirm: no configuration of the search finished on all of its seeds"
+    beside = f" and {_counted(found['baselines'], 'baseline')}" if found["baselines"] else ""
+    what = f"{_counted(found['configurations'], 'configuration')}{beside} on {seeds}"
+    is_over = found["ended"] >= found["planned"]
+    head = f"confirmed {what}" if is_over else f"confirming {what}: {found['ended']} of {found['planned']} trials"
+    if found["configurations"] >= found["asked"]:
+        return head
+    return f"{head}; {found['asked']} were asked for, and no more finished on all of their seeds"
+
+
+def _counted(number: int, name: str) -> str:
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
