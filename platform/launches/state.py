@@ -32,6 +32,7 @@ from nmlab.platform.records.events import (
     WeightsChecked,
 )
 from nmlab.platform.records.payloads import SpecRecord
+from nmlab.platform.search.later_seeds import LaterSeeds
 from nmlab.trials.contract.metrics import initial_name
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
 from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
@@ -82,6 +83,8 @@ class LaunchState:
     baselines: Mapping[str, int] = field(default_factory=dict)
     """Trial key of each baseline -> number of seeds of its configuration."""
     confirmation: ConfirmationState = field(default_factory=ConfirmationState)
+    later: LaterSeeds = field(default_factory=LaterSeeds.none)
+    """Follows the trials with seeds that were added to the study."""
     started: float = field(default_factory=time.time)
     resumed: int = 0
     loads: int = 0
@@ -108,6 +111,7 @@ class LaunchState:
         for record in records:
             if self._is_known(record):
                 self._handle(record)
+                self.later.follow([record])
 
     def _is_known(self, record: JournalRecord) -> bool:
         """Return whether the trial or replica of a record is known; a user may have removed a damaged journal line."""
@@ -162,8 +166,17 @@ class LaunchState:
 
     @property
     def in_all(self) -> int:
-        """The number of planned trials; once the search is confirmed by fewer than were planned, that many fewer."""
-        return self.planned + self.confirmation.planned
+        """The number of planned trials.
+
+        It falls when the search is confirmed by fewer than were planned, and by the trials with added seeds of each
+        configuration that ends and is not complete.
+        """
+        return self.planned + self.confirmation.planned - self.later.withheld
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no trial is left to run."""
+        return self.ended >= self.in_all and (self.confirmation.is_settled or not self.confirmation.is_asked)
 
     @property
     def ended(self) -> int:
@@ -227,7 +240,7 @@ class LaunchState:
             line.role = "dense" if spec["method"] == "dense" else Role.BASELINE
         line.replicates = self.baselines.get(record.key, self.seeds)
         if (trial := self.confirmation.trial(record.key)) is not None:
-            line.role, line.confirmation, line.replicates = trial.role, True, len(self.confirmation.seeds)
+            line.role, line.confirmation = trial.role, True
             line.configuration = _configuration(trial.first)
         self.trials.setdefault(record.key, line)
 
@@ -238,7 +251,7 @@ class LaunchState:
                 label=line.label,
                 pattern=line.pattern,
                 role=line.role,
-                replicates=line.replicates,
+                replicates=len(self.confirmation.seeds) if line.confirmation else line.replicates,
                 value=line.perplexity if line.status == TrialStatus.FINISHED else None,
                 is_confirmation=line.confirmation,
                 ended=line.ended,

@@ -24,7 +24,7 @@ def early_stopping(plan: LaunchPlan) -> EarlyStopping:
         metric=metric,
         initial=initial_name(metric),
         mode=search.modes[0],
-        seeds=plan.study.seeds,
+        seeds=plan.search_seeds,
         baselines=[spec.key for spec in plan.baselines],
     )
 

@@ -50,7 +50,12 @@ class Searched:
 
 
 def searched_configurations(
-    records: Iterable[JournalRecord], *, metric: str, seeds: Sequence[int], outside: Container[str]
+    records: Iterable[JournalRecord],
+    *,
+    metric: str,
+    seeds: Sequence[int],
+    outside: Container[str],
+    later: Sequence[int] = (),
 ) -> list[Searched]:
     """Return the configurations of a search in the order in which they began.
 
@@ -59,6 +64,8 @@ def searched_configurations(
         metric: the objective.
         seeds: of the search.
         outside: keys of trials with these seeds that do not belong to the search, such as baselines.
+        later: seeds that were added to the study, on which a configuration must be complete too; only one that is
+            complete on ``seeds`` has trials with them.
     """
     first: dict[str, tuple[TrialSpec, SpecRecord]] = {}
     results: dict[str, ResultRecord] = {}
@@ -71,6 +78,8 @@ def searched_configurations(
     found = []
     for key, (spec, own) in first.items():
         ends = [results.get(_with_seed(spec, seed).key) for seed in seeds]
+        if _mean([_value(end, metric) for end in ends]) is not None:
+            ends += [results.get(_with_seed(spec, seed).key) for seed in later]
         mean, has_ended = _mean([_value(end, metric) for end in ends]), all(map(_is_end, ends))
         found.append(Searched(key, spec.pattern, own, mean, has_ended))
     return found
@@ -124,10 +133,12 @@ class Confirmations:
     """What a launch has chosen to confirm, told by its journal.
 
     Attributes:
+        ordinary: the seeds of the study. One that confirmed before it was added to the study no longer does.
         choices: in their order.
         trials: of all of them, by key, in the order in which they are run.
     """
 
+    ordinary: Collection[int] = ()
     choices: list[ConfirmationChosen] = field(default_factory=list)
     trials: dict[str, ConfirmationTrial] = field(default_factory=dict)
 
@@ -137,12 +148,21 @@ class Confirmations:
             if isinstance(record, ConfirmationChosen):
                 self.choices.append(record)
                 for trial in trials_of(record):
-                    self.trials.setdefault(trial.spec.key, trial)
+                    if trial.spec.seed not in self.ordinary:
+                        self.trials.setdefault(trial.spec.key, trial)
 
     @property
     def is_chosen(self) -> bool:
         """Whether something was chosen. Where nothing was complete, a process that finishes more of the search may."""
         return bool(self.trials)
+
+    def is_chosen_since(self, version: int) -> bool:
+        """Return whether something was chosen since a version of the study."""
+        return any(choice.chosen for choice in self.choices if choice.of_version >= version)
+
+    def is_settled_since(self, version: int) -> bool:
+        """Return whether there was a choice since a version of the study, be it empty."""
+        return any(choice.of_version >= version for choice in self.choices)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -150,9 +170,9 @@ class Confirmations:
         return tuple(self.choices[-1].seeds) if self.choices else ()
 
 
-def confirmations_of(records: Iterable[JournalRecord]) -> Confirmations:
-    """Return what the records of a journal say of confirmations."""
-    found = Confirmations()
+def confirmations_of(records: Iterable[JournalRecord], *, ordinary: Collection[int] = ()) -> Confirmations:
+    """Return what the records of a journal say of confirmations; ``ordinary`` are the seeds of the study."""
+    found = Confirmations(ordinary)
     found.follow(records)
     return found
 

@@ -153,17 +153,25 @@ def _check_lines(path: Path) -> None:
 
 
 class OptunaStrategy:
-    """An Optuna study in a journal file; a later process that opens the file continues the study."""
+    """An Optuna study in a journal file; a later process that opens the file continues the study.
+
+    Args:
+        study: what is searched, and how.
+        journal: the file.
+        name: of the Optuna study; by default that of ``study``.
+        tried_before: configurations that count as tried and are not in the Optuna study.
+    """
 
     @_quiet()
-    def __init__(self, study: Study, *, journal: Path) -> None:
+    def __init__(self, study: Study, *, journal: Path, name: str | None = None, tried_before: int = 0) -> None:
+        self.study, self.name, self._tried_before = study, name or study.name, tried_before
         self._space = DefineByRun(study)
         self._configurations = configurations_tried(study)
         self._search = study.search
         self._first = initial_points(study)
         directions = [_DIRECTIONS[mode] for mode in study.search.modes]
-        self._optuna = optuna.create_study(
-            study_name=study.name,
+        self.optuna = optuna.create_study(
+            study_name=self.name,
             storage=JournalStorage(_PatientFile(str(journal))),
             directions=directions,
             load_if_exists=True,
@@ -172,31 +180,31 @@ class OptunaStrategy:
     @_quiet()
     def open(self) -> list[Proposal]:
         proposals = []
-        for trial in self._optuna.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+        for trial in self.optuna.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
             if _CONFIGURATION in trial.user_attrs:
                 proposals.append(Proposal(trial.number, trial.user_attrs[_CONFIGURATION]))
             else:  # the process died before it recorded the configuration
-                self._optuna.tell(trial.number, state=TrialState.FAIL)
+                self.optuna.tell(trial.number, state=TrialState.FAIL)
         return proposals
 
     def failed(self) -> list[Proposal]:
         return [
             Proposal(trial.number, trial.user_attrs[_CONFIGURATION])
-            for trial in self._counted()
+            for trial in self.tried()
             if trial.state == TrialState.FAIL
         ]
 
     @_quiet()
     def next(self) -> Proposal | None:
-        known = [trial.user_attrs[_CONFIGURATION] for trial in self._counted()]
-        if len(known) >= self._configurations:
+        known = [trial.user_attrs[_CONFIGURATION] for trial in self.tried()]
+        if self._tried_before + len(known) >= self._configurations:
             return None
         first = next((point for point in self._first if self._space(Given(point)) not in known), None)
         if first is not None:
-            self._optuna.enqueue_trial(first)
+            self.optuna.enqueue_trial(first)
         for attempt in range(_REPEATS + 1):
             if attempt == _REPEATS:  # the sampler keeps proposing known configurations
-                self._optuna.enqueue_trial(self._untried(known))
+                self.optuna.enqueue_trial(self._untried(known))
             trial = self._ask()
             configuration = self._space(trial)
             if configuration not in known:
@@ -204,13 +212,13 @@ class OptunaStrategy:
                 return Proposal(trial.number, configuration)
             # A repeated point would be the same trials again, so Optuna gets a FAIL.
             _log.debug("proposal %d repeats an earlier point", trial.number)
-            self._optuna.tell(trial, state=TrialState.FAIL)
+            self.optuna.tell(trial, state=TrialState.FAIL)
         raise AssertionError("a point that was not tried before turned out to be known")
 
     @_quiet()
     def tell(self, number: int, outcome: Outcome) -> None:
-        known = self._optuna.get_trials(deepcopy=False)[number]
-        trial = open_trial(self._optuna, known)
+        known = self.optuna.get_trials(deepcopy=False)[number]
+        trial = open_trial(self.optuna, known)
         if len(self._search.metrics) == 1:
             for step, value in sorted(outcome.intermediate.items()):
                 # An earlier process may have reported the value.
@@ -218,23 +226,23 @@ class OptunaStrategy:
                     trial.report(value, step)
         finite = outcome.values is not None and all(math.isfinite(value) for value in outcome.values)
         if outcome.pruned and len(self._search.metrics) == 1 and outcome.intermediate:
-            self._optuna.tell(number, state=TrialState.PRUNED)
+            self.optuna.tell(number, state=TrialState.PRUNED)
         elif finite and not outcome.pruned:
-            self._optuna.tell(number, list(outcome.values or ()))
+            self.optuna.tell(number, list(outcome.values or ()))
         else:
-            self._optuna.tell(number, state=TrialState.FAIL)
+            self.optuna.tell(number, state=TrialState.FAIL)
 
-    def _counted(self) -> list[optuna.trial.FrozenTrial]:
+    def tried(self) -> list[optuna.trial.FrozenTrial]:
         """Return the proposals that became trials; repeated points and interrupted asks have no configuration."""
-        return [trial for trial in self._optuna.get_trials(deepcopy=False) if _CONFIGURATION in trial.user_attrs]
+        return [trial for trial in self.optuna.get_trials(deepcopy=False) if _CONFIGURATION in trial.user_attrs]
 
     def _ask(self) -> optuna.trial.Trial:
-        self._optuna.sampler = self._sampler(len(self._optuna.get_trials(deepcopy=False)))
-        return self._optuna.ask()
+        self.optuna.sampler = self._sampler(len(self.optuna.get_trials(deepcopy=False)))
+        return self.optuna.ask()
 
     def _untried(self, known: list[Configuration]) -> Configuration:
         """Draw a point that is not known; there is one, because no more are tried than the space has."""
-        for seed in count(len(self._optuna.get_trials(deepcopy=False)) * 100_003):
+        for seed in count(len(self.optuna.get_trials(deepcopy=False)) * 100_003):
             draw = RandomDraw(seed)
             if self._space(draw) not in known:
                 return draw.drawn

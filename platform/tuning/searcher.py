@@ -17,6 +17,8 @@ from ray.tune.search import Searcher
 from nmlab.platform.launches.journal import FlatResult
 from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.planning.study_trials import trial_spec
+from nmlab.platform.records.payloads import ResultRecord
+from nmlab.platform.search.later_seeds import LaterSeeds
 from nmlab.platform.search.strategies import Outcome, Proposal, SearchStrategy
 from nmlab.platform.tuning.trainable import TrialConfig
 from nmlab.trials.contract.run_status import TrialStatus
@@ -48,6 +50,8 @@ class ReplicateSearcher(Searcher):
         evaluated: the values of the (first) objective by step that trials had before this process, by trial key.
         stopped: the keys of trials that are stopped early for good; grows. A configuration with one is pruned. One with
             a trial that was stopped otherwise (time limit, Ctrl-C) stays open, for a resumed launch.
+        later: has accepted the trials that ended before this process; gives the trials of seeds that were added to the
+            study, of which the search learns nothing.
         after_search: is called once, when every trial of the search has ended; returns the trials that confirm it, of
             which the search learns nothing.
         metric_mode: the (first) objective, and ``min`` or ``max``.
@@ -65,6 +69,7 @@ class ReplicateSearcher(Searcher):
         evaluated: Mapping[str, Mapping[int, float]],
         stopped: Container[str],
         metric_mode: tuple[str, str],
+        later: LaterSeeds | None = None,
         after_search: Callable[[], Sequence[TrialSpec]] = tuple,
         max_failures: int = 3,
     ) -> None:
@@ -78,6 +83,7 @@ class ReplicateSearcher(Searcher):
         self._errors: Counter[str] = Counter()
         self._max_failures = max_failures
         self._opened = False
+        self._later = later or plan.later_seeds()
         self._after_search, self._is_confirming = after_search, False
 
     def set_search_properties(
@@ -100,6 +106,7 @@ class ReplicateSearcher(Searcher):
                 return _NO_MORE
         spec = self._queue.popleft()
         self._running[trial_id] = spec
+        self._later.begin(spec)
         config: TrialConfig = {
             "dispatcher": self._dispatcher,
             "namespace": self._namespace,
@@ -130,6 +137,7 @@ class ReplicateSearcher(Searcher):
         self._note(spec.key, result)
         if result.get("status", TrialStatus.STOPPED) != TrialStatus.STOPPED or spec.key in self._stopped:
             self._accept(spec.key, {"status": TrialStatus.STOPPED, **result})
+            self._add_later_seeds(spec.key, result)
 
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: the search has its own journal, and results are in the launch's journal."""
@@ -144,6 +152,13 @@ class ReplicateSearcher(Searcher):
             self._enqueue(proposal)
         for proposal in self._strategy.failed():  # the search keeps their outcome; the missing runs are made up for
             self._queue += [spec for spec in self._specs(proposal) if spec.key not in self._ended]
+        self._queue += [spec for spec in self._later.trials if spec.key not in self._ended]
+
+    def _add_later_seeds(self, key: str, result: FlatResult) -> None:
+        """Queue the trials of added seeds, if a configuration is complete by the end of this trial."""
+        status = result.get("status", TrialStatus.STOPPED)
+        end: ResultRecord = {"key": key, "status": status, "step": 0, "metrics": result, "reason": ""}
+        self._queue += [spec for spec in self._later.end(key, end) if spec.key not in self._ended]
 
     def _confirm(self) -> bool:
         """Queue the trials that confirm the search, if that is not done; return whether there are any to run."""
@@ -154,8 +169,8 @@ class ReplicateSearcher(Searcher):
         return bool(self._queue)
 
     def _specs(self, proposal: Proposal) -> list[TrialSpec]:
-        study = self._plan.study
-        return [trial_spec(study, proposal.configuration, seed=seed) for seed in study.seeds]
+        plan = self._plan
+        return [trial_spec(plan.study, proposal.configuration, seed=seed) for seed in plan.search_seeds]
 
     def _enqueue(self, proposal: Proposal) -> None:
         specs = self._specs(proposal)

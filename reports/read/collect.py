@@ -75,6 +75,12 @@ class LaunchRecord:
     position: tuple[int, int]
 
     @property
+    def extensions(self) -> tuple[str, ...]:
+        """When and what each later version of the study changed, the second version first."""
+        versions = range(2, int(self.tags.get(run_tags.STUDY_VERSIONS, "1")) + 1)
+        return tuple(self.tags.get(run_tags.extension_tag(version), "not recorded") for version in versions)
+
+    @property
     def reproduces(self) -> tuple[str, ...]:
         """The published items that the study reproduces, such as ``maskpro/table-10``."""
         items = (item.strip() for item in self.tags.get(run_tags.REPRODUCES, "").split(","))
@@ -259,7 +265,7 @@ def launch_of(parent: "Run", *, position: tuple[int, int]) -> LaunchRecord:
         started=_moment(info.start_time),
         ended=_moment(info.end_time) if info.end_time else None,
         tags=dict(tags),
-        params=dict(parent.data.params),
+        params=run_params.newest_params(parent.data.params, tags=tags),
         position=position,
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from nmlab.search_spaces.schema.study import Study
+from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES
 from nmlab.trials.contract.sections import TrialBudget
 from nmlab.trials.contract.wording import shown
 
@@ -24,6 +25,8 @@ _FREE = (
     "intervals",
 )
 """Settings, and sections with all that is in them, that change no trial which has run."""
+_ENTRIES = ("pattern", "method", CALIBRATION_SAMPLES, "search.confirm")
+"""Mappings that are one setting each."""
 _RUNGS = ("intervals.evaluate_every", "intervals.log_every", "space.steps")
 _SUCCESSOR = "start a new launch with nmlab sweep"
 _COMPARED = f"all trials of a launch must have the same; {_SUCCESSOR}"
@@ -87,7 +90,7 @@ def _flat(study: Study) -> dict[str, object]:
 
 
 def _spelt_out(value: object, path: str) -> dict[str, object]:
-    if path in ("pattern", "method", "data.calibration.samples", "search.confirm") or not isinstance(value, Mapping):
+    if path in _ENTRIES or not isinstance(value, Mapping):
         return {path: value}
     return {name: item for key, inner in value.items() for name, item in _spelt_out(inner, f"{path}.{key}").items()}
 
