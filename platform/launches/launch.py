@@ -150,16 +150,18 @@ class Launch:
         """Keep a further version of the study, which is the launch's from now on; only its owner may call this.
 
         The file of the study is complete before the launch record names it, so a process that is killed on the way
-        leaves the launch as it was. Raises ``OSError`` if a file cannot be written.
+        leaves the launch as it was. Raises ``ValueError`` if a file cannot be written.
         """
         kept = self.versions()
-        number = len(kept) + 1
-        path = self.folder / study_file(number)
-        with atomic_file(path) as partial:
-            partial.write_text(_resolved(study, launch=self.name), encoding="utf-8")
+        path = self.folder / study_file(len(kept) + 1)
         made = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
-        added = StudyVersion(number, path.name, file_digest(path), made_by=nmlab_version(), made=made)
-        self._write({**self._record(), _VERSIONS: [version.record() for version in (*kept, added)]})
+        try:
+            with atomic_file(path) as partial:
+                partial.write_text(_resolved(study, launch=self.name), encoding="utf-8")
+            added = StudyVersion(len(kept) + 1, path.name, file_digest(path), made_by=nmlab_version(), made=made)
+            self._write({**self._record(), _VERSIONS: [version.record() for version in (*kept, added)]})
+        except OSError as error:
+            raise ValueError(f"launch {self.folder} cannot be extended: {error.strerror}") from error
         return added
 
     def settings(self) -> Record:

@@ -7,7 +7,7 @@ from under the same names; a launch has the whole study. The names are kept.
 from collections.abc import Mapping
 from typing import Final
 
-from nmlab.trials.contract.run_tags import CHANGED_PARAM, REMOVED_PARAM
+from nmlab.trials.contract import run_tags
 
 # Of trials, models from elsewhere and initial masks.
 METHOD: Final = "method"
@@ -58,5 +58,6 @@ def newest_params(params: Mapping[str, str], *, tags: Mapping[str, str]) -> dict
 
     MLflow's parameters keep their values, so what an extension of the launch changed is in its run's ``tags``.
     """
-    changed = {name.removeprefix(CHANGED_PARAM): text for name, text in tags.items() if name.startswith(CHANGED_PARAM)}
-    return {name: text for name, text in {**params, **changed}.items() if text != REMOVED_PARAM}
+    prefix = run_tags.CHANGED_PARAM
+    changed = {name.removeprefix(prefix): text for name, text in tags.items() if name.startswith(prefix)}
+    return {name: text for name, text in {**params, **changed}.items() if text != run_tags.REMOVED_PARAM}

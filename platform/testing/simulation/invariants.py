@@ -98,6 +98,7 @@ def check_confirmation(launch: SimulatedLaunch) -> None:
     places = [place for place, record in enumerate(launch.written) if isinstance(record, ConfirmationChosen)]
     last = places[-1]
     before, choice = launch.written[:last], launch.written[last]
+    assert isinstance(choice, ConfirmationChosen)
     chosen = [each.of_version for each in confirmations_of(launch.written).choices if each.chosen]
     assert len(chosen) == len(set(chosen)), "it was chosen twice"
     if choice.of_version == launch.plan.version:
