@@ -88,7 +88,7 @@ def test_seeds_and_baselines_keep_their_order(launch):
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(launch, overrides, line):
-    with pytest.raises(ValueError, match="") as refused:
+    with pytest.raises(ValueError, match="expected") as refused:
         plan_extension(launch, study_with(*overrides))
     assert line in str(refused.value)
     assert "\n" not in str(refused.value)

@@ -331,7 +331,12 @@ def test_a_cost_that_was_unknown_is_known_once_the_trial_went_on(store, client, 
 
 
 FIRST = {"nmlab.planned": "5", "nmlab.reproduces": "a/b", "nmlab.git_commit": "aa"}
-NEXT = {"nmlab.planned": "9", "nmlab.study_versions": "2", "nmlab.extension.2": "seeds: [0] -> [0, 1]", "nmlab.git_commit": "bb"}
+NEXT = {
+    "nmlab.planned": "9",
+    "nmlab.study_versions": "2",
+    "nmlab.extension.2": "seeds: [0] -> [0, 1]",
+    "nmlab.git_commit": "bb",
+}
 
 
 def test_what_an_extension_changes_wins_over_the_parameters(reopen, client):
@@ -373,5 +378,6 @@ def test_a_run_whose_seed_is_one_of_the_study_confirms_nothing_any_more(store, c
     for each in (spec, other):
         store.begin_trial(each, role="search", tags={"nmlab.confirmation": "true"})
     store.settle_confirmation({other.key})
-    marked = [run.data.tags["nmlab.trial_key"] for run in children(client, store) if "nmlab.confirmation" in run.data.tags]
+    found = [run.data.tags for run in children(client, store)]
+    marked = [tags["nmlab.trial_key"] for tags in found if "nmlab.confirmation" in tags]
     assert marked == [other.key]
