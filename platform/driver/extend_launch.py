@@ -67,13 +67,13 @@ def plan_extension(launch: Launch, study: Study) -> Extension:
     earlier = tuple(launch.study(version) for version in launch.versions())
     before = earlier[-1]
     if problems := list(extension_problems(before, study)):
-        raise StudyError(problems)
+        raise StudyError(problems, source=study.places)
     study = _in_order(before, study)
     if not changed_settings(before, study):
         raise ValueError(f"launch {launch.name}: its study has these settings already; expected one that differs")
     plan = plan_study(study, earlier=earlier)
     if problem := _space_problem(plan):
-        raise StudyError([problem])
+        raise StudyError([problem], source=study.places)
     records = list(read_journal(launch))
     old = LaunchPlan.unchecked(before, facts=plan.facts, earlier=earlier[:-1])
     return Extension(

@@ -78,11 +78,11 @@ def test_seeds_and_baselines_keep_their_order(launch):
 @pytest.mark.parametrize(
     ("overrides", "line"),
     [
-        (("search.samples=3",), "search.samples 3: expected 4 or more; configurations that were tried stay"),
-        (("seeds=[0, 2]",), "seeds [0, 2]: 1 is missing, which trials have run with"),
-        (("baselines=[dense]",), "baselines ['dense']: 'wanda' is missing, which belongs to the launch"),
-        (("fixed.steps=8",), "fixed.steps 8: expected 4, as in the launch"),
-        (("space={alpha: {choice: [0.9, 0.95, 0.99]}}",), "space: it has 3 configurations; expected 4 or more"),
+        (("search.samples=3",), "--set search.samples=3: expected 4 or more; configurations that were tried stay"),
+        (("seeds=[0, 2]",), "1 is missing, which trials have run with; expected all of [0, 1] and more"),
+        (("baselines=[dense]",), "'wanda' is missing, which belongs to the launch"),
+        (("fixed.steps=8",), "--set fixed.steps=8: expected 4, as in the launch; all trials of a launch must have the same"),
+        (("space={alpha: {choice: [0.9, 0.95, 0.99]}}",), "it has 3 configurations; expected 4 or more"),
         ((), "its study has these settings already; expected one that differs"),
         (("seeds=[1, 0]",), "its study has these settings already; expected one that differs"),
     ],
@@ -95,7 +95,7 @@ def test_what_cannot_be_is_refused_in_one_line(launch, overrides, line):
 
 
 def test_several_settings_have_a_line_each(launch):
-    with pytest.raises(ValueError, match="fixed.steps") as refused:
+    with pytest.raises(ValueError, match="fixed.steps=8") as refused:
         plan_extension(launch, study_with("fixed.steps=8", "search.samples=2"))
     assert len(str(refused.value).splitlines()) == 2
 
@@ -115,7 +115,7 @@ def test_a_damaged_journal_is_refused_with_its_line(launch):
 
 def test_a_launch_is_extended_twice(launch):
     launch.extend(plan_extension(launch, study_with("search.samples=6")).plan.study)
-    with pytest.raises(ValueError, match="search.samples 5: expected 6 or more"):
+    with pytest.raises(ValueError, match="search.samples=5: expected 6 or more"):
         plan_extension(launch, study_with("search.samples=5"))
     plan = plan_extension(launch, study_with("search.samples=6", "seeds=[0, 1, 2]")).plan
     assert (plan.version, plan.search_version, plan.search_seeds) == (3, 3, (0, 1))
@@ -136,3 +136,11 @@ def plan_of_first(launch):
     """Return the plan that a process made before the launch was extended."""
     whole = plan_of(launch)
     return type(whole).unchecked(whole.earlier[0], facts=whole.facts)
+
+
+def test_an_edited_file_is_blamed_with_its_line(launch, tmp_path):
+    file = tmp_path / "edited.yaml"
+    file.write_text(launch.study_file.read_text().replace("samples: 4", "samples: 2"))
+    line = 1 + file.read_text().splitlines().index("  samples: 2")
+    with pytest.raises(ValueError, match=rf"edited\.yaml.*, line {line}: search.samples 2: expected 4 or more"):
+        plan_extension(launch, loader.load(file))
