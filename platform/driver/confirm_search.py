@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from nmlab.platform.driver.open_launch import OpenLaunch
-from nmlab.platform.launches.journal import read_journal
+from nmlab.platform.launches.journal import read_without_metrics
 from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.records.events import ConfirmationChosen, JournalRecord
 from nmlab.platform.records.payloads import ChosenRecord
@@ -35,7 +35,7 @@ def trials_to_confirm(opened: OpenLaunch, *, keep: Callable[[ConfirmationChosen]
     confirmations = opened.confirmations
     if not confirmations.is_chosen_since(opened.plan.search_version):
         # The driver loop may be writing: of the journal's file only whole lines are read.
-        choice = choose(opened.plan, list(read_journal(opened.launch)))
+        choice = choose(opened.plan, read_without_metrics(opened.launch))
         if choice is not None:
             keep(choice)
     return [trial.spec for trial in confirmations.trials.values()]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nmlab.platform.driver.start_launch import ReadyLaunch, continue_launch
-from nmlab.platform.launches.journal import read_journal
+from nmlab.platform.launches.journal import read_without_metrics
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.planning.study_plan import LaunchPlan, plan_study
 from nmlab.platform.records.events import JournalRecord
@@ -74,7 +74,7 @@ def plan_extension(launch: Launch, study: Study) -> Extension:
     plan = plan_study(study, earlier=earlier)
     if problem := _space_problem(plan):
         raise StudyError([problem], source=study.places)
-    records = list(read_journal(launch))
+    records = read_without_metrics(launch)
     old = LaunchPlan.unchecked(before, facts=plan.facts, earlier=earlier[:-1])
     return Extension(
         launch=launch,

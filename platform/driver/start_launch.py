@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nmlab.platform.launches import launch as launches
-from nmlab.platform.launches.journal import ended_trials, read_journal
+from nmlab.platform.launches.journal import ended_trials, read_without_metrics
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.planning.study_plan import LaunchPlan, plan_study
 from nmlab.platform.process.credentials import restored_uri
@@ -100,7 +100,7 @@ def continue_launch(
     stored = launch.settings()
     uri = restored_uri(stored["tracking_uri"]) if tracking_uri is None else absolute_uri(tracking_uri)
     extends, plan = plan is not None, plan or plan_of(launch)
-    records = list(read_journal(launch))
+    records = read_without_metrics(launch)
     is_over = plan.ended_by(records, ended_trials(records))
     joined = stored["address"]
     if address is not None or not is_over:

@@ -158,7 +158,7 @@ class OptunaStrategy:
     Args:
         study: what is searched, and how.
         journal: the file.
-        name: of the Optuna study; by default that of ``study``.
+        name: of the Optuna study in it; by default that of ``study``.
         tried_before: configurations that count as tried and are not in the Optuna study.
     """
 
@@ -170,7 +170,7 @@ class OptunaStrategy:
         self._search = study.search
         self._first = initial_points(study)
         directions = [_DIRECTIONS[mode] for mode in study.search.modes]
-        self.optuna = optuna.create_study(
+        self._optuna = optuna.create_study(
             study_name=self.name,
             storage=JournalStorage(_PatientFile(str(journal))),
             directions=directions,
@@ -180,31 +180,31 @@ class OptunaStrategy:
     @_quiet()
     def open(self) -> list[Proposal]:
         proposals = []
-        for trial in self.optuna.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+        for trial in self._optuna.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
             if _CONFIGURATION in trial.user_attrs:
                 proposals.append(Proposal(trial.number, trial.user_attrs[_CONFIGURATION]))
             else:  # the process died before it recorded the configuration
-                self.optuna.tell(trial.number, state=TrialState.FAIL)
+                self._optuna.tell(trial.number, state=TrialState.FAIL)
         return proposals
 
     def failed(self) -> list[Proposal]:
         return [
             Proposal(trial.number, trial.user_attrs[_CONFIGURATION])
-            for trial in self.tried()
+            for trial in self._counted()
             if trial.state == TrialState.FAIL
         ]
 
     @_quiet()
     def next(self) -> Proposal | None:
-        known = [trial.user_attrs[_CONFIGURATION] for trial in self.tried()]
+        known = [trial.user_attrs[_CONFIGURATION] for trial in self._counted()]
         if self._tried_before + len(known) >= self._configurations:
             return None
         first = next((point for point in self._first if self._space(Given(point)) not in known), None)
         if first is not None:
-            self.optuna.enqueue_trial(first)
+            self._optuna.enqueue_trial(first)
         for attempt in range(_REPEATS + 1):
             if attempt == _REPEATS:  # the sampler keeps proposing known configurations
-                self.optuna.enqueue_trial(self._untried(known))
+                self._optuna.enqueue_trial(self._untried(known))
             trial = self._ask()
             configuration = self._space(trial)
             if configuration not in known:
@@ -212,13 +212,13 @@ class OptunaStrategy:
                 return Proposal(trial.number, configuration)
             # A repeated point would be the same trials again, so Optuna gets a FAIL.
             _log.debug("proposal %d repeats an earlier point", trial.number)
-            self.optuna.tell(trial, state=TrialState.FAIL)
+            self._optuna.tell(trial, state=TrialState.FAIL)
         raise AssertionError("a point that was not tried before turned out to be known")
 
     @_quiet()
     def tell(self, number: int, outcome: Outcome) -> None:
-        known = self.optuna.get_trials(deepcopy=False)[number]
-        trial = open_trial(self.optuna, known)
+        known = self._optuna.get_trials(deepcopy=False)[number]
+        trial = open_trial(self._optuna, known)
         if len(self._search.metrics) == 1:
             for step, value in sorted(outcome.intermediate.items()):
                 # An earlier process may have reported the value.
@@ -226,23 +226,33 @@ class OptunaStrategy:
                     trial.report(value, step)
         finite = outcome.values is not None and all(math.isfinite(value) for value in outcome.values)
         if outcome.pruned and len(self._search.metrics) == 1 and outcome.intermediate:
-            self.optuna.tell(number, state=TrialState.PRUNED)
+            self._optuna.tell(number, state=TrialState.PRUNED)
         elif finite and not outcome.pruned:
-            self.optuna.tell(number, list(outcome.values or ()))
+            self._optuna.tell(number, list(outcome.values or ()))
         else:
-            self.optuna.tell(number, state=TrialState.FAIL)
+            self._optuna.tell(number, state=TrialState.FAIL)
 
+    @property
+    def optuna_study(self) -> optuna.Study:
+        """The Optuna study."""
+        return self._optuna
+
+    @property
     def tried(self) -> list[optuna.trial.FrozenTrial]:
+        """The trials of the Optuna study that are configurations."""
+        return self._counted()
+
+    def _counted(self) -> list[optuna.trial.FrozenTrial]:
         """Return the proposals that became trials; repeated points and interrupted asks have no configuration."""
-        return [trial for trial in self.optuna.get_trials(deepcopy=False) if _CONFIGURATION in trial.user_attrs]
+        return [trial for trial in self._optuna.get_trials(deepcopy=False) if _CONFIGURATION in trial.user_attrs]
 
     def _ask(self) -> optuna.trial.Trial:
-        self.optuna.sampler = self._sampler(len(self.optuna.get_trials(deepcopy=False)))
-        return self.optuna.ask()
+        self._optuna.sampler = self._sampler(len(self._optuna.get_trials(deepcopy=False)))
+        return self._optuna.ask()
 
     def _untried(self, known: list[Configuration]) -> Configuration:
         """Draw a point that is not known; there is one, because no more are tried than the space has."""
-        for seed in count(len(self.optuna.get_trials(deepcopy=False)) * 100_003):
+        for seed in count(len(self._optuna.get_trials(deepcopy=False)) * 100_003):
             draw = RandomDraw(seed)
             if self._space(draw) not in known:
                 return draw.drawn

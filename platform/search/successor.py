@@ -93,7 +93,7 @@ class SuccessorStrategy:
         placed = {place: found for place, told in past.items() if (found := _placed(study, told)) is not None}
         outside = [told for place, told in past.items() if place not in placed]
         self._newest = OptunaStrategy(study, journal=journal, name=newest, tried_before=len(outside))
-        _feed(self._newest.optuna, list(placed.values()))
+        _feed(self._newest.optuna_study, list(placed.values()))
         self._outside = outside
 
     def open(self) -> list[Proposal]:
@@ -202,7 +202,7 @@ def _past(strategies: Sequence[OptunaStrategy]) -> dict[str, _Told]:
     past: dict[str, _Told] = {}
     for strategy in strategies:
         strategy.open()  # closes what a process that died had not made a configuration of
-        for trial in strategy.tried():
+        for trial in strategy.tried:
             told = _Told(strategy, trial)
             past[json.dumps(told.values, sort_keys=True)] = told
     return past
@@ -235,4 +235,4 @@ def _feed(study: optuna.Study, placed: Sequence[_Placed]) -> None:
         study.set_user_attr(_IS_FED, True)
     for each in placed:
         if each.told.trial.state == TrialState.RUNNING:
-            each.told.strategy.optuna.tell(each.told.trial.number, state=TrialState.FAIL)
+            each.told.strategy.optuna_study.tell(each.told.trial.number, state=TrialState.FAIL)
