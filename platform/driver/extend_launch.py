@@ -11,7 +11,7 @@ from nmlab.platform.launches.journal import read_without_metrics
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.planning.study_plan import LaunchPlan, plan_study
 from nmlab.platform.records.events import JournalRecord
-from nmlab.platform.search.successor import space_problem
+from nmlab.platform.search.changed_space import space_problem
 from nmlab.search_spaces.reading.problems import StudyError
 from nmlab.search_spaces.schema.extension import change_lines, changed_settings, extension_problems
 from nmlab.search_spaces.schema.study import Study

@@ -9,8 +9,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from nmlab.platform.search import strategies
+from nmlab.platform.search.changed_space import space_problem
 from nmlab.platform.search.strategies import Outcome, strategy_of
-from nmlab.platform.search.successor import extended_strategy, space_problem
+from nmlab.platform.search.successor import extended_strategy
 from nmlab.search_spaces import loader
 
 FIRST = "{alpha: {choice: [0.9, 0.95, 0.99]}, learning_rate: {loguniform: [0.5, 4]}}"
