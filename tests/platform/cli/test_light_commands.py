@@ -106,6 +106,7 @@ COMPLETED = {
     "nmlab sweep ./mi": ["./mine.yaml"],
     "nmlab report qui": ["quickstart", "quickstart-20260101-000000", "quickstart-20260202-000000"],
     "nmlab resume quickstart-20260101": ["quickstart-20260101-000000"],
+    "nmlab extend quickstart-20260101": ["quickstart-20260101-000000"],
     "nmlab status --results elsewhere oth": ["other", "other-20260101-000000"],
     "nmlab run maskp": ["maskpro"],
     "nmlab methods pru": ["pruner_zero"],
