@@ -3,6 +3,8 @@
 `check_launch` checks of each that the planned trials ended, each once, and that MLflow has every point of them.
 """
 
+import math
+
 import pytest
 from confirmed import choices
 
@@ -12,7 +14,7 @@ from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.records.events import LaunchBegan, TrialEnded, TrialSubmitted
 from nmlab.platform.testing.simulation import SimulatedLaunch, check_launch
 from nmlab.trials.contract import run_tags
-from nmlab.trials.contract.run_status import LaunchStatus
+from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
 
 SEARCHED = (
     "search={algorithm: tpe, samples: 3}",
@@ -39,8 +41,8 @@ def by_alpha(spec):
 def versions(plan_of):
     """Return a function that gives the plans of versions of a study, each with further overrides."""
 
-    def make(*steps):
-        plans, given = [], list(SEARCHED)
+    def make(*steps, base=SEARCHED):
+        plans, given = [], list(base)
         for step in steps:
             given += step
             plan = plan_of(*given)
@@ -166,3 +168,62 @@ def test_a_launch_that_was_killed_before_its_extension_goes_on_as_extended(versi
         check_launch(launch)
         began = [record for record in read_journal(launch.launch) if isinstance(record, LaunchBegan)]
     assert [record.params["search.samples"] for record in began] == [3, 5]
+
+
+RATES = [0.3, 0.1, 0.03, 0.001, 0.00001]
+STOPPED_EARLY = (
+    "fixed={steps: 60, logit_magnitude: 4.0}",
+    f"space={{learning_rate: {{choice: {RATES}}}}}",
+    "search={algorithm: random, samples: 5, scheduler: asha, initial_points: "
+    f"{[{'learning_rate': rate} for rate in RATES]}}}",
+    "baselines=[magnitude]",
+    "seeds=[0, 1]",
+    "intervals={evaluate_every: 10, checkpoint_every: 10, log_every: 1}",
+    "replica={count: 1, slots: 2}",
+)
+
+
+def by_rate(spec):
+    """Return curves that fall the faster the higher the learning rate is; that of the smallest one does not move."""
+    rate = spec.hyperparameters.get("learning_rate", 1.0)
+    gain = 0.0 if rate < 1e-4 else 5.0 + math.log10(rate)
+    return {step: 100.0 - gain * step / 10 for step in range(0, int(spec.hyperparameters.get("steps", 0)) + 1, 10)}
+
+
+def statuses_by_rate(launch):
+    """Return how the seeds of each learning rate ended."""
+    specs = {record.key: record.spec for record in launch.written if isinstance(record, TrialSubmitted)}
+    found = {}
+    for key, end in launch.ended().items():
+        if (rate := specs[key]["hyperparameters"].get("learning_rate")) is not None:
+            found.setdefault(rate, {})[specs[key]["seed"]] = end["status"]
+    return found
+
+
+def test_configurations_that_were_stopped_early_get_no_added_seeds(versions, in_memory):
+    plans = versions((), ("seeds=[0, 1, 2]",), base=STOPPED_EARLY)
+    with SimulatedLaunch(plans[0], in_memory, seed=1, curve=by_rate, seconds=(0.02, 0.1)) as launch:
+        for plan in plans:
+            launch.plan = plan
+            launch.start()
+            assert launch.finish().status == LaunchStatus.FINISHED
+            check_launch(launch)
+        found = statuses_by_rate(launch)
+        finished = [rate for rate, ends in found.items() if ends[0] == ends[1] == TrialStatus.FINISHED]
+        planned = launch.store.tags[run_tags.PLANNED]
+    assert found[0.00001] == dict.fromkeys((0, 1), TrialStatus.STOPPED)
+    assert {0.3, 0.1, 0.03} <= set(finished)
+    assert all(found[rate][2] == TrialStatus.FINISHED for rate in finished)
+    assert planned == str(1 + 5 * 2 + len(finished))
+
+
+def test_a_launch_that_was_stopped_by_its_user_is_extended(versions, in_memory):
+    first, second = versions((), MORE)
+    with SimulatedLaunch(first, in_memory, seed=2, curve=by_alpha) as launch:
+        launch.start()
+        launch.run_until(lambda: len(launch.ended()) == 2)
+        launch.interrupt()
+        assert launch.finish().status == LaunchStatus.STOPPED
+        launch.extend(second)
+        assert launch.finish().counts == {"finished": 1 + 3 + 5 * 3}
+        check_launch(launch)
