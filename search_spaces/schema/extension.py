@@ -68,7 +68,7 @@ def extension_problems(before: Study, after: Study) -> Iterator[str]:
         grows = _GROWS.get(path)
         if grows is not None:
             yield from grows(old, new)
-        elif not _is_free(path):
+        elif not _is_free(path) and not _moves(path, before=before, after=after):
             yield _kept(path, old, new)
     if before.search.scheduler is not None:
         for path in _RUNGS:
@@ -93,6 +93,12 @@ def _spelt_out(value: object, path: str) -> dict[str, object]:
     if path in _ENTRIES or not isinstance(value, Mapping):
         return {path: value}
     return {name: item for key, inner in value.items() for name, item in _spelt_out(inner, f"{path}.{key}").items()}
+
+
+def _moves(path: str, *, before: Study, after: Study) -> bool:
+    """Return whether a fixed hyperparameter is searched from now on, or a searched one is fixed."""
+    section, _, name = path.partition(".")
+    return section == "fixed" and (name in before.space) != (name in after.space)
 
 
 def _is_free(path: str) -> bool:

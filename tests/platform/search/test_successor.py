@@ -168,3 +168,16 @@ def test_a_space_that_cannot_go_on_is_refused_in_one_line():
     small = study_of("{alpha: {choice: [0.9, 0.95]}}")
     line = "space: it has 2 configurations; expected 6 or more, as search.samples says"
     assert space_problem(small, earlier=(study_of(FIRST),), planned=6, possible=2) == line
+
+
+def test_a_hyperparameter_that_was_fixed_and_is_searched_from_now_on_keeps_what_was_tried(earlier, journal):
+    study, proposals = earlier
+    space = FIRST.replace("}}", "}, steps: {choice: [4, 8]}}")
+    search = "search={algorithm: tpe, samples: 8}"
+    overrides = [f"space={space}", search, "baselines=[]", "seeds=[0]", "fixed={}"]
+    extended_strategy(loader.load("quickstart", overrides=overrides), earlier=(study,), journal=journal)
+    held = trials("quickstart#2", journal)
+    assert [each.user_attrs["nmlab:configuration"] for each in held] == [
+        {"method": "maskpro", "pattern": "2:4", **each.configuration} for each in proposals
+    ]
+    assert {each.params["steps"] for each in held} == {4}

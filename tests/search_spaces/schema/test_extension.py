@@ -111,3 +111,14 @@ def test_what_changed_is_named_with_both_values(before):
         "search.samples": (4, 6),
         "seeds": ([0, 1], [0, 1, 2]),
     }
+
+
+def test_a_fixed_hyperparameter_may_be_searched_from_now_on_and_the_other_way_round(before):
+    fixed = Study.model_validate(before)
+    searched = Study.model_validate(
+        {**before, "fixed": {}, "space": {**before["space"], "steps": {"choice": [100, 200]}}}
+    )
+    assert list(extension_problems(fixed, searched)) == []
+    assert list(extension_problems(searched, fixed)) == []
+    gone = Study.model_validate({**before, "fixed": {}})
+    assert [line.partition(":")[0] for line in extension_problems(fixed, gone)] == ["fixed.steps null"]
