@@ -95,7 +95,7 @@ def test_what_cannot_be_is_refused_in_one_line(launch, overrides, line):
 
 
 def test_several_settings_have_a_line_each(launch):
-    with pytest.raises(ValueError, match="fixed.steps=8") as refused:
+    with pytest.raises(ValueError, match="fixed") as refused:
         plan_extension(launch, study_with("fixed.steps=8", "search.samples=2"))
     assert len(str(refused.value).splitlines()) == 2
 
@@ -115,7 +115,7 @@ def test_a_damaged_journal_is_refused_with_its_line(launch):
 
 def test_a_launch_is_extended_twice(launch):
     launch.extend(plan_extension(launch, study_with("search.samples=6")).plan.study)
-    with pytest.raises(ValueError, match="search.samples=5: expected 6 or more"):
+    with pytest.raises(ValueError, match="expected 6 or more"):
         plan_extension(launch, study_with("search.samples=5"))
     plan = plan_extension(launch, study_with("search.samples=6", "seeds=[0, 1, 2]")).plan
     assert (plan.version, plan.search_version, plan.search_seeds) == (3, 3, (0, 1))

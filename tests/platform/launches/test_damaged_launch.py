@@ -102,7 +102,7 @@ def test_a_newer_launch_names_the_version_it_needs(launch):
 
     write_checked(path, {**SETTINGS, "nmlab": "4.2"}, format=9)
     with pytest.raises(
-        NewerFormatError, match=r"launch\.json has format 9, .* reads up to 1; it was written by nmlab 4.2"
+        NewerFormatError, match=r"launch\.json has format 9, .* reads up to 2; it was written by nmlab 4.2"
     ):
         launch.settings()
 
