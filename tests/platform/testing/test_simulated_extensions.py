@@ -5,8 +5,11 @@
 
 import math
 
+import optuna
 import pytest
 from confirmed import choices
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from nmlab.platform.launches.journal import read_journal
 from nmlab.platform.launches.launch import Launch
@@ -118,6 +121,15 @@ def test_what_the_search_proposes_does_not_depend_on_added_seeds(versions, in_me
     with_seeds = seeds_of(run(versions((), change), in_memory / "with"))
     without = seeds_of(run(versions((), plain), in_memory / "without"))
     assert set(with_seeds) == set(without)
+
+
+def test_the_search_is_told_the_mean_over_the_seeds_that_the_launch_began_with(versions, in_memory):
+    launch = run(versions((), MORE), in_memory)
+    storage = JournalStorage(JournalFileBackend(str(launch.launch.optuna_journal)))
+    study = optuna.load_study(study_name="quickstart", storage=storage)
+    told = {tuple(trial.params.values()): trial.value for trial in study.trials if trial.state.name == "COMPLETE"}
+    assert len(told) == 5
+    assert told == {(alpha, rate): pytest.approx(30.0 + alpha + rate / 100 + 0.0005) for alpha, rate in told}
 
 
 def test_a_changed_space_goes_on_from_what_lies_in_it(versions, in_memory):
