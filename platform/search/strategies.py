@@ -6,34 +6,30 @@ stopped early, FAIL if it diverged or failed. No configuration that has ended is
 
 import logging
 import math
-import os
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from nmlab.platform.compat.optuna_trials import open_trial
+from nmlab.platform.search.grid import GridStrategy
 from nmlab.platform.search.initial_points import (
     Given,
     RandomDraw,
     configurations_tried,
     initial_points,
 )
+from nmlab.platform.search.optuna_journal import OptunaJournalFile
+from nmlab.platform.search.proposals import Outcome, Proposal, SearchStrategy
 from nmlab.search_spaces.schema.study import Study
-from nmlab.search_spaces.space import Configuration, DefineByRun, grid_points
+from nmlab.search_spaces.space import Configuration, DefineByRun
 from nmlab.trials.contract.log_levels import at_least
-from nmlab.trials.files.checked_json import DamagedFileError, checksum_of, has_checksum, read_line
-from nmlab.trials.files.disk import retry_while_disk_full
 
 _log = logging.getLogger(__name__)
 _CONFIGURATION = "nmlab:configuration"
@@ -41,115 +37,6 @@ _REPEATS = 10
 _DIRECTIONS = {"min": StudyDirection.MINIMIZE, "max": StudyDirection.MAXIMIZE}
 _quiet = partial(at_least, logging.ERROR, "optuna")
 """Around every call of Optuna: its report of each trial is not shown, and other users of Optuna keep theirs."""
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A configuration to try, under its number in the search."""
-
-    number: int
-    configuration: Configuration
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a configuration ended over all its seeds: objectives, or None where any seed has none.
-
-    Optuna is told COMPLETE if it is not pruned and all values are finite, PRUNED if it is pruned, the search has one
-    objective and there are intermediate values, and FAIL otherwise (`OptunaStrategy.tell`).
-    """
-
-    values: Sequence[float] | None
-    pruned: bool = False
-    intermediate: Mapping[int, float] = field(default_factory=dict)
-
-
-class SearchStrategy(Protocol):
-    """A source of configurations, which may learn from their outcomes."""
-
-    def open(self) -> list[Proposal]:
-        """Return the proposals that an earlier launch made and that have no outcome yet."""
-
-    def failed(self) -> list[Proposal]:
-        """Return the proposals that failed; a resumed launch runs their failed trials again."""
-
-    def next(self) -> Proposal | None:
-        """Return another configuration, or None when there are no more."""
-
-    def tell(self, number: int, outcome: Outcome) -> None:
-        """Record the outcome of the proposal ``number``."""
-
-
-class GridStrategy:
-    """Every point of the grid, in file order."""
-
-    def __init__(self, study: Study) -> None:
-        self._points = [Proposal(number, point) for number, point in enumerate(grid_points(study))]
-        self._next = 0
-
-    def open(self) -> list[Proposal]:
-        return []  # a resumed grid starts from its first point; trials that have ended are not run again
-
-    def failed(self) -> list[Proposal]:
-        return []
-
-    def next(self) -> Proposal | None:
-        if self._next == len(self._points):
-            return None
-        self._next += 1
-        return self._points[self._next - 1]
-
-    def tell(self, number: int, outcome: Outcome) -> None:
-        """Do nothing: a grid does not learn."""
-
-
-class _PatientFile(JournalFileBackend):
-    """The file of an Optuna journal: waits for room on a full disk, and takes a failed write back.
-
-    The sweep proposes nothing while it waits; running trials go on. Each line has a checksum, which Optuna ignores. A
-    line that a crash cut off is removed when the file is opened. Raises ``DamagedFileError`` for a file that is not
-    what was written.
-    """
-
-    def __init__(self, file_path: str) -> None:
-        self._path = Path(file_path)
-        if self._path.exists():
-            _check_lines(self._path)
-        super().__init__(file_path)
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        checked = [{**log, "crc": checksum_of(log)} for log in logs]
-
-        def append() -> None:
-            before = self._path.stat().st_size
-            try:
-                super(_PatientFile, self).append_logs(checked)
-            except OSError:
-                os.truncate(self._path, before)
-                raise
-
-        retry_while_disk_full(append, given_up=lambda: False)  # Ctrl-C ends the wait
-
-
-def _check_lines(path: Path) -> None:
-    """Remove a last line that was cut off, and check that every other line is what was written.
-
-    Lines of the first version have no checksum; after one that has, all have.
-    """
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        os.truncate(path, whole)
-        _log.info("removed the last line of Optuna's journal %s, which a crash had cut off", path)
-    is_checked = False
-    for number, line in enumerate(content[:whole].splitlines(), start=1):
-        try:
-            record = read_line(line, needs_checksum=is_checked)
-            if record is None or "op_code" not in record:
-                raise ValueError("expected an entry of Optuna")
-        except ValueError as error:
-            raise DamagedFileError(f"Optuna's journal {path} is damaged in line {number}: {error}") from error
-        is_checked = is_checked or has_checksum(line)
 
 
 class OptunaStrategy:
@@ -164,7 +51,7 @@ class OptunaStrategy:
         directions = [_DIRECTIONS[mode] for mode in study.search.modes]
         self._optuna = optuna.create_study(
             study_name=study.name,
-            storage=JournalStorage(_PatientFile(str(journal))),
+            storage=JournalStorage(OptunaJournalFile(str(journal))),
             directions=directions,
             load_if_exists=True,
         )

@@ -9,7 +9,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from nmlab.platform.search.strategies import GridStrategy, OptunaStrategy, Outcome, population, strategy_of
+from nmlab.platform.search.grid import GridStrategy
+from nmlab.platform.search.proposals import Outcome
+from nmlab.platform.search.strategies import OptunaStrategy, population, strategy_of
 from nmlab.platform.tuning.searcher import ReplicateSearcher
 from nmlab.search_spaces import loader
 

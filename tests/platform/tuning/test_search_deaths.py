@@ -10,7 +10,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from nmlab.platform.search import strategies as strategies_module
+from nmlab.platform.search.optuna_journal import OptunaJournalFile
 from nmlab.platform.search.strategies import strategy_of
 from nmlab.platform.tuning.searcher import ReplicateSearcher
 
@@ -108,9 +108,9 @@ class Launch:
 def test_after_a_death_between_any_two_writes_optuna_has_the_same_outcomes(plan_of, tmp_path, monkeypatch):
     plan = plan_of(*SEARCH)
     whole, deaths, current = None, 0, []
-    append = strategies_module._PatientFile.append_logs
+    append = OptunaJournalFile.append_logs
     monkeypatch.setattr(
-        strategies_module._PatientFile,
+        OptunaJournalFile,
         "append_logs",
         lambda self, logs: current[-1].write(lambda logs: append(self, logs), logs),
     )

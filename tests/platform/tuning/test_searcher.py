@@ -10,7 +10,8 @@ import pytest
 from ray.tune.search import Searcher
 
 from nmlab.platform.planning.study_plan import LaunchPlan
-from nmlab.platform.search.strategies import Outcome, strategy_of
+from nmlab.platform.search.proposals import Outcome
+from nmlab.platform.search.strategies import strategy_of
 from nmlab.platform.tuning.searcher import ReplicateSearcher
 from nmlab.trials.contract.trial_spec import TrialSpec
 
