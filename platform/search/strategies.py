@@ -27,6 +27,8 @@ from nmlab.platform.search.initial_points import (
 )
 from nmlab.platform.search.optuna_journal import OptunaJournalFile
 from nmlab.platform.search.proposals import Outcome, Proposal, SearchStrategy
+from nmlab.platform.search.samplers import SAMPLERS, first_points, sampler_of
+from nmlab.platform.search.samplers.qmc import quasi_random_point
 from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import Configuration, DefineByRun
 from nmlab.trials.contract.log_levels import at_least
@@ -40,21 +42,31 @@ _quiet = partial(at_least, logging.ERROR, "optuna")
 
 
 class OptunaStrategy:
-    """An Optuna study in a journal file; a later process that opens the file continues the study."""
+    """An Optuna study in a journal file; a later process that opens the file continues the study.
+
+    Args:
+        study: what is searched.
+        journal: the file.
+        name: of the Optuna study in it; by default that of ``study``.
+    """
 
     @_quiet()
-    def __init__(self, study: Study, *, journal: Path) -> None:
+    def __init__(self, study: Study, *, journal: Path, name: str | None = None) -> None:
+        self._study = study
         self._space = DefineByRun(study)
         self._configurations = configurations_tried(study)
         self._search = study.search
         self._first = initial_points(study)
-        directions = [_DIRECTIONS[mode] for mode in study.search.modes]
         self._optuna = optuna.create_study(
-            study_name=study.name,
+            study_name=name or study.name,
             storage=JournalStorage(OptunaJournalFile(str(journal))),
-            directions=directions,
+            directions=[_DIRECTIONS[mode] for mode in study.search.modes],
             load_if_exists=True,
         )
+        if self._optuna.metric_names is None:
+            with warnings.catch_warnings():  # it is experimental
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                self._optuna.set_metric_names(list(study.search.metrics))
 
     @_quiet()
     def open(self) -> list[Proposal]:
@@ -78,12 +90,8 @@ class OptunaStrategy:
         known = [trial.user_attrs[_CONFIGURATION] for trial in self._counted()]
         if len(known) >= self._configurations:
             return None
-        first = next((point for point in self._first if self._space(Given(point)) not in known), None)
-        if first is not None:
-            self._optuna.enqueue_trial(first)
         for attempt in range(_REPEATS + 1):
-            if attempt == _REPEATS:  # the sampler keeps proposing known configurations
-                self._optuna.enqueue_trial(self._untried(known))
+            self._enqueue(self._untried(known) if attempt == _REPEATS else self._settled(known))
             trial = self._ask()
             configuration = self._space(trial)
             if configuration not in known:
@@ -103,10 +111,16 @@ class OptunaStrategy:
                 # An earlier process may have reported the value.
                 if math.isfinite(value) and step not in known.intermediate_values:
                     trial.report(value, step)
-        finite = outcome.values is not None and all(math.isfinite(value) for value in outcome.values)
+        for name, value in outcome.attributes.items():
+            trial.set_user_attr(name, value)
+        values = [*(outcome.values or [math.nan]), *outcome.constraints.values()]
+        finite = all(map(math.isfinite, values))
         if outcome.pruned and len(self._search.metrics) == 1 and outcome.intermediate:
             self._optuna.tell(number, state=TrialState.PRUNED)
         elif finite and not outcome.pruned:
+            for name, excess in outcome.constraints.items():
+                if name not in known.constraints:
+                    trial.set_constraint(name, excess)
             self._optuna.tell(number, list(outcome.values or ()))
         else:
             self._optuna.tell(number, state=TrialState.FAIL)
@@ -115,8 +129,34 @@ class OptunaStrategy:
         """Return the proposals that became trials; repeated points and interrupted asks have no configuration."""
         return [trial for trial in self._optuna.get_trials(deepcopy=False) if _CONFIGURATION in trial.user_attrs]
 
+    def _settled(self, known: list[Configuration]) -> Configuration | None:
+        """Return the next point if it is settled without the sampler; None if the sampler draws it."""
+        for point in self._first:
+            if self._space(Given(point)) not in known:
+                return point
+        if not self._is_quasi_random():
+            return None
+        place = len(self._optuna.get_trials(deepcopy=False)) - len(self._first)
+        return quasi_random_point(self._study, place=max(0, place))
+
+    def _is_quasi_random(self) -> bool:
+        """Return whether the next point comes from the Sobol sequence: always, or until there are enough outcomes."""
+        if self._search.algorithm == "qmc":
+            return True
+        if self._search.startup != "qmc":
+            return False
+        states = SAMPLERS[self._search.algorithm].learns_from
+        outcomes = self._optuna.get_trials(deepcopy=False, states=states)
+        return len(outcomes) < first_points(self._search, configurations=self._configurations)
+
+    def _enqueue(self, point: Configuration | None) -> None:
+        """Have Optuna propose a point next; a point that a process enqueued before it died comes first."""
+        if point is not None and not self._optuna.get_trials(deepcopy=False, states=[TrialState.WAITING]):
+            self._optuna.enqueue_trial(point)
+
     def _ask(self) -> optuna.trial.Trial:
-        self._optuna.sampler = self._sampler(len(self._optuna.get_trials(deepcopy=False)))
+        number = len(self._optuna.get_trials(deepcopy=False))
+        self._optuna.sampler = sampler_of(self._search, number=number, configurations=self._configurations)
         return self._optuna.ask()
 
     def _untried(self, known: list[Configuration]) -> Configuration:
@@ -126,32 +166,6 @@ class OptunaStrategy:
             if self._space(draw) not in known:
                 return draw.drawn
         raise AssertionError("counting has no end")
-
-    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        """Return a sampler seeded by the proposal's number, so that proposals depend on the history alone."""
-        seed = self._search.seed * 100_003 + number
-        if self._search.algorithm == "random":
-            return optuna.samplers.RandomSampler(seed=seed)
-        if self._search.algorithm == "nsga2":
-            return optuna.samplers.NSGAIISampler(seed=seed, population_size=population(self._configurations))
-        startup = startup_trials(self._configurations)
-        with warnings.catch_warnings():  # both arguments are experimental, and conditional spaces need them
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=startup)
-
-
-def startup_trials(configurations: int) -> int:
-    """Return how many of a search's points are drawn at random, before it has enough outcomes to choose."""
-    return min(10, max(4, configurations // 3))
-
-
-def population(configurations: int) -> int:
-    """Return the size of a generation of NSGA-II, of which the first is drawn at random: a quarter, 50 at most.
-
-    A small search has no fewer than TPE draws at random. Optuna's own 50 is more than many searches try, which would
-    then never leave the first generation.
-    """
-    return max(startup_trials(configurations), min(50, configurations // 4))
 
 
 def strategy_of(study: Study, *, journal: Path) -> SearchStrategy:
