@@ -57,7 +57,11 @@ def choose(
     assert asked is not None
     assert plan.confirmation is not None
     found = searched_configurations(
-        records, metric=search.metrics[0], seeds=study.seeds, outside={spec.key for spec in plan.baselines}
+        records,
+        metric=search.metrics[0],
+        seeds=study.seeds,
+        outside={spec.key for spec in plan.baselines},
+        limits=search.limits,
     )
     if not all(item.has_ended for item in found):
         return None

@@ -1,6 +1,6 @@
 """Grid search: every point of a space whose values are listed."""
 
-from nmlab.platform.search.proposals import Outcome, Proposal
+from nmlab.platform.search.strategy_protocol import Outcome, Proposal
 from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import grid_points
 

@@ -26,9 +26,9 @@ from nmlab.platform.search.initial_points import (
     initial_points,
 )
 from nmlab.platform.search.optuna_journal import OptunaJournalFile
-from nmlab.platform.search.proposals import Outcome, Proposal, SearchStrategy
 from nmlab.platform.search.samplers import SAMPLERS, first_points, sampler_of
 from nmlab.platform.search.samplers.qmc import quasi_random_point
+from nmlab.platform.search.strategy_protocol import Outcome, Proposal, SearchStrategy
 from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import Configuration, DefineByRun
 from nmlab.trials.contract.log_levels import at_least
@@ -111,8 +111,8 @@ class OptunaStrategy:
                 # An earlier process may have reported the value.
                 if math.isfinite(value) and step not in known.intermediate_values:
                     trial.report(value, step)
-        for name, value in outcome.attributes.items():
-            trial.set_user_attr(name, value)
+        for name, attribute in outcome.attributes.items():
+            trial.set_user_attr(name, attribute)
         values = [*(outcome.values or [math.nan]), *outcome.constraints.values()]
         finite = all(map(math.isfinite, values))
         if outcome.pruned and len(self._search.metrics) == 1 and outcome.intermediate:

@@ -23,7 +23,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from nmlab.platform.search.initial_points import Given
-from nmlab.platform.search.proposals import Outcome, Proposal, SearchStrategy
+from nmlab.platform.search.strategy_protocol import Outcome, Proposal, SearchStrategy
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import DefineByRun, grid_points

@@ -17,7 +17,7 @@ from ray.tune.search import Searcher
 from nmlab.platform.launches.journal import FlatResult
 from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.planning.study_trials import trial_spec
-from nmlab.platform.search.proposals import Outcome, Proposal, SearchStrategy
+from nmlab.platform.search.strategy_protocol import Outcome, Proposal, SearchStrategy
 from nmlab.platform.tuning.trainable import TrialConfig
 from nmlab.search_spaces.schema.constraints import excesses
 from nmlab.trials.contract.run_status import TrialStatus

@@ -55,3 +55,8 @@ def algorithms_where(property_name: Literal["several", "learns"]) -> str:
     """Return the names of the algorithms with a property, as ``tpe, gp or nsga2``."""
     *first, last = (name for name, found in ALGORITHMS.items() if getattr(found, property_name))
     return f"{', '.join(first)} or {last}"
+
+
+def summary_of(name: str) -> str:
+    """Return what the algorithm of this name does, in one line."""
+    return next(found.summary for known, found in ALGORITHMS.items() if known == name)

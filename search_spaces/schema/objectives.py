@@ -11,6 +11,7 @@ from nmlab.search_spaces.schema.sections import Data, Search
 from nmlab.trials.contract.declarations import METHOD_FAMILIES, declared_metric, own_metrics, recorded_by
 from nmlab.trials.contract.metrics import COMMON, EVAL, VALIDATION, Phase, task_metric
 from nmlab.trials.contract.near_names import nearest
+from nmlab.trials.contract.run_params import SEARCH_CONSTRAINTS
 from nmlab.trials.contract.sections import Intervals
 from nmlab.trials.contract.wording import shown
 
@@ -48,7 +49,7 @@ def constraints(search: Search, *, methods: tuple[str, ...], data: Data) -> Iter
     """Check that every constraint is on a metric that is recorded; the arguments are those of `objectives`."""
     for limits in search.limits:
         if problem := _problem(limits.metric, methods=methods, data=data):
-            yield f"search.constraints.{limits.metric}: {problem}"
+            yield f"{SEARCH_CONSTRAINTS}{limits.metric}: {problem}"
 
 
 def scheduler(search: Search, *, intervals: Intervals) -> Iterator[str]:

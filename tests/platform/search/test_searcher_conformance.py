@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from nmlab.platform.search.initial_points import initial_points
-from nmlab.platform.search.proposals import SearchStrategy
 from nmlab.platform.search.strategies import strategy_of
+from nmlab.platform.search.strategy_protocol import SearchStrategy
 from nmlab.platform.testing import SearcherConformance, study_of
 from nmlab.platform.testing.searcher_conformance import RANGES
 from nmlab.search_spaces import loader

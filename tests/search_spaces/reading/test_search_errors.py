@@ -43,8 +43,8 @@ LINES = [
     ),
     (
         ["search.constraints={memory/peak_bytes: {max: 2e9, mix: 1}}"],
-        "--set search.constraints={memory/peak_bytes: {max: 2e9, mix: 1}}: search.constraints.memory/peak_bytes.mix "
-        "1: unknown key; did you mean 'search.constraints.memory/peak_bytes.min'?",
+        "--set search.constraints={memory/peak_bytes: {max: 2e9, mix: 1}}: search.constraints.memory/peak_bytes.mix: "
+        "unknown key; did you mean 'search.constraints.memory/peak_bytes.min'?",
     ),
 ]
 

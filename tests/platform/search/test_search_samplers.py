@@ -4,11 +4,12 @@ from itertools import islice
 from typing import get_args
 
 import pytest
+from sources import ROOT
 
-from nmlab.platform.search.proposals import Outcome
 from nmlab.platform.search.samplers import SAMPLERS, first_points
 from nmlab.platform.search.samplers.qmc import quasi_random_point
 from nmlab.platform.search.strategies import OptunaStrategy, strategy_of
+from nmlab.platform.search.strategy_protocol import Outcome
 from nmlab.platform.testing import study_of
 from nmlab.platform.testing.searcher_conformance import RANGES
 from nmlab.search_spaces import loader
@@ -75,3 +76,9 @@ def test_the_name_of_the_optuna_study_can_be_chosen(tmp_path):
     first.next()
     assert len(OptunaStrategy(study, journal=tmp_path / "journal", name="quickstart-2").open()) == 1
     assert OptunaStrategy(study, journal=tmp_path / "journal").open() == []
+
+
+def test_the_guide_lists_every_algorithm_with_its_summary():
+    guide = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
+    for name, algorithm in ALGORITHMS.items():
+        assert f"| `{name}` | {algorithm.summary} |" in guide
