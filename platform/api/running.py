@@ -240,12 +240,18 @@ def _texts(
 
 
 def _hyperparameters(method: str, pattern: str, given: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:
+    from nmlab.search_spaces.reading.overrides import as_given
+    from nmlab.trials.contract.errors import SettingError
     from nmlab.trials.contract.pattern import Pattern
     from nmlab.trials.methods import registry
 
     named = dict(given) if isinstance(given, Mapping) else _parsed(given)
     known = registry.get(method)
-    config = known.configure(named)
+    try:
+        config = known.configure(named)
+    except SettingError as error:
+        own = [] if isinstance(given, Mapping) else [text for text in given if _name_of(text) == error.setting]
+        raise ValueError(f"{as_given(own[-1])}: {error}" if own else str(error)) from error
     if reason := known.unsupported_reason(Pattern.parse(pattern), config):
         raise ValueError(f"{method}: {reason}")
     return config.model_dump()
@@ -257,8 +263,13 @@ def _parsed(given: Sequence[str]) -> dict[str, Any]:
 
     parsed = {}
     for text in given:
-        name, equals, value = text.partition("=")
+        _, equals, value = text.partition("=")
         if not equals:
             raise ValueError(f"--set {text!r}: expected NAME=VALUE, for example steps=500")
-        parsed[name.strip()] = study_yaml.read(value, source=as_given(text), has_lines=False)[0]
+        parsed[_name_of(text)] = study_yaml.read(value, source=as_given(text), has_lines=False)[0]
     return parsed
+
+
+def _name_of(text: str) -> str:
+    """Return the hyperparameter that NAME=VALUE sets."""
+    return text.partition("=")[0].strip()

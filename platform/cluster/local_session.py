@@ -62,6 +62,8 @@ def session_environment(given: Mapping[str, str], *, token: Path) -> dict[str, s
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray then uses 127.0.0.1 for this machine, on Linux too
+        # Ray's monitor serves metrics without a token where ray[default] is installed; no server can have this port.
+        "AUTOSCALER_METRIC_PORT": "-1",
         "no_proxy": unproxied,
         "NO_PROXY": unproxied,
     }

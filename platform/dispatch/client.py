@@ -44,10 +44,17 @@ class DispatchClient:
 
     # --- the driver -----------------------------------------------------------------------------------------------
 
-    def open(self, ended: Mapping[str, ResultRecord], *, replicas: Mapping[str, int], cancelled: Iterable[str]) -> None:
+    def open(
+        self,
+        ended: Mapping[str, ResultRecord],
+        *,
+        replicas: Mapping[str, int],
+        cancelled: Iterable[str],
+        leased: Mapping[str, int],
+    ) -> None:
         """Tell a restarted dispatcher what the driver knows."""
         stopped = list(cancelled)
-        self._calls.ask(lambda dispatcher: dispatcher.open(ended, replicas=replicas, cancelled=stopped))
+        self._calls.ask(lambda dispatcher: dispatcher.open(ended, replicas=replicas, cancelled=stopped, leased=leased))
 
     def drain(self, generation: int, *, acknowledged: int, refused: Sequence[RefusedEnd], within: float) -> Drained:
         """Acknowledge records, and wait for others."""

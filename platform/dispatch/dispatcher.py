@@ -72,10 +72,15 @@ class Dispatcher:
     # --- the driver -----------------------------------------------------------------------------------------------
 
     async def open(
-        self, ended: Mapping[str, ResultRecord], *, replicas: Mapping[str, int], cancelled: Sequence[str]
+        self,
+        ended: Mapping[str, ResultRecord],
+        *,
+        replicas: Mapping[str, int],
+        cancelled: Sequence[str],
+        leased: Mapping[str, int],
     ) -> None:
         """Begin to serve replicas and trial actors, with what the driver knows (see ``DispatchState.open``)."""
-        self._state.open(ended, replicas, cancelled, now=time.monotonic())
+        self._state.open(ended, replicas, cancelled, now=time.monotonic(), leased=leased)
         self._opened.set()
 
     async def drain(

@@ -109,5 +109,5 @@ class DriverLoop:
     def _open(self, generation: int) -> None:
         self._cancelled = set(self._unwanted())
         known, cancelled = self.received, sorted(self._cancelled)
-        self._dispatcher.open(known.ended, replicas=known.replicas, cancelled=cancelled)
+        self._dispatcher.open(known.ended, replicas=known.replicas, cancelled=cancelled, leased=known.leased)
         self.received.begin_generation(generation)

@@ -48,13 +48,17 @@ class Leases:
         self._cancelled: set[str] = set()
         self._held: dict[str, set[str]] = {}
         self._slots: dict[tuple[ReplicaProcess, int], tuple[str, int]] = {}
+        self._newest: dict[str, int] = {}
+        """The epoch of the newest lease of each trial."""
 
     def held_by(self, replica: str) -> list[str]:
         """Return the keys of the trials that a replica runs."""
         return sorted(self._held.get(replica, ()))
 
-    def recall(self, ended: Mapping[str, ResultRecord]) -> None:
-        """Add trials that have ended before, by key; the driver has their results."""
+    def recall(self, ended: Mapping[str, ResultRecord], *, leased: Mapping[str, int]) -> None:
+        """Add trials that have ended before, by key, and the epochs of the newest leases; the driver has both."""
+        self._newest |= leased
+        self._epoch = max([self._epoch, *leased.values()])  # a clock may have been set back since
         for key, result in ended.items():
             self._trials[key] = _KnownTrial({}, self._epoch, ended=result, journaled=True)
 
@@ -101,8 +105,13 @@ class Leases:
         return None
 
     def claim(self, replica: str, claim: Claim) -> None:
-        """Leave a trial with the replica that claims it, unless it has ended or another replica has it."""
+        """Leave a trial with the replica that claims it, unless it has ended or was leased to another one since.
+
+        The other one may be lost by now: what it has reported stands, so no older lease goes on.
+        """
         lease = claim.lease
+        if lease.epoch < self._newest.get(lease.key, 0):
+            return
         trial = self._trials.get(lease.key)
         if trial is None:
             trial = self._trials[lease.key] = _KnownTrial(lease.spec, lease.epoch)
@@ -172,7 +181,7 @@ class Leases:
 
     def _hold(self, key: str, replica: str) -> None:
         trial = self._trials[key]
-        trial.replica = replica
+        trial.replica, self._newest[key] = replica, trial.epoch
         self._held.setdefault(replica, set()).add(key)
         self._record(TrialLeased(key=key, host=replica, attempt=trial.attempts, epoch=trial.epoch))
 

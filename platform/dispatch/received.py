@@ -68,6 +68,11 @@ class ReceivedRecords:
         self.acknowledged = max(self.acknowledged, drained.upto)
         return fresh
 
+    @property
+    def leased(self) -> dict[str, int]:
+        """The epoch of the newest lease of each trial."""
+        return {key: epoch for key, epoch in self._epochs.items() if epoch is not None}
+
     def unended(self) -> list[str]:
         """Return the trials that have begun and not ended."""
         return sorted(self.begun)

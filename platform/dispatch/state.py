@@ -7,6 +7,7 @@ twice, and a record counts only once the driver has acknowledged it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from nmlab.platform.dispatch.known_replicas import RETURN_SECONDS, SILENT_REPLICA_SECONDS, KnownReplica, KnownReplicas
 from nmlab.platform.dispatch.leases import Leases
@@ -60,12 +61,21 @@ class DispatchState:
         cancelled: Iterable[str],
         *,
         now: float,
+        leased: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
-        """Set what the driver knows: results by trial key, incarnations by replica, trials to stop. Once only."""
+        """Set what the driver knows, once only.
+
+        Args:
+            ended: results by trial key.
+            replicas: incarnations by replica.
+            cancelled: trials to stop.
+            now: the time.
+            leased: the epoch of the newest lease by trial key.
+        """
         if self._replicas.is_open:
             return
         self._replicas.open(replicas, now=now)
-        self._leases.recall(ended)
+        self._leases.recall(ended, leased=leased)
         for key in cancelled:
             self.cancel(key)
 

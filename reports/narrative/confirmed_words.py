@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from nmlab.reports.analysis.configurations import Configuration, searched
-from nmlab.reports.analysis.metrics import plain_name, style_of
+from nmlab.reports.analysis.metrics import is_counted, plain_name, style_of
 from nmlab.reports.analysis.pairwise import (
     Confirmed,
     FreshVerdict,
@@ -52,6 +52,8 @@ def _verdict(confirmed: Confirmed, tried: Sequence[Configuration], evaluations: 
     if not others:
         return "; no other configuration finished on fresh seeds"
     every = {1: "the other finalist", 2: "both other finalists"}.get(others, f"all {others} other finalists")
+    if is_counted(confirmed.best.objective.reported):
+        return "; counted, and the same on any seeds"
     if confirmed.verdict is FreshVerdict.UNTESTED:
         reasons = (untested_reason(item, evaluations=evaluations) for item in confirmed.others)
         return f"; no test was possible against {every}: {reasons_text(reasons)}"

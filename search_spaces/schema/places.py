@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Self, TypeAlias
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 """The keys and list indices that lead to a setting, such as ``("space", "alpha", "grid", 0)``."""
@@ -79,10 +79,6 @@ class SettingPlaces:
 
     name: str = field(default="", compare=False)
     sources: tuple[SettingSource, ...] = field(default=(), compare=False)
-
-    def then(self, *sources: SettingSource) -> Self:
-        """Return the places with further sources, which win over those that are known."""
-        return replace(self, sources=(*self.sources, *sources))
 
     def told(self, problem: str, *, path: KeyPath = ()) -> str:
         """Return a problem with the place of the setting that it is about before it, in one line.

@@ -45,9 +45,9 @@ class Replica:
         self.dispatcher.leave(self.process, now=now)
 
 
-def new_dispatcher(*, max_failures=3, generation=100, ended=(), replicas=(), cancelled=()):
+def new_dispatcher(*, max_failures=3, generation=100, ended=(), replicas=(), cancelled=(), leased=()):
     dispatcher = DispatchState(max_failures=max_failures, generation=generation)
-    dispatcher.open(dict(ended), dict(replicas), list(cancelled), now=0.0)
+    dispatcher.open(dict(ended), dict(replicas), list(cancelled), now=0.0, leased=dict(leased))
     return dispatcher
 
 

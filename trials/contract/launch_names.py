@@ -10,7 +10,7 @@ from typing import NamedTuple
 from nmlab.trials.contract.near_names import nearest
 
 LEAST = 6
-"""The characters that the beginning of a name needs at least."""
+"""The characters that the beginning of a launch's name needs at least; it is also longer than that of its study."""
 _SHOWN = 4
 
 
@@ -56,7 +56,8 @@ def _meant(text: str, known: Sequence[LaunchName]) -> list[LaunchName]:
         return exact
     if not study and (of_study := [each for each in own if each.study == name]):
         return of_study
-    begun = [each for each in own if each.launch.startswith(name)] if len(name) >= LEAST else []
+    # A beginning is longer than the study's name, so that a misspelt study is not taken for a launch.
+    begun = [each for each in own if each.launch.startswith(name) and len(name) > max(LEAST - 1, len(each.study))]
     if len({each.launch for each in begun}) > 1:
         named = ", ".join(f"launch {each.launch}" for each in begun[:_SHOWN])
         more = f" and {len(begun) - _SHOWN} more" if len(begun) > _SHOWN else ""

@@ -49,7 +49,7 @@ def _selection(configurations: Sequence[Configuration]) -> str:
 
 def _seeds(configurations: Sequence[Configuration]) -> str:
     moved = [item for item in searched(configurations) if item.depends_on_seed and len(item.finished)]
-    if not moved or any(len(item.finished) > 1 for item in moved):
+    if not moved or any(len(own.finished) > 1 for item in moved for own in (item, item.judged)):
         return ""
     return "Every trained configuration has only one finished seed: the variation between seeds is not known."
 

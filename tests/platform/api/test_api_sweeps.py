@@ -46,7 +46,7 @@ def test_a_sweep_uses_the_callers_ray_and_leaves_it_as_it_was(scripted):
 def test_a_launch_runs_in_a_ray_task(scripted):
     inside = scripted.found["in a task"]
     assert (inside["status"], inside["model_loads"], inside["frozen_weights"]) == ("finished", 1, "verified")
-    assert "replica.slots = 1000000" in inside["refused"]
+    assert "1000000 slot(s)" in inside["refused"]
     assert json.loads((scripted.earlier.launch / "launch.json").read_text())["address"] == "auto"
 
 

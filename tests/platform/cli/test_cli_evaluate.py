@@ -191,7 +191,7 @@ def test_a_model_joins_the_table_of_a_study_evaluated_as_the_study_does(asked, r
     assert run.data.metrics["eval/quiz/acc"] == found["metrics"]["eval/quiz/acc"]
     message = refused("evaluate", "builtin:tiny", "--study", "quickstart", "--windows", "3")
     assert "drop --windows" in message
-    assert "did you mean 'quickstart'" in refused("evaluate", "builtin:tiny", "--study", "quickstar")
+    assert "did you mean 'quickstart'" in refused("evaluate", "builtin:tiny", "--study", "quikstart")
     assert "no launch 'quickstart/x' in sqlite" in refused("evaluate", "builtin:tiny", "--study", "quickstart/x")
 
 

@@ -85,6 +85,45 @@ def test_a_claim_that_comes_too_late_is_refused():
     assert [(r.event, r.host) for r in drained(dispatcher)] == [("replica", "a"), ("metrics", "b")]
 
 
+def test_an_older_claim_is_refused_though_the_newer_holder_is_lost():
+    """What the newer one reported stands, so the older one must not go on from before it."""
+    _, old = dispatcher_with("x")
+    job = old.take()
+    dispatcher = new_dispatcher(generation=200)
+    b = Replica(dispatcher, "b")
+    dispatcher.submit("x", SPEC)
+    new = b.take()
+    b.push(new, point(1))
+    dispatcher.lose(b.process, "died", now=0.0)
+    a = Replica(dispatcher, "a", claims=[claim(job)])
+    assert a.push(job, point(1)) is False
+    again = a.take(now=60.0)
+    assert (again.key, again.epoch > new.epoch) == ("x", True)
+    assert [record.epoch for record in drained(dispatcher, "leased")] == [new.epoch, again.epoch]
+
+
+def test_a_claim_is_compared_with_leases_of_dispatchers_in_between():
+    """The driver tells the third dispatcher which lease of the second was the newest."""
+    _, old = dispatcher_with("x")
+    job = old.take()
+    second = new_dispatcher(generation=200)
+    b = Replica(second, "b")
+    second.submit("x", SPEC)
+    new = b.take()
+    third = new_dispatcher(generation=300, leased={"x": new.epoch})
+    a = Replica(third, "a", claims=[claim(job)])
+    assert a.push(job, point(1)) is False
+    b = Replica(third, "b", claims=[claim(new)])
+    assert b.push(new, point(1)) is True
+
+
+def test_epochs_grow_though_the_clock_was_set_back():
+    dispatcher = new_dispatcher(generation=200, leased={"x": 900})
+    a = Replica(dispatcher, "a")
+    dispatcher.submit("x", SPEC)
+    assert a.take().epoch > 900
+
+
 def test_a_restarted_dispatcher_runs_nothing_again_that_the_driver_knows_as_ended():
     _, old = dispatcher_with("x")
     job = old.take()

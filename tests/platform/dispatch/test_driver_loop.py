@@ -13,8 +13,8 @@ class Dispatcher:
     def __init__(self, calls):
         self._calls, self._given = calls, 0
 
-    def open(self, ended, *, replicas, cancelled):
-        self._calls.append(("open", dict(ended), dict(replicas), cancelled))
+    def open(self, ended, *, replicas, cancelled, leased):
+        self._calls.append(("open", dict(ended), dict(replicas), cancelled, dict(leased)))
 
     def drain(self, generation, *, acknowledged, refused, within):
         if generation != 7:
@@ -66,5 +66,5 @@ def test_what_cannot_be_journaled_is_never_acknowledged():
 
 def test_a_dispatcher_is_opened_with_the_trials_to_stop_before_anything_else():
     calls, _ = run(unwanted=("y", "x"))
-    assert calls[0] == ("open", {}, {}, ["x", "y"])
+    assert calls[0] == ("open", {}, {}, ["x", "y"], {})
     assert "cancel" not in {call[0] for call in calls}, "it knows them already"

@@ -22,7 +22,7 @@ class Called:
         self.process, self.number, self.acknowledged = ReplicaProcess("a", 1), 0, 0
 
     async def begin(self):
-        await self.dispatcher.open({}, replicas={}, cancelled=[])
+        await self.dispatcher.open({}, replicas={}, cancelled=[], leased={})
         self.dispatcher._state.introduce(self.process, {"slots": 1}, [], now=time.monotonic())
         await self.dispatcher.submit("k", spec={**SPEC, "key": "k"}, attempts=0)
         self.epoch = (await self.dispatcher.take(self.process, slot=0, last_epoch=0, within=LONG_SECONDS)).epoch

@@ -145,9 +145,9 @@ def test_what_submit_refuses(nmlab, arguments, message):
 
 def test_submit_looks_for_the_launch_where_it_sees_the_results(launch_at, nmlab):
     launch = launch_at("auto")
-    code, printed = nmlab(*SUBMIT, "--results", launch.folder.parents[1], "--resume", "quickstar")
+    code, printed = nmlab(*SUBMIT, "--results", launch.folder.parents[1], "--resume", "quickstrat")
     assert code == 2
-    assert "no launch 'quickstar' in" in printed.err
+    assert "no launch 'quickstrat' in" in printed.err
 
 
 VERBS = {

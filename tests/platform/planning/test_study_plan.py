@@ -88,7 +88,7 @@ def test_a_baseline_that_the_search_runs_too_is_refused():
         plan_study(loader.load("quickstart", overrides=[*overrides, "baselines=[dense, wanda]"]))
     assert plan_study(loader.load("quickstart", overrides=[*overrides, "baselines=[dense]"])).trials == 1 + 2 * 3
     spelt_out = ["space={steps: {grid: [4, 10000]}}", "fixed={}", GRID, "baselines=[maskpro]"]
-    with pytest.raises(ValueError, match="baselines: maskpro 2:4"):
+    with pytest.raises(ValueError, match="maskpro 2:4 is a point"):
         plan_study(loader.load("quickstart", overrides=spelt_out))
 
 

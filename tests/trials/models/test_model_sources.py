@@ -33,7 +33,7 @@ def test_the_built_in_model_and_a_folder_are_found(folder, monkeypatch):
     ("source", "message"),
     [
         ("builtin:tyni", "unknown model 'builtin:tyni'; did you mean 'builtin:tiny'"),
-        ("./no/such/folder", "does not exist; give a Hugging Face folder, a hub id or builtin:tiny"),
+        ("./no/such/folder", "does not exist; there is no folder 'no'"),
         ("/no/such/folder", "does not exist"),
         ("a/b/c", "does not exist"),
         ("not a valid id!", "neither a folder here nor a hub id"),
