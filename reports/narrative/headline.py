@@ -134,7 +134,7 @@ def _about_constraints(members: Sequence[Configuration]) -> list[str]:
         return [f"All that finished keep the constraints ({wanted})."]
     verb = "breaks" if broken == 1 else "break"
     return [
-        f"{broken} of {counted(len(tried), noun='configuration')} {verb} a constraint ({wanted}) and cannot be best."
+        f"{broken} of {counted(len(tried), noun='configuration')} {verb} a constraint ({wanted}) and cannot be the best."
     ]
 
 

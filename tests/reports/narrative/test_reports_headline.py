@@ -205,7 +205,7 @@ def test_a_configuration_that_breaks_a_constraint_is_counted_and_not_the_best(wr
     first = headline(store, "limited")[0]
     assert "maskpro with alpha=0.95" in first
     assert first.endswith(
-        "1 of 3 configurations breaks a constraint (memory/peak_bytes at most 2e+09) and cannot be best."
+        "1 of 3 configurations breaks a constraint (memory/peak_bytes at most 2e+09) and cannot be the best."
     )
 
 
@@ -215,5 +215,5 @@ def test_where_all_break_a_constraint_no_mask_is_named(writer, store, trial):
     writer.launch("all-broken", trials, name="all-broken-1", params=limit)
     assert headline(store, "all-broken")[0] == (
         "No mask that finished keeps the constraints. 1 of 1 configuration breaks a constraint "
-        "(memory/peak_bytes at most 5) and cannot be best."
+        "(memory/peak_bytes at most 5) and cannot be the best."
     )
