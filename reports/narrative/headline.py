@@ -133,9 +133,8 @@ def _about_constraints(members: Sequence[Configuration]) -> list[str]:
     if not broken:
         return [f"All that finished keep the constraints ({wanted})."]
     verb = "breaks" if broken == 1 else "break"
-    return [
-        f"{broken} of {counted(len(tried), noun='configuration')} {verb} a constraint ({wanted}) and cannot be the best."
-    ]
+    among = counted(len(tried), noun="configuration")
+    return [f"{broken} of {among} {verb} a constraint ({wanted}) and cannot be the best."]
 
 
 def _best_by_tests(best: Configuration, members: Sequence[Configuration], basis: Basis) -> str:

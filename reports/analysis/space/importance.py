@@ -24,7 +24,7 @@ from nmlab.trials.contract.log_levels import at_least
 
 FEWEST_CONFIGURATIONS = 8
 WANTED_IN_TARGET = 5  # Optuna's advice for a stable estimate
-RESAMPLES = 200
+RESAMPLES = 100
 LEVEL = 0.95
 MOST_GRID_VALUES = 6
 LOG_RATIO = 20.0

@@ -136,7 +136,7 @@ def test_importance_finds_what_decides(swept):
     assert first.name == "learning_rate"
     assert first.low > max(share.value for share in others)
     assert sum(share.value for share in info.shares) == pytest.approx(1.0)
-    assert (info.configurations, info.resamples, info.log_scaled) == (16, 200, ("learning_rate",))
+    assert (info.configurations, info.resamples, info.log_scaled) == (16, 100, ("learning_rate",))
     assert info.quantile == pytest.approx(5 / 16)
 
 
