@@ -60,6 +60,7 @@ def choose(plan: LaunchPlan, records: Sequence[JournalRecord]) -> ConfirmationCh
         seeds=plan.search_seeds,
         outside={spec.key for spec in plan.baselines},
         later=plan.added_seeds,
+        limits=search.limits,
     )
     if not all(item.has_ended for item in found):
         return None

@@ -33,10 +33,14 @@ from nmlab.platform.records.events import (
 )
 from nmlab.platform.records.payloads import SpecRecord
 from nmlab.platform.search.later_seeds import LaterSeeds
+from nmlab.search_spaces.schema.constraints import Constraint
 from nmlab.trials.contract.metrics import initial_name
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
 from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
 from nmlab.trials.contract.run_tags import FrozenWeights, Role
+
+_LEFT_OUT = ("confirmation", "limited")
+"""Of the snapshot of a trial, where they are empty."""
 
 
 @dataclass
@@ -60,10 +64,12 @@ class TrialLine:
     ended: bool = False
     confirmation: bool = False
     """Whether its seed took no part in the search."""
+    limited: dict[str, float] = field(default_factory=dict)
+    """The metrics that constraints of the search are on, as far as it has them."""
 
     def snapshot(self) -> TrialSnapshot:
         """Return it as plain JSON."""
-        own = {name: value for name, value in vars(self).items() if name != "confirmation" or value}
+        own = {name: value for name, value in vars(self).items() if name not in _LEFT_OUT or value}
         return cast(TrialSnapshot, own)
 
 
@@ -78,6 +84,8 @@ class LaunchState:
     metric: str
     mode: str = "min"
     searched: tuple[str, ...] = ()
+    limits: tuple[Constraint, ...] = ()
+    """The constraints of the search."""
     seeds: int = 1
     """Seeds of every configuration of the search."""
     baselines: Mapping[str, int] = field(default_factory=dict)
@@ -217,7 +225,7 @@ class LaunchState:
 
     def standings(self) -> list[Standing]:
         """Return the best configuration of each pattern, and the best baseline."""
-        return standings(self._entrants(), mode=self.mode, metric=self.metric)
+        return standings(self._entrants(), mode=self.mode, metric=self.metric, limits=self.limits)
 
     def confirmation_snapshot(self) -> ConfirmationSnapshot | None:
         """Return how the confirmation stands; None where there is none."""
@@ -255,6 +263,7 @@ class LaunchState:
                 value=line.perplexity if line.status == TrialStatus.FINISHED else None,
                 is_confirmation=line.confirmation,
                 ended=line.ended,
+                limited=line.limited,
             )
             for line in self.trials.values()
         ]
@@ -279,6 +288,8 @@ class LaunchState:
         line.status, line.reason, line.step = result["status"], result["reason"], result["step"]
         line.ended = not result.get("resumable", False)
         line.perplexity = result["metrics"].get(self.metric, line.perplexity)
+        names = [limits.metric for limits in self.limits]
+        line.limited = {name: result["metrics"][name] for name in names if name in result["metrics"]}
 
     def _started(self, record: ReplicaStarted) -> None:
         facts = {name: value for name, value in record.to_json().items() if name not in ("event", "host")}

@@ -13,6 +13,7 @@ from itertools import chain, count, islice
 
 from nmlab.platform.records.events import ConfirmationChosen, JournalRecord, TrialEnded, TrialSubmitted
 from nmlab.platform.records.payloads import ResultRecord, SpecRecord
+from nmlab.search_spaces.schema.constraints import Constraint, is_feasible
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.run_tags import Role
 from nmlab.trials.contract.trial_spec import TrialSpec
@@ -40,6 +41,7 @@ class Searched:
         spec: its trial that began first.
         mean: of the objective over the seeds of the search; None unless all have finished with a finite value.
         has_ended: whether no seed waits, runs, or was stopped to go on later.
+        is_feasible: whether every seed keeps the constraints of the search.
     """
 
     key: str
@@ -47,6 +49,7 @@ class Searched:
     spec: SpecRecord
     mean: float | None
     has_ended: bool
+    is_feasible: bool = True
 
 
 def searched_configurations(
@@ -56,6 +59,7 @@ def searched_configurations(
     seeds: Sequence[int],
     outside: Container[str],
     later: Sequence[int] = (),
+    limits: Sequence[Constraint] = (),
 ) -> list[Searched]:
     """Return the configurations of a search in the order in which they began.
 
@@ -66,6 +70,7 @@ def searched_configurations(
         outside: keys of trials with these seeds that do not belong to the search, such as baselines.
         later: seeds that were added to the study, on which a configuration must be complete too; only one that is
             complete on ``seeds`` has trials with them.
+        limits: the constraints of the search.
     """
     first: dict[str, tuple[TrialSpec, SpecRecord]] = {}
     results: dict[str, ResultRecord] = {}
@@ -81,12 +86,13 @@ def searched_configurations(
         if _mean([_value(end, metric) for end in ends]) is not None:
             ends += [results.get(_with_seed(spec, seed).key) for seed in later]
         mean, has_ended = _mean([_value(end, metric) for end in ends]), all(map(_is_end, ends))
-        found.append(Searched(key, spec.pattern, own, mean, has_ended))
+        keeps = is_feasible(limits, [{} if end is None else end["metrics"] for end in ends])
+        found.append(Searched(key, spec.pattern, own, mean, has_ended, is_feasible=keeps))
     return found
 
 
 def best_of_each_pattern(found: Iterable[Searched], *, top: int, mode: str) -> list[Searched]:
-    """Return the ``top`` best complete configurations of each pattern, the best first.
+    """Return the ``top`` best complete configurations of each pattern that are feasible, the best first.
 
     Masks of different patterns do not compare. Of equal means the configuration that began first comes first.
 
@@ -98,7 +104,7 @@ def best_of_each_pattern(found: Iterable[Searched], *, top: int, mode: str) -> l
     by_pattern: dict[str, list[tuple[float, Searched]]] = {}
     for item in found:
         own = by_pattern.setdefault(item.pattern, [])
-        if item.mean is not None:
+        if item.mean is not None and item.is_feasible:
             own.append((item.mean if mode == "min" else -item.mean, item))
     ranked = (sorted(own, key=lambda each: each[0])[:top] for own in by_pattern.values())
     return [item for own in ranked for _, item in own]

@@ -25,7 +25,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nmlab.platform.search.changed_space import full_values
 from nmlab.platform.search.initial_points import Given, Value
-from nmlab.platform.search.strategies import OptunaStrategy, Outcome, Proposal, SearchStrategy, strategy_of
+from nmlab.platform.search.strategies import OptunaStrategy, strategy_of
+from nmlab.platform.search.strategy_protocol import Outcome, Proposal, SearchStrategy
 from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import Configuration, DefineByRun
 from nmlab.trials.contract.log_levels import at_least

@@ -19,10 +19,12 @@ from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.planning.study_trials import trial_spec
 from nmlab.platform.records.payloads import ResultRecord
 from nmlab.platform.search.later_seeds import LaterSeeds
-from nmlab.platform.search.strategies import Outcome, Proposal, SearchStrategy
+from nmlab.platform.search.strategy_protocol import Outcome, Proposal, SearchStrategy
 from nmlab.platform.tuning.trainable import TrialConfig
+from nmlab.search_spaces.schema.constraints import excesses
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.trial_spec import TrialSpec
+from nmlab.trials.contract.values import Scalar
 
 _log = logging.getLogger(__name__)
 _NO_MORE = cast(dict[str, Any], Searcher.FINISHED)  # a text, while Ray declares a dictionary or None
@@ -33,6 +35,7 @@ class _Replicates:
     """One configuration: the keys of the trials that have not ended, the results of the others, and all curves."""
 
     number: int
+    specs: Sequence[TrialSpec]
     awaited: set[str]
     results: dict[str, FlatResult] = field(default_factory=dict)
     curves: dict[str, dict[int, float]] = field(default_factory=dict)
@@ -76,7 +79,7 @@ class ReplicateSearcher(Searcher):
         super().__init__(metric=metric_mode[0], mode=metric_mode[1])
         self._plan, self._strategy, self._dispatcher, self._namespace = plan, strategy, dispatcher, namespace
         self._ended, self._evaluated, self._stopped = dict(ended), evaluated, stopped
-        self._metrics = plan.study.search.metrics
+        self._metrics, self._limits = plan.study.search.metrics, plan.study.search.limits
         self._queue: deque[TrialSpec] = deque()
         self._by_key: dict[str, _Replicates] = {}
         self._running: dict[str, TrialSpec] = {}  # by Tune's name for it
@@ -174,7 +177,7 @@ class ReplicateSearcher(Searcher):
 
     def _enqueue(self, proposal: Proposal) -> None:
         specs = self._specs(proposal)
-        replicates = _Replicates(proposal.number, {spec.key for spec in specs})
+        replicates = _Replicates(proposal.number, specs, {spec.key for spec in specs})
         before = [spec.key for spec in specs if spec.key in self._evaluated]
         replicates.curves |= {key: dict(self._evaluated[key]) for key in before}
         for spec in specs:
@@ -207,17 +210,35 @@ class ReplicateSearcher(Searcher):
     def _outcome(self, replicates: _Replicates) -> Outcome:
         """Return the outcome of a configuration whose trials have all ended.
 
-        All finished: the mean of each objective over the seeds. Any diverged, failed or out of memory: no values, which
-        becomes FAIL. Otherwise any stopped early: pruned. Intermediate values are means at steps that all curves have.
+        All finished: the mean of each objective over the seeds, and by how much the worst seed breaks each constraint.
+        Any diverged, failed or out of memory: no values, which becomes FAIL. Otherwise any stopped early: pruned.
+        Intermediate values are means at steps that all curves have.
         """
         results = list(replicates.results.values())
         statuses = {result["status"] for result in results}
         curves = list(replicates.curves.values())
         steps = set.intersection(*(set(curve) for curve in curves)) if curves else set()
         intermediate = {step: sum(curve[step] for curve in curves) / len(curves) for step in steps}
+        attributes = self._attributes(replicates)
         if statuses - {TrialStatus.FINISHED, TrialStatus.STOPPED}:
-            return Outcome(None, intermediate=intermediate)
+            return Outcome(None, intermediate=intermediate, attributes=attributes)
         if TrialStatus.STOPPED in statuses:
-            return Outcome(None, pruned=True, intermediate=intermediate)
+            return Outcome(None, pruned=True, intermediate=intermediate, attributes=attributes)
         columns = [[float(result.get(metric, math.nan)) for result in results] for metric in self._metrics]
-        return Outcome([sum(column) / len(column) for column in columns], intermediate=intermediate)
+        return Outcome(
+            [sum(column) / len(column) for column in columns],
+            intermediate=intermediate,
+            constraints=excesses(self._limits, results),
+            attributes=attributes,
+        )
+
+    def _attributes(self, replicates: _Replicates) -> dict[str, Scalar]:
+        """Return the configuration's digest, and of each seed its status and its last objectives."""
+        found: dict[str, Scalar] = {"configuration": replicates.specs[0].configuration}
+        for spec in replicates.specs:
+            result = replicates.results[spec.key]
+            found[f"seed {spec.seed}: status"] = str(result["status"])
+            for metric in (*self._metrics, *(limits.metric for limits in self._limits)):
+                value = float(result.get(metric, math.nan))
+                found |= {f"seed {spec.seed}: {metric}": value} if math.isfinite(value) else {}
+        return found

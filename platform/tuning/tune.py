@@ -18,7 +18,7 @@ from nmlab.platform.cluster.session import NAMESPACE
 from nmlab.platform.launches.journal import FlatResult
 from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.search.later_seeds import LaterSeeds
-from nmlab.platform.search.strategies import SearchStrategy
+from nmlab.platform.search.strategy_protocol import SearchStrategy
 from nmlab.platform.tuning.searcher import ReplicateSearcher
 from nmlab.platform.tuning.trainable import TrialActor
 from nmlab.trials.contract.trial_spec import TrialSpec

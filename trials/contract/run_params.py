@@ -51,6 +51,8 @@ SEARCH_METRIC: Final = "search.metric"
 """The searched metric, or several."""
 SEARCH_MODE: Final = "search.mode"
 """``min`` or ``max``, for each metric."""
+SEARCH_CONSTRAINTS: Final = "search.constraints."
+"""How the limits on other metrics begin: ``search.constraints.METRIC.max`` and ``search.constraints.METRIC.min``."""
 
 
 def newest_params(params: Mapping[str, str], *, tags: Mapping[str, str]) -> dict[str, str]:

@@ -114,11 +114,11 @@ COMPLETED = {
     "nmlab plan mine.yaml --preset l": ["large"],
     "nmlab plan quickstart --set search.m": ["search.metric=", "search.mode="],
     "nmlab plan quickstart --set search.al": [
-        *(f"search.algorithm={name}" for name in ("grid", "random", "tpe", "nsga2")),
+        *(f"search.algorithm={name}" for name in ("grid", "random", "qmc", "tpe", "gp", "nsga2")),
     ],
     "nmlab plan quickstart --set search.samp": ["search.samples=8"],
     "nmlab plan quickstart --set fixed.st": ["fixed.steps=2000"],
-    "nmlab plan quickstart --set search.scheduler = ": ["asha", "median", "null"],
+    "nmlab plan quickstart --set search.scheduler = ": ["asha", "hyperband", "median", "null"],
     "nmlab plan quickstart --set search.algorithm = t": ["tpe"],
     "nmlab plan quickstart --set search.metric = eval/per": ["eval/perplexity"],
     "nmlab plan quickstart --set data.evaluation.source = builtin : pyth": ["python-docs"],

@@ -10,7 +10,8 @@ from nmlab.platform.launches.journal import Journal
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.launches.status import StatusFile, read_status
 from nmlab.platform.records.events import LaunchBegan, TrialEnded, TrialMetrics, UnknownRecord
-from nmlab.platform.search.strategies import Outcome, strategy_of
+from nmlab.platform.search.strategies import strategy_of
+from nmlab.platform.search.strategy_protocol import Outcome
 from nmlab.trials.files.checked_json import DamagedFileError, NewerFormatError, write_checked
 
 SETTINGS = {"tracking_uri": "sqlite:////tmp/x.db", "address": None, "max_failures": 3}

@@ -8,9 +8,10 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from nmlab.platform.search import strategies
+from nmlab.platform.search import optuna_journal
 from nmlab.platform.search.changed_space import space_problem
-from nmlab.platform.search.strategies import Outcome, strategy_of
+from nmlab.platform.search.strategies import strategy_of
+from nmlab.platform.search.strategy_protocol import Outcome
 from nmlab.platform.search.successor import extended_strategy
 from nmlab.search_spaces import loader
 
@@ -109,7 +110,7 @@ def test_a_process_that_is_killed_at_any_write_is_taken_up(earlier, journal, mon
     undisturbed = state_of("quickstart#2", journal), state_of("quickstart", journal)
     whole = len(journal.read_bytes().splitlines()) - len(start.splitlines())
 
-    write = strategies._PatientFile.append_logs
+    write = optuna_journal.OptunaJournalFile.append_logs
     for most in range(whole):
         journal.write_bytes(start)
         left = most
@@ -122,7 +123,7 @@ def test_a_process_that_is_killed_at_any_write_is_taken_up(earlier, journal, mon
             write(self, logs)
 
         with monkeypatch.context() as patch:
-            patch.setattr(strategies._PatientFile, "append_logs", append)
+            patch.setattr(optuna_journal.OptunaJournalFile, "append_logs", append)
             with pytest.raises(KeyboardInterrupt):
                 extended_strategy(new, earlier=(study,), journal=journal)
         extended_strategy(new, earlier=(study,), journal=journal)

@@ -113,6 +113,7 @@ PARAMS = {
     "ANSWERS": "answers",
     "SEARCH_METRIC": "search.metric",
     "SEARCH_MODE": "search.mode",
+    "SEARCH_CONSTRAINTS": "search.constraints.",
 }
 STATUSES = {"STOPPED_EARLY": "stopped early", "MLFLOW_RUNNING": "RUNNING"}
 VALUES = {
