@@ -66,7 +66,7 @@ class SharedReplicas:
     def block(self, seeds: range) -> float:
         """Run one trial a seed; return seconds a trial."""
         from nmlab.platform.planning.study_plan import plan_study
-        from nmlab.platform.search.strategies import GridStrategy
+        from nmlab.platform.search.grid import GridStrategy
         from nmlab.platform.tuning.tune import TuneWatch, tune_trials
 
         plan = plan_study(study_of(seeds, self._concurrency))

@@ -29,6 +29,7 @@ from nmlab.platform.launches.snapshot import Snapshot
 from nmlab.platform.planning.admission import Load
 from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.records.events import LaunchBegan
+from nmlab.platform.tracking.extension_tags import extension_tags
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract import run_tags
 
@@ -48,6 +49,7 @@ class Sweep:
         max_failures: how often a trial may lose its replica, a replica its worker, and a trial its actor (at least 3).
         watch: is called with a snapshot of the launch, to show progress, by one thread at a time.
         take_over: whether to take the launch from an owner whose machine is gone.
+        extends: whether the study of the plan is a version that the launch does not have yet, and gets first of all.
         exits: whether this process is nmlab's own command: a second signal, or anything that hangs at the end, then
             ends it.
         resumed_as: what `nmlab resume` is given to find the launch; empty for its name.
@@ -61,6 +63,7 @@ class Sweep:
     max_failures: int = 3
     watch: Callable[[Snapshot], None] = lambda snapshot: None
     take_over: bool = False
+    extends: bool = False
     exits: bool = False
     resumed_as: str = ""
 
@@ -73,6 +76,7 @@ class Sweep:
         """
         stop = StopRequests(resume=f"nmlab resume {self.resumed_as or self.launch.name}", exits=self.exits)
         with owned(self.launch.folder, take_over=self.take_over) as ownership, stop.shutdown:
+            self._settle_version()
             self.launch.change_settings(tracking_uri=self.tracking_uri, address=recorded_address(self.address))
             opened = open_launch(self.plan, self.launch, tracking_uri=self.tracking_uri)
             keeper = RecordKeeper(opened, ownership=ownership, gives_up=stop.is_interrupted, watch=self.watch)
@@ -85,6 +89,16 @@ class Sweep:
             finally:
                 result = close_launch(opened, keeper=keeper, is_interrupted=stop.is_interrupted())
             return result
+
+    def _settle_version(self) -> None:
+        """Give the launch the version of the study that this process runs.
+
+        Raises ``ValueError`` if another process has extended the launch since this one planned it.
+        """
+        if len(self.launch.versions()) != len(self.plan.earlier) + (not self.extends):
+            raise ValueError(f"launch {self.launch.name} was extended meanwhile; give the command again")
+        if self.extends:
+            self.launch.extend(self.plan.study)
 
     def _run_trials(self, opened: OpenLaunch, *, keeper: RecordKeeper, stop: StopRequests) -> None:
         """Start or join the cluster, and run the trials there; what an interruption leaves is recorded as it is."""
@@ -130,6 +144,7 @@ def run_launch(
         max_failures=ready.max_failures,
         watch=watch,
         take_over=ready.take_over,
+        extends=ready.extends,
         exits=exits,
         resumed_as=resumed_as,
     )
@@ -152,7 +167,8 @@ def _launch_began(opened: OpenLaunch) -> LaunchBegan:
     reproduces = {run_tags.REPRODUCES: ",".join(items)} if (items := study.reproduces) else {}
     fresh = opened.state.confirmation.seeds
     confirmed = {run_tags.CONFIRMATION_SEEDS: ",".join(map(str, fresh))} if fresh else {}
-    tags = {**opened.tags, run_tags.PLANNED: str(opened.state.in_all), **reproduces, **confirmed}
+    extended = extension_tags(opened.plan, opened.launch.versions())
+    tags = {**opened.tags, run_tags.PLANNED: str(opened.state.in_all), **reproduces, **confirmed, **extended}
     return LaunchBegan(tags=tags, params=flat_study(study))
 
 

@@ -22,6 +22,7 @@ from nmlab.reports.statistics import mean_interval
 from nmlab.trials.contract import run_tags
 from nmlab.trials.contract.metrics import EVAL, INITIAL, VALIDATION
 from nmlab.trials.contract.run_artifacts import RECORD_FILE, REPORT_FOLDER
+from nmlab.trials.contract.run_params import newest_params
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.run_tags import SINGLE_RUNS, Role, RunKind, condition
 from nmlab.trials.contract.trial_spec import TrialSpec
@@ -176,13 +177,17 @@ def trial_of_run(run: "Run", source: Source) -> Trial:
     with reading(store.uri):
         study = str(store.client.get_experiment(run.info.experiment_id).name)
         parent = tags.get(run_tags.PARENT_RUN)
-        searched = _PERPLEXITY if parent is None else objective_of(store.client.get_run(parent).data.params).metric
+        searched = _PERPLEXITY if parent is None else _objective(store.client.get_run(parent))
     evaluated = sorted(name for name in run.data.metrics if name.startswith((EVAL, VALIDATION, INITIAL)))
     histories = with_starts(read_histories(store, run_ids=[run.info.run_id], metrics=evaluated))
     (record,) = trial_records([run], histories=histories, objective=searched).trials
     launch = str(tags.get(run_tags.LAUNCH, tags[run_tags.TRIAL_KEY]))
     trial = trial_of_record(record, place=Place(study, launch, source.folder_of(study, launch), source.uri))
     return replace(trial, folder=_single(trial, source)) if study == SINGLE_RUNS else trial
+
+
+def _objective(parent: "Run") -> str:
+    return objective_of(newest_params(parent.data.params, tags=parent.data.tags)).metric
 
 
 def trial_of_folder(folder: Path, source: Source) -> Trial:

@@ -2,20 +2,32 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nmlab.platform.api.progress import Display
 from nmlab.platform.api.results import SweepResult
-from nmlab.platform.api.study import Study
+from nmlab.platform.api.study import Study, as_study
 from nmlab.platform.process.shutdown import SIGNALS
+from nmlab.search_spaces import loader
+from nmlab.search_spaces.schema import study as schema
 
 if TYPE_CHECKING:
+    from nmlab.platform.driver.extend_launch import Extension
     from nmlab.platform.driver.start_launch import ReadyLaunch
 
-__all__ = ["ReadyLaunch", "kept_signal_handlers", "ready_to_resume", "ready_to_start", "run_ready"]
+__all__ = [
+    "Extension",
+    "ReadyLaunch",
+    "extension_of",
+    "kept_signal_handlers",
+    "ready_to_extend",
+    "ready_to_resume",
+    "ready_to_start",
+    "run_ready",
+]
 
 
 def ready_to_start(
@@ -36,6 +48,40 @@ def ready_to_resume(
 
     found = launches.find(launch, results=results)
     return continue_launch(found, tracking_uri=tracking_uri, address=address, take_over=take_over)
+
+
+def extension_of(
+    launch: str | None,
+    study: Study | str | Path | Mapping[str, Any] | None,
+    *,
+    overrides: Sequence[str],
+    results: Path,
+) -> "Extension":
+    """Return what a launch becomes by another version of its study, after all checks; see `nmlab.extend`."""
+    from nmlab.platform.driver.extend_launch import plan_extension
+    from nmlab.platform.launches import launch as launches
+
+    found = launches.find(launch, results=results)
+    return plan_extension(found, _next_version(found.study(), study, overrides=overrides))
+
+
+def ready_to_extend(
+    extension: "Extension", *, tracking_uri: str | None, address: str | None, take_over: bool
+) -> "ReadyLaunch":
+    """Make an extended launch ready; see `nmlab.extend`."""
+    from nmlab.platform.driver.extend_launch import extend_launch
+
+    return extend_launch(extension, tracking_uri=tracking_uri, address=address, take_over=take_over)
+
+
+def _next_version(
+    before: schema.Study, given: Study | str | Path | Mapping[str, Any] | None, *, overrides: Sequence[str]
+) -> Study:
+    """Return the study of a launch, or another at the preset of the launch where it has that, with overrides."""
+    if given is None:
+        return Study.of(before).with_overrides(*overrides)
+    preset = before.preset if isinstance(given, str | Path) and before.preset in loader.presets(given) else None
+    return as_study(given, preset=preset, overrides=overrides)
 
 
 def run_ready(

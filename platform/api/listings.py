@@ -95,6 +95,13 @@ class StudyInfo:
     tokens: int
     sizes: "tuple[StudyInfo, ...]" = field(default=(), repr=False)
 
+    @property
+    def search_summary(self) -> str:
+        """What the search algorithm does, in one line."""
+        from nmlab.search_spaces.schema.algorithms import summary_of
+
+        return summary_of(self.search)
+
     def record(self) -> dict[str, Any]:
         """Return it as plain JSON, as ``nmlab studies --json`` prints it."""
         own: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Sweep a study, and resume a launch: on the Ray of this process, else on a local one."""
+"""Sweep a study, resume a launch, and extend one: on the Ray of this process, else on a local one."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -132,12 +132,9 @@ def resume(
     from nmlab.platform.api.connection import chosen_address
     from nmlab.platform.api.launching import ready_to_resume
 
-    folder = launch.folder if isinstance(launch, SweepResult) else None
-    name = str(folder or launch.launch) if isinstance(launch, SweepResult) else launch
-
     def ready() -> "ReadyLaunch":
         return ready_to_resume(
-            name,
+            _named(launch),
             results=results_folder(results),
             tracking_uri=None if tracking_uri is None else store_uri(tracking_uri),
             address=chosen_address(address),
@@ -145,6 +142,69 @@ def resume(
         )
 
     return _ran(ready, report=report, progress=progress)
+
+
+def extend(
+    launch: str | SweepResult,
+    study: Study | str | Path | Mapping[str, Any] | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    results: str | Path | None = None,
+    tracking_uri: str | None = None,
+    address: str | None = None,
+    take_over: bool = False,
+    report: bool = True,
+    progress: bool = True,
+) -> SweepResult:
+    """Add to a launch: more configurations, seeds, baselines, fresh seeds, another space, other limits; then run them.
+
+    Trials that have run are kept, and what the search was told stays told. A seed that is added runs for every
+    configuration that is complete; it feeds the report and the confirmation, not the search. Model, texts, pattern,
+    method, fixed hyperparameters, the objective and the limits of a trial stay as they are. Every version of the study
+    is kept in the launch, and `resume` goes on with the newest.
+
+    Args:
+        launch: a launch, its folder, or a study (its newest launch).
+        study: the study as it is to be: one of Python, or what `load_study` takes; by default the one of the launch.
+        overrides: settings as ``--set`` takes them, such as ``"search.samples=40"``.
+        results: the folder for launches; by default ``NMLAB_RESULTS``, else ``results``.
+        tracking_uri: the MLflow store from now on; by default the one it has.
+        address: the cluster from now on; by default the Ray of this process, else the one it has.
+        take_over: take the launch from a process on another machine that is gone.
+        report: write the report at the end.
+        progress: show how far it is.
+
+    Returns:
+        How the launch ended.
+
+    Raises:
+        StudyError: a setting that must stay differs, with one line for each.
+        ValueError: there is no such launch, or it is damaged, or nothing differs, or as `sweep`.
+        OwnedError: another process owns the launch.
+        SweepError: as `sweep`.
+        SweepInterrupted: as `sweep`.
+
+    Example:
+        >>> import nmlab
+        >>> nmlab.extend("quickstart", overrides=["search.samples=12", "seeds=[0, 1, 2, 3, 4]"])  # doctest: +SKIP
+    """
+    from nmlab.platform.api.connection import chosen_address
+    from nmlab.platform.api.launching import extension_of, ready_to_extend
+
+    def ready() -> "ReadyLaunch":
+        return ready_to_extend(
+            extension_of(_named(launch), study, overrides=overrides, results=results_folder(results)),
+            tracking_uri=None if tracking_uri is None else store_uri(tracking_uri),
+            address=chosen_address(address),
+            take_over=take_over,
+        )
+
+    return _ran(ready, report=report, progress=progress)
+
+
+def _named(launch: str | SweepResult | None) -> str | None:
+    """Return what finds a launch: its folder, where a result has one, else its name."""
+    return str(launch.folder or launch.launch) if isinstance(launch, SweepResult) else launch
 
 
 def _ran(ready: "Callable[[], ReadyLaunch]", *, report: bool, progress: bool) -> SweepResult:

@@ -1,4 +1,4 @@
-"""``nmlab sweep``, ``resume`` and ``status``: launch a study, continue a launch, show a launch."""
+"""``nmlab sweep``, ``resume``, ``extend`` and ``status``: launch a study, continue, extend and show a launch."""
 
 import time
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import nmlab
-from nmlab.platform.cli.completion import complete_launch
+from nmlab.platform.cli.completion import complete_launch, complete_study
 from nmlab.platform.cli.next_steps import evaluate_command, export_command, launch_argument, print_steps
 from nmlab.platform.cli.options import (
     DEFAULT_URI,
@@ -45,6 +45,19 @@ LaunchName = Annotated[
         autocompletion=complete_launch,
     ),
 ]
+ExtendedLaunch = Annotated[
+    str,
+    typer.Argument(help="A launch, its folder, or a study (its newest launch).", autocompletion=complete_launch),
+]
+NextStudy = Annotated[
+    str | None,
+    typer.Argument(
+        help="The study as it is to be, as a YAML file. Default: the one of the launch.",
+        show_default=False,
+        autocompletion=complete_study,
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would change, and how many trials that adds.")]
 TakeOver = Annotated[
     bool, typer.Option("--take-over", help="Take the launch over from a process on another machine that is gone.")
 ]
@@ -100,6 +113,38 @@ def resume(
 
     ready = ready_to_resume(name, results=results, tracking_uri=tracking_uri, address=address, take_over=take_over)
     _run(ready, report=not no_report, quiet=quiet, as_json=as_json)
+
+
+def extend(
+    name: ExtendedLaunch,
+    study: NextStudy = None,
+    overrides: Set = None,
+    results: Results = Path("results"),
+    address: NewAddress = None,
+    tracking_uri: NewTrackingUri = None,
+    take_over: TakeOver = False,
+    dry_run: DryRun = False,
+    no_report: NoReport = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Add to a launch: more configurations, seeds or baselines, another space, other limits; then run what is new.
+
+    Trials that have run are kept. What would make new trials incomparable with them is refused by name.
+
+    Example: nmlab extend quickstart --set search.samples=12 --set 'seeds=[0, 1, 2, 3, 4]'
+    """
+    from nmlab.platform.api.launching import extension_of, ready_to_extend
+
+    extension = extension_of(name, study, overrides=overrides or (), results=results)
+    if dry_run and as_json:
+        print_json(extension.record())
+        return
+    for line in () if quiet else extension.lines:
+        console(stderr=as_json).print(line, markup=False, highlight=False, soft_wrap=True)
+    if not dry_run:
+        ready = ready_to_extend(extension, tracking_uri=tracking_uri, address=address, take_over=take_over)
+        _run(ready, report=not no_report, quiet=quiet, as_json=as_json)
 
 
 def status(

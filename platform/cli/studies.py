@@ -67,7 +67,7 @@ def _show(study: "StudyInfo", *, called: str) -> None:
         out.print()
     out.print(_sizes(study.sizes))
     other = " [--preset PRESET]" if len(study.presets) > 1 else ""
-    out.print(f"\nsearched: {', '.join(study.searched) or 'nothing'}; by {study.search}")
+    out.print(f"\nsearched: {', '.join(study.searched) or 'nothing'}; by {study.search}: {study.search_summary}")
     out.print(f"run it with: nmlab sweep {called}{other}", markup=False)
 
 

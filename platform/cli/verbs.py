@@ -45,6 +45,10 @@ VERBS = {
         "launches",
         "Continue a launch that was stopped or killed; each interrupted trial continues from its checkpoint.",
     ),
+    "extend": Verb(
+        "launches",
+        "Add to a launch: more configurations, seeds or baselines, another space, other limits; then run what is new.",
+    ),
     "status": Verb(
         "launches",
         "Show a launch, running or ended: replicas, trials, losses, failures, and how often the model was loaded.",

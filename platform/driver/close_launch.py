@@ -48,6 +48,8 @@ def close_launch(opened: OpenLaunch, *, keeper: RecordKeeper, is_interrupted: bo
 
 def _ended(opened: OpenLaunch, *, status: LaunchStatus, loads: int) -> LaunchEnded:
     tags: dict[str, str] = {run_tags.FROZEN_WEIGHTS: opened.state.frozen_weights}
+    if opened.plan.added_seeds:  # how many trials they have is known now
+        tags[run_tags.PLANNED] = str(opened.state.in_all)
     if loads:  # a resumed launch without trials to run has loaded no model
         tags[run_tags.MODEL_LOADS] = str(loads)
         digests = sorted({replica["model_digest"] for replica in opened.state.replicas.values()} - {""})
@@ -58,7 +60,7 @@ def _ended(opened: OpenLaunch, *, status: LaunchStatus, loads: int) -> LaunchEnd
 
 def _final_status(opened: OpenLaunch, *, is_interrupted: bool) -> LaunchStatus:
     state, plan = opened.state, opened.plan
-    if state.ended >= state.in_all:
+    if state.is_over:
         return LaunchStatus.FINISHED
     limit = plan.study.budget.time_limit_seconds
     out_of_time = limit is not None and time.time() - state.started >= limit

@@ -1,16 +1,16 @@
 """Choose what confirms a search, once the search has ended: from the journal, into the journal, and never again."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from nmlab.platform.driver.open_launch import OpenLaunch
-from nmlab.platform.launches.journal import read_journal
+from nmlab.platform.launches.journal import read_without_metrics
 from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.records.events import ConfirmationChosen, JournalRecord
 from nmlab.platform.records.payloads import ChosenRecord
 from nmlab.platform.search.confirmation import (
     Searched,
     best_of_each_pattern,
-    fresh_seeds,
     number_asked,
     searched_configurations,
 )
@@ -23,7 +23,8 @@ def trials_to_confirm(opened: OpenLaunch, *, keep: Callable[[ConfirmationChosen]
     """Return the trials that confirm the search of a launch, in the order in which they are run.
 
     What they are is chosen by the first process of the launch that comes to the end of the search, and is read from the
-    journal by any later one.
+    journal by any later one. After an extension that changes the search it is chosen anew; what an earlier choice
+    named stays.
 
     Args:
         opened: the launch; every trial of its search has ended for Tune.
@@ -32,17 +33,15 @@ def trials_to_confirm(opened: OpenLaunch, *, keep: Callable[[ConfirmationChosen]
     if opened.plan.confirmation is None:
         return []
     confirmations = opened.confirmations
-    if not confirmations.is_chosen:
+    if not confirmations.is_chosen_since(opened.plan.search_version):
         # The driver loop may be writing: of the journal's file only whole lines are read.
-        choice = choose(opened.plan, read_journal(opened.launch), earlier=confirmations.seeds)
+        choice = choose(opened.plan, read_without_metrics(opened.launch))
         if choice is not None:
             keep(choice)
     return [trial.spec for trial in confirmations.trials.values()]
 
 
-def choose(
-    plan: LaunchPlan, records: Iterable[JournalRecord], *, earlier: tuple[int, ...] = ()
-) -> ConfirmationChosen | None:
+def choose(plan: LaunchPlan, records: Sequence[JournalRecord]) -> ConfirmationChosen | None:
     """Return what confirms the search of a plan: its best configurations, and baselines that use random numbers.
 
     None is returned while a trial of the search can go on. Without a complete configuration there is nothing to
@@ -51,30 +50,33 @@ def choose(
     Args:
         plan: of a study that asks for a confirmation.
         records: of the launch's journal.
-        earlier: the seeds of an earlier choice of the launch, which are kept.
     """
-    study, search, asked = plan.study, plan.study.search, plan.study.search.confirm
+    search, asked = plan.study.search, plan.study.search.confirm
     assert asked is not None
     assert plan.confirmation is not None
     found = searched_configurations(
-        records, metric=search.metrics[0], seeds=study.seeds, outside={spec.key for spec in plan.baselines}
+        records,
+        metric=search.metrics[0],
+        seeds=plan.search_seeds,
+        outside={spec.key for spec in plan.baselines},
+        later=plan.added_seeds,
+        limits=search.limits,
     )
     if not all(item.has_ended for item in found):
         return None
     best = best_of_each_pattern(found, top=asked.top, mode=search.modes[0])
     chosen = [*map(_searched, best), *(map(_baseline, plan.confirmation.baselines) if best else ())]
-    seeds = fresh_seeds(study.seeds, number=asked.seeds, earlier=earlier)
-    return ConfirmationChosen(
-        seeds=seeds,
+    choice = ConfirmationChosen(
+        seeds=plan.confirmation.seeds,
         chosen=chosen,
         metric=search.metrics[0],
         asked=number_asked(found, top=asked.top),
         looked_at=len(found),
-        tags={
-            run_tags.PLANNED: str(plan.search_trials + len(chosen) * len(seeds)),
-            run_tags.CONFIRMATION_SEEDS: ",".join(map(str, seeds)),
-        },
+        tags={run_tags.CONFIRMATION_SEEDS: ",".join(map(str, plan.confirmation.seeds))},
+        version=plan.version if plan.earlier else None,
     )
+    planned = plan.planned(plan.confirmations([*records, choice]), withheld=plan.later_seeds(records).withheld)
+    return replace(choice, tags={run_tags.PLANNED: str(planned), **choice.tags})
 
 
 def _searched(found: Searched) -> ChosenRecord:

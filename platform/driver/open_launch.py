@@ -55,7 +55,7 @@ class OpenLaunch:
     @property
     def has_trials_left(self) -> bool:
         """Whether this process has trials to run."""
-        return not self.plan.is_over(self.ended, self.confirmations)
+        return not self.plan.is_over(self.ended, self.confirmations, withheld=self.state.later.withheld)
 
 
 def open_launch(plan: LaunchPlan, launch: Launch, *, tracking_uri: str) -> OpenLaunch:
@@ -97,7 +97,14 @@ def _new_state(plan: LaunchPlan, launch: Launch) -> LaunchState:
         metric=study.search.metrics[0],
         mode=study.search.modes[0],
         searched=study.searched,
+        limits=study.search.limits,
         seeds=len(study.seeds),
         baselines={spec.key: seeds[spec.configuration] for spec in plan.baselines},
-        confirmation=ConfirmationState(planned.trials, planned.seeds) if planned else ConfirmationState(),
+        confirmation=ConfirmationState(
+            planned.trials if planned else 0,
+            planned.seeds if planned else (),
+            found=Confirmations(study.seeds),
+            version=plan.search_version,
+        ),
+        later=plan.later_seeds(),
     )

@@ -16,7 +16,7 @@ from nmlab.platform.planning.admission import Load
 from nmlab.platform.records.events import TrainRunLost
 from nmlab.platform.records.payloads import Proof
 from nmlab.platform.replicas.replica import start_replicas
-from nmlab.platform.search.strategies import strategy_of
+from nmlab.platform.search.successor import extended_strategy
 from nmlab.platform.tuning.tune import tune_trials
 
 _ACTOR_FAILURES = 3
@@ -85,13 +85,14 @@ def run_trials(
 
 
 def _tune(opened: OpenLaunch, trials: RunningTrials, *, dispatcher: str, max_failures: int) -> None:
-    study, launch = opened.plan.study, opened.launch
+    plan, launch = opened.plan, opened.launch
     tune_trials(
-        opened.plan,
-        strategy_of(study, journal=launch.optuna_journal),
+        plan,
+        extended_strategy(plan.study, earlier=plan.earlier, journal=launch.optuna_journal),
         dispatcher=dispatcher,
         ended=opened.ended,
-        evaluated=evaluations(opened.journal.read(), metric=study.search.metrics[0]),
+        evaluated=evaluations(opened.journal.read(), metric=plan.study.search.metrics[0]),
+        later=plan.later_seeds(opened.journal.read()),
         stopped=opened.stopping.reasons,
         folder=launch.folder,
         watch=trials.watch,

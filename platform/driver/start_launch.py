@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nmlab.platform.launches import launch as launches
-from nmlab.platform.launches.journal import ended_trials, read_journal
+from nmlab.platform.launches.journal import ended_trials, read_without_metrics
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.planning.study_plan import LaunchPlan, plan_study
 from nmlab.platform.process.credentials import restored_uri
-from nmlab.platform.search.confirmation import confirmations_of
 from nmlab.platform.tracking.address import absolute_uri, check_store
 from nmlab.search_spaces.schema.study import Study
 
@@ -39,6 +38,7 @@ class ReadyLaunch:
         max_failures: see `Sweep`.
         load: what a replica needs on its device; None if no trial is left to run.
         take_over: whether to take the launch from an owner whose machine is gone.
+        extends: whether the study of the plan is a version that the launch does not have yet.
         notes: one line for each thing that the user should know before the start.
     """
 
@@ -49,6 +49,7 @@ class ReadyLaunch:
     max_failures: int
     load: Load | None
     take_over: bool = False
+    extends: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -78,12 +79,18 @@ def start_launch(
 
 
 def continue_launch(
-    launch: Launch, *, tracking_uri: str | None = None, address: str | None = None, take_over: bool = False
+    launch: Launch,
+    *,
+    tracking_uri: str | None = None,
+    address: str | None = None,
+    take_over: bool = False,
+    plan: LaunchPlan | None = None,
 ) -> ReadyLaunch:
     """Make a launch ready that was stopped or killed; a cluster is joined only if trials are left to run.
 
     Args:
         launch: its folder.
+        plan: of a version of its study that it does not have yet; None goes on with the newest.
         tracking_uri: the MLflow store from now on; None is the one it has.
         address: the cluster from now on, as in `resumed_address`.
         take_over: whether to take it from an owner whose machine is gone.
@@ -92,8 +99,9 @@ def continue_launch(
     """
     stored = launch.settings()
     uri = restored_uri(stored["tracking_uri"]) if tracking_uri is None else absolute_uri(tracking_uri)
-    plan = plan_study(launch.study())
-    is_over = plan.is_over(ended_trials(read_journal(launch)), confirmations_of(read_journal(launch)))
+    extends, plan = plan is not None, plan or plan_of(launch)
+    records = read_without_metrics(launch)
+    is_over = plan.ended_by(records, ended_trials(records))
     joined = stored["address"]
     if address is not None or not is_over:
         joined = resumed_address(address, stored=joined, launch=launch.name)
@@ -108,8 +116,15 @@ def continue_launch(
         max_failures=stored["max_failures"],
         load=load,
         take_over=take_over,
+        extends=extends,
         notes=notes,
     )
+
+
+def plan_of(launch: Launch) -> LaunchPlan:
+    """Return the plan of the newest version of a launch's study; raises ``ValueError`` as `plan_study` does."""
+    *earlier, study = (launch.study(version) for version in launch.versions())
+    return plan_study(study, earlier=tuple(earlier))
 
 
 def recorded_address(address: str | None) -> str | None:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from nmlab.reports.analysis.configurations import (
 )
 from nmlab.reports.read.collect import Objective, collect
 from nmlab.reports.read.store import RunStore
+from nmlab.search_spaces.schema.constraints import Constraint, is_feasible
 from nmlab.trials.contract import run_tags
 from nmlab.trials.contract.run_artifacts import RECORD_FILE
 from nmlab.trials.contract.trial_spec import TrialSpec
@@ -35,12 +36,13 @@ class Best:
 
 
 class FinishedTrial(NamedTuple):
-    """A finished trial by its files: the searched metric, the one that is reported, and its folder."""
+    """A finished trial by its files: the searched metric, the one that is reported, its folder and all its metrics."""
 
     seed: int
     value: float
     reported: float
     folder: Path
+    metrics: Mapping[str, float]
 
 
 def best_in_store(store: RunStore, parent: Any) -> Best:
@@ -69,7 +71,8 @@ def best_of_runs(items: Sequence[Configuration], *, launch: str) -> Configuratio
         if (best := best_of(searched(members)) or best_of(members)) is not None
     }
     if not leaders:
-        raise ValueError(f"launch {launch} has no finished configuration with a mask")
+        keeps = " that keeps search.constraints" if any(item.breaks_constraint for item in items) else ""
+        raise ValueError(f"launch {launch} has no finished configuration with a mask{keeps}")
     if len(leaders) > 1:
         named = ", ".join(f"{group_name(group, groups=leaders)}: {best.key}" for group, best in leaders.items())
         raise ValueError(f"launch {launch} has a best configuration in each group ({named}); name one of them")
@@ -80,8 +83,8 @@ def best_of_runs(items: Sequence[Configuration], *, launch: str) -> Configuratio
 def best_in_folder(folder: Path) -> Best:
     """Return the best configuration of a launch by the files of its finished trials, without MLflow.
 
-    Only the seeds of the search count, and only configurations with the most finished ones. Raises ``ValueError`` as
-    ``best_in_store`` does.
+    Only the seeds of the search count, and only configurations with the most finished ones that keep the constraints of
+    the search. Raises ``ValueError`` as ``best_in_store`` does.
     """
     launch = Launch(folder)
     study = launch.study()
@@ -94,7 +97,7 @@ def best_in_folder(folder: Path) -> Best:
             float(record["metrics"].get(name, math.nan)) for name in (objective.metric, objective.reported)
         )
         if spec.method != "dense" and spec.seed in study.seeds and math.isfinite(value):
-            trial = FinishedTrial(spec.seed, value, reported, path.parent)
+            trial = FinishedTrial(spec.seed, value, reported, path.parent, record["metrics"])
             found.setdefault((spec.pattern, spec.configuration), []).append(trial)
     if not found:
         raise ValueError(f"launch {launch.name} has no finished configuration with a mask")
@@ -105,8 +108,20 @@ def best_in_folder(folder: Path) -> Best:
         )
     complete = max(map(len, found.values()))
     full = {name: trials for name, trials in found.items() if len(trials) == complete}
+    full = _feasible(full, limits=study.search.limits, launch=launch.name)
     means = {name: sum(trial.value for trial in trials) / len(trials) for name, trials in full.items()}
     best = min(means, key=lambda name: means[name] if objective.mode == "min" else -means[name])
     mean = sum(trial.reported for trial in full[best]) / len(full[best])
     places = tuple((trial.seed, trial.folder) for trial in full[best])
     return Best(launch.name, best[1], f"{objective.reported} {mean:.4g}", folders=places)
+
+
+def _feasible(
+    found: Mapping[tuple[str, str], list[FinishedTrial]], *, limits: Sequence[Constraint], launch: str
+) -> dict[tuple[str, str], list[FinishedTrial]]:
+    """Return the configurations that keep every constraint; raises ``ValueError`` if none does."""
+    kept = {name: trials for name, trials in found.items() if is_feasible(limits, [trial.metrics for trial in trials])}
+    if not kept:
+        wanted = " and ".join(limit.describe() for limit in limits)
+        raise ValueError(f"launch {launch} has no finished configuration that keeps search.constraints: {wanted}")
+    return kept

@@ -17,16 +17,26 @@ class ConfirmationState:
         planned: how many trials it has at most, before they are chosen; 0 if the study asks for none.
         seeds: on which it runs.
         found: what was chosen.
+        version: of the study, since which it is to be chosen; earlier choices stay beside it.
     """
 
     planned: int = 0
     seeds: tuple[int, ...] = ()
     found: Confirmations = field(default_factory=Confirmations)
+    version: int = 1
 
     def choose(self, choice: ConfirmationChosen) -> None:
         """Handle the record of what was chosen."""
         self.found.follow([choice])
-        self.planned, self.seeds = len(self.found.trials), self.found.seeds
+        if self.is_settled:
+            self.planned, self.seeds = len(self.found.trials), self.found.seeds
+        else:
+            self.planned = max(self.planned, len(self.found.trials))
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the choice is made."""
+        return self.found.is_settled_since(self.version)
 
     @property
     def is_asked(self) -> bool:
@@ -39,7 +49,7 @@ class ConfirmationState:
 
     def snapshot(self, ended: Collection[str]) -> ConfirmationSnapshot:
         """Return how it stands as plain JSON, given the keys of the trials that have ended."""
-        choice = self.found.choices[-1] if self.found.choices else None
+        choice = self.found.choices[-1] if self.is_settled else None
         roles = [] if choice is None else [chosen["role"] for chosen in choice.chosen]
         return {
             "seeds": list(self.seeds),

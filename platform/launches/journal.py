@@ -162,6 +162,11 @@ def read_journal(launch: Launch) -> Iterator[JournalRecord]:
         yield from without_header(checked_records(whole, name=str(launch.journal_file)))
 
 
+def read_without_metrics(launch: Launch) -> list[JournalRecord]:
+    """Return what `read_journal` yields without the points of trials, which are most of a journal."""
+    return [record for record in read_journal(launch) if not isinstance(record, TrialMetrics)]
+
+
 def write_log(launch: Launch, records: Iterator[JournalRecord]) -> None:
     """Write the records of a launch, without metrics, as JSON lines into its log file."""
     lines = [json.dumps(record.to_json()) for record in records if not isinstance(record, TrialMetrics)]

@@ -14,17 +14,55 @@ from nmlab.platform.process.credentials import kept_uri
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.launch_names import LaunchName, meant_launch
-from nmlab.trials.contract.run_artifacts import ENVIRONMENT_FILE, LOG_FILE, REPORT_FOLDER, STUDY_FILE
+from nmlab.trials.contract.run_artifacts import (
+    ENVIRONMENT_FILE,
+    LOG_FILE,
+    REPORT_FOLDER,
+    STUDY_FILE,
+    study_file,
+)
+from nmlab.trials.files.atomic_file import atomic_file
 from nmlab.trials.files.checked_json import DamagedFileError, nmlab_version, read_checked, write_checked
 
 Record = dict[str, Any]
 LAUNCH_FILE = "launch.json"
 FORMAT = 1
+_EXTENDED = 2
+"""The format of an extended launch, whose study is in another file than earlier versions of nmlab read."""
 _SETTINGS = ("tracking_uri", "address", "max_failures")
 _STUDY = "study_digest"
 _MADE_BY = "made_by"
-_BESIDE_SETTINGS = (_STUDY, _MADE_BY)
+_VERSIONS = "study_versions"
+_BESIDE_SETTINGS = (_STUDY, _MADE_BY, _VERSIONS)
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):/")
+
+
+@dataclass(frozen=True)
+class StudyVersion:
+    """One version of a launch's study: ``study.yaml`` is the first, and each `nmlab extend` adds another.
+
+    Attributes:
+        number: 1 is the study that the launch was started with.
+        file: the name of its file in the launch's folder.
+        digest: of the bytes of the file; "" where the launch record is of a version that kept none.
+        made_by: the version of nmlab that wrote it; "" where it kept none.
+        made: when, in UTC; "" for the first, which is as old as the launch.
+    """
+
+    number: int
+    file: str
+    digest: str
+    made_by: str = ""
+    made: str = ""
+
+    @property
+    def maker(self) -> str:
+        """What wrote it, in words."""
+        return f"nmlab {self.made_by or 'of an earlier version'}"
+
+    def record(self) -> Record:
+        """Return it as the launch record keeps it."""
+        return {name: value for name, value in vars(self).items() if name != "number"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +77,8 @@ class Launch:
 
     @property
     def study_file(self) -> Path:
-        return self.folder / STUDY_FILE
+        """The newest version of the study."""
+        return self.folder / self.versions()[-1].file
 
     @property
     def journal_file(self) -> Path:
@@ -86,19 +125,44 @@ class Launch:
             with suppress(OSError):  # such a file does no harm, so a launch does not fail over it
                 left.unlink()
 
-    def study(self) -> Study:
-        """Read the resolved study of this launch.
-
-        Raises ``ValueError`` if the file was changed since the start or cannot be read, with the version that made it.
-        """
+    def versions(self) -> tuple[StudyVersion, ...]:
+        """Return the versions of the study, oldest first; raises ``ValueError`` that names a damaged file."""
         record = self._record()
-        expected, version = record.get(_STUDY), f"nmlab {record.get(_MADE_BY, 'of an earlier version')}"
-        if expected is not None and file_digest(self.study_file) != expected:
+        first = {"file": STUDY_FILE, "digest": record.get(_STUDY, ""), "made_by": record.get(_MADE_BY, "")}
+        kept = record.get(_VERSIONS) or [first]
+        return tuple(StudyVersion(number=number, **version) for number, version in enumerate(kept, start=1))
+
+    def study(self, version: StudyVersion | None = None) -> Study:
+        """Read the resolved study of this launch, by default its newest version.
+
+        Raises ``ValueError`` if its file was changed since it was written or cannot be read, with what made it.
+        """
+        chosen = version or self.versions()[-1]
+        path = self.folder / chosen.file
+        if chosen.digest and file_digest(path) != chosen.digest:
             raise DamagedFileError(
-                f"study {self.study_file}, made by {version}, is not the one that this launch was started with (its "
+                f"study {path}, made by {chosen.maker}, is not the one that this launch was started with (its "
                 "digest differs); restore it, or start a new launch with `nmlab sweep`"
             )
-        return loader.load(self.study_file, from_record=True)
+        return loader.load(path, from_record=True)
+
+    def extend(self, study: Study) -> StudyVersion:
+        """Keep a further version of the study, which is the launch's from now on; only its owner may call this.
+
+        The file of the study is complete before the launch record names it, so a process that is killed on the way
+        leaves the launch as it was. Raises ``ValueError`` if a file cannot be written.
+        """
+        kept = self.versions()
+        path = self.folder / study_file(len(kept) + 1)
+        made = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+        try:
+            with atomic_file(path) as partial:
+                partial.write_text(_resolved(study, launch=self.name), encoding="utf-8")
+            added = StudyVersion(len(kept) + 1, path.name, file_digest(path), made_by=nmlab_version(), made=made)
+            self._write({**self._record(), _VERSIONS: [version.record() for version in (*kept, added)]})
+        except OSError as error:
+            raise ValueError(f"launch {self.folder} cannot be extended: {error.strerror}") from error
+        return added
 
     def settings(self) -> Record:
         """Read the settings of the launch other than the study; raises ``ValueError`` that names a damaged file."""
@@ -111,14 +175,17 @@ class Launch:
         """
         record = self._record()
         if {**record, **changed} != record:
-            write_checked(self.folder / LAUNCH_FILE, {**record, **changed}, format=FORMAT)
+            self._write({**record, **changed})
 
     def _record(self) -> Record:
         path = self.folder / LAUNCH_FILE
         try:
-            return read_checked(path, kind="launch record", format=FORMAT, before=_SETTINGS)
+            return read_checked(path, kind="launch record", format=_EXTENDED, before=_SETTINGS)
         except OSError as error:
             raise ValueError(f"launch record {str(path)!r} cannot be read: {error.strerror}") from error
+
+    def _write(self, record: Record) -> None:
+        write_checked(self.folder / LAUNCH_FILE, record, format=_EXTENDED if _VERSIONS in record else FORMAT)
 
 
 def create(study: Study, *, results: Path, settings: Mapping[str, Any]) -> Launch:
@@ -128,9 +195,10 @@ def create(study: Study, *, results: Path, settings: Mapping[str, Any]) -> Launc
     launch = Launch(_fresh(results.expanduser().resolve() / study.name / name))
     try:
         launch.folder.mkdir(parents=True)
-        launch.study_file.write_text(_resolved(study, launch=launch.name), encoding="utf-8")
+        path = launch.folder / STUDY_FILE
+        path.write_text(_resolved(study, launch=launch.name), encoding="utf-8")
         kept = {name: kept_uri(value) if name == "tracking_uri" else value for name, value in settings.items()}
-        record = {**kept, _STUDY: file_digest(launch.study_file), _MADE_BY: nmlab_version()}
+        record = {**kept, _STUDY: file_digest(path), _MADE_BY: nmlab_version()}
         write_checked(launch.folder / LAUNCH_FILE, record, format=FORMAT)
     except OSError as error:
         raise ValueError(f"results folder {str(results)!r} cannot be written: {error.strerror}") from error

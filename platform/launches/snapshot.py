@@ -40,6 +40,8 @@ class TrialSnapshot(TypedDict):
     ended: bool
     confirmation: NotRequired[bool]
     """True for a trial that confirms the search; absent otherwise."""
+    limited: NotRequired[Mapping[str, float]]
+    """The metrics that constraints of the search are on; absent without constraints."""
 
 
 class FreshRecord(TypedDict):
@@ -64,6 +66,7 @@ class StandingRecord(TypedDict):
     looked_at: NotRequired[int]
     fresh: NotRequired[FreshRecord]
     baseline_fresh: NotRequired[FreshRecord]
+    infeasible: NotRequired[int]
 
 
 class ConfirmationSnapshot(TypedDict):

@@ -5,14 +5,17 @@ never makes another configuration the best: then it would be a choice on what is
 """
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, cast
 
 from nmlab.platform.launches.snapshot import StandingRecord
+from nmlab.search_spaces.schema.constraints import Constraint, is_feasible
 from nmlab.trials.contract.run_tags import Role
 
-_OF_CONFIRMATIONS = ("looked_at", "fresh", "baseline_fresh")
+_LEFT_OUT = ("looked_at", "fresh", "baseline_fresh", "infeasible")
+"""Where they are empty."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Entrant:
         value: the objective of a trial that finished, else None.
         is_confirmation: whether its seed took no part in the search.
         ended: whether it needs no more work.
+        limited: the metrics that constraints of the search are on, as far as it has them.
     """
 
     configuration: str
@@ -36,6 +40,7 @@ class Entrant:
     value: float | None
     is_confirmation: bool = False
     ended: bool = True
+    limited: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -43,6 +48,7 @@ class _Configuration:
     first: Entrant
     values: list[float] = field(default_factory=list)
     ended: int = 0
+    limited: list[Mapping[str, float]] = field(default_factory=list)
 
     @property
     def is_complete(self) -> bool:
@@ -51,6 +57,10 @@ class _Configuration:
     @property
     def mean(self) -> float:
         return math.fsum(self.values) / len(self.values)
+
+    def keeps(self, limits: Sequence[Constraint]) -> bool:
+        """Return whether it may be the best: baselines are not searched, and have no constraints."""
+        return self.first.role != Role.SEARCH or is_feasible(limits, self.limited)
 
 
 @dataclass(frozen=True)
@@ -82,6 +92,7 @@ class Standing:
         looked_at: how many configurations of the pattern were tried; 0 as long as none is confirmed.
         fresh: what the best one reached on fresh seeds; None if it is not confirmed.
         baseline_fresh: the same of the baseline.
+        infeasible: how many complete configurations of the search break a constraint, so that they cannot be the best.
     """
 
     pattern: str
@@ -93,11 +104,19 @@ class Standing:
     looked_at: int = 0
     fresh: OnFreshSeeds | None = None
     baseline_fresh: OnFreshSeeds | None = None
+    infeasible: int = 0
 
     @property
     def text(self) -> str:
         """The standing in one line; "" if neither the search nor the baselines have a complete configuration."""
-        return "; ".join(part for part in (self._best, self._rule) if part)
+        return "; ".join(part for part in (self._best, self._broken, self._rule) if part)
+
+    @property
+    def _broken(self) -> str:
+        if not self.infeasible:
+            return ""
+        broken = "1 configuration breaks" if self.infeasible == 1 else f"{self.infeasible} configurations break"
+        return f"{broken} search.constraints"
 
     @property
     def _best(self) -> str:
@@ -120,11 +139,13 @@ class Standing:
         return f"best baseline: {self.baseline}, {fresh.text}"
 
 
-def standings(entrants: Iterable[Entrant], *, mode: str, metric: str = "") -> list[Standing]:
+def standings(
+    entrants: Iterable[Entrant], *, mode: str, metric: str = "", limits: Sequence[Constraint] = ()
+) -> list[Standing]:
     """Return one standing for each pattern, because masks of different patterns are not compared.
 
     A configuration counts when all of its seeds have finished, with the mean over them. Fresh seeds, which confirm the
-    best of the search, do not count.
+    best of the search, do not count. One of the search that breaks one of the ``limits`` is not the best.
     """
     searched: dict[str, _Configuration] = {}
     fresh: dict[str, _Configuration] = {}
@@ -133,11 +154,17 @@ def standings(entrants: Iterable[Entrant], *, mode: str, metric: str = "") -> li
         own = found.setdefault(entrant.configuration, _Configuration(entrant))
         own.values += [] if entrant.value is None or not math.isfinite(entrant.value) else [entrant.value]
         own.ended += entrant.ended
+        own.limited.append(entrant.limited)
     patterns = dict.fromkeys(
         item.first.pattern for item in searched.values() if item.is_complete and item.first.role != "dense"
     )
     on_fresh = {name: _on_fresh_seeds(item, metric) for name, item in fresh.items()}
-    return [_standing(pattern, list(searched.values()), mode, on_fresh=on_fresh) for pattern in patterns]
+    kept = {name: item for name, item in searched.items() if not item.is_complete or item.keeps(limits)}
+    broken = Counter(item.first.pattern for name, item in searched.items() if name not in kept)
+    rest = list(kept.values())
+    return [
+        _with_infeasible(_standing(pattern, rest, mode, on_fresh=on_fresh), broken[pattern]) for pattern in patterns
+    ]
 
 
 def read_standing(record: StandingRecord) -> Standing:
@@ -149,7 +176,7 @@ def read_standing(record: StandingRecord) -> Standing:
 
 def plain(standing: Standing) -> StandingRecord:
     """Return a standing as plain JSON."""
-    record = {name: value for name, value in asdict(standing).items() if value or name not in _OF_CONFIRMATIONS}
+    record = {name: value for name, value in asdict(standing).items() if value or name not in _LEFT_OUT}
     return cast(StandingRecord, record)
 
 
@@ -172,6 +199,12 @@ def _standing(
         fresh=on_fresh.get(best.first.configuration) if best else None,
         baseline_fresh=on_fresh.get(rule.first.configuration) if rule else None,
     )
+
+
+def _with_infeasible(standing: Standing, broken: int) -> Standing:
+    """Return a standing with what breaks a constraint, which was looked at all the same."""
+    looked_at = standing.looked_at + broken if standing.looked_at else 0
+    return replace(standing, infeasible=broken, looked_at=looked_at)
 
 
 def _best_of(items: list[_Configuration], mode: str) -> _Configuration | None:

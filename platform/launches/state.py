@@ -32,10 +32,15 @@ from nmlab.platform.records.events import (
     WeightsChecked,
 )
 from nmlab.platform.records.payloads import SpecRecord
+from nmlab.platform.search.later_seeds import LaterSeeds
+from nmlab.search_spaces.schema.constraints import Constraint
 from nmlab.trials.contract.metrics import initial_name
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
 from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
 from nmlab.trials.contract.run_tags import FrozenWeights, Role
+
+_LEFT_OUT = ("confirmation", "limited")
+"""Of the snapshot of a trial, where they are empty."""
 
 
 @dataclass
@@ -59,10 +64,12 @@ class TrialLine:
     ended: bool = False
     confirmation: bool = False
     """Whether its seed took no part in the search."""
+    limited: dict[str, float] = field(default_factory=dict)
+    """The metrics that constraints of the search are on, as far as it has them."""
 
     def snapshot(self) -> TrialSnapshot:
         """Return it as plain JSON."""
-        own = {name: value for name, value in vars(self).items() if name != "confirmation" or value}
+        own = {name: value for name, value in vars(self).items() if name not in _LEFT_OUT or value}
         return cast(TrialSnapshot, own)
 
 
@@ -77,11 +84,15 @@ class LaunchState:
     metric: str
     mode: str = "min"
     searched: tuple[str, ...] = ()
+    limits: tuple[Constraint, ...] = ()
+    """The constraints of the search."""
     seeds: int = 1
     """Seeds of every configuration of the search."""
     baselines: Mapping[str, int] = field(default_factory=dict)
     """Trial key of each baseline -> number of seeds of its configuration."""
     confirmation: ConfirmationState = field(default_factory=ConfirmationState)
+    later: LaterSeeds = field(default_factory=LaterSeeds.none)
+    """Follows the trials with seeds that were added to the study."""
     started: float = field(default_factory=time.time)
     resumed: int = 0
     loads: int = 0
@@ -108,6 +119,7 @@ class LaunchState:
         for record in records:
             if self._is_known(record):
                 self._handle(record)
+                self.later.follow([record])
 
     def _is_known(self, record: JournalRecord) -> bool:
         """Return whether the trial or replica of a record is known; a user may have removed a damaged journal line."""
@@ -162,8 +174,17 @@ class LaunchState:
 
     @property
     def in_all(self) -> int:
-        """The number of planned trials; once the search is confirmed by fewer than were planned, that many fewer."""
-        return self.planned + self.confirmation.planned
+        """The number of planned trials.
+
+        It falls when the search is confirmed by fewer than were planned, and by the trials with added seeds of each
+        configuration that ends and is not complete.
+        """
+        return self.planned + self.confirmation.planned - self.later.withheld
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no trial is left to run."""
+        return self.ended >= self.in_all and (self.confirmation.is_settled or not self.confirmation.is_asked)
 
     @property
     def ended(self) -> int:
@@ -204,7 +225,7 @@ class LaunchState:
 
     def standings(self) -> list[Standing]:
         """Return the best configuration of each pattern, and the best baseline."""
-        return standings(self._entrants(), mode=self.mode, metric=self.metric)
+        return standings(self._entrants(), mode=self.mode, metric=self.metric, limits=self.limits)
 
     def confirmation_snapshot(self) -> ConfirmationSnapshot | None:
         """Return how the confirmation stands; None where there is none."""
@@ -227,7 +248,7 @@ class LaunchState:
             line.role = "dense" if spec["method"] == "dense" else Role.BASELINE
         line.replicates = self.baselines.get(record.key, self.seeds)
         if (trial := self.confirmation.trial(record.key)) is not None:
-            line.role, line.confirmation, line.replicates = trial.role, True, len(self.confirmation.seeds)
+            line.role, line.confirmation = trial.role, True
             line.configuration = _configuration(trial.first)
         self.trials.setdefault(record.key, line)
 
@@ -238,10 +259,11 @@ class LaunchState:
                 label=line.label,
                 pattern=line.pattern,
                 role=line.role,
-                replicates=line.replicates,
+                replicates=len(self.confirmation.seeds) if line.confirmation else line.replicates,
                 value=line.perplexity if line.status == TrialStatus.FINISHED else None,
                 is_confirmation=line.confirmation,
                 ended=line.ended,
+                limited=line.limited,
             )
             for line in self.trials.values()
         ]
@@ -266,6 +288,8 @@ class LaunchState:
         line.status, line.reason, line.step = result["status"], result["reason"], result["step"]
         line.ended = not result.get("resumable", False)
         line.perplexity = result["metrics"].get(self.metric, line.perplexity)
+        names = [limits.metric for limits in self.limits]
+        line.limited = {name: result["metrics"][name] for name in names if name in result["metrics"]}
 
     def _started(self, record: ReplicaStarted) -> None:
         facts = {name: value for name, value in record.to_json().items() if name not in ("event", "host")}

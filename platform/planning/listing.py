@@ -6,7 +6,8 @@ from pathlib import Path
 
 from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.planning.study_trials import trial_spec
-from nmlab.platform.search.strategies import startup_trials, strategy_of
+from nmlab.platform.search.samplers import first_points
+from nmlab.platform.search.strategies import strategy_of
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.contract.values import Scalar
 
@@ -27,7 +28,7 @@ def list_trials(plan: LaunchPlan) -> Listing:
     """
     study, specs = plan.study, list(plan.baselines)
     wanted = plan.configurations
-    settled = wanted if study.search.algorithm in ("grid", "random") else min(wanted, startup_trials(wanted))
+    settled = wanted if study.search.algorithm == "grid" else first_points(study.search, configurations=wanted)
     with tempfile.TemporaryDirectory(prefix="nmlab-") as folder:
         strategy = strategy_of(study, journal=Path(folder) / "optuna.journal")
         for _ in range(settled):

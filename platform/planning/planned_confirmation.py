@@ -1,7 +1,7 @@
 """What the confirmation of a study will run, as far as it is known before its search has ended."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nmlab.platform.search.confirmation import fresh_seeds
@@ -43,20 +43,36 @@ class PlannedConfirmation:
         return f"{best}{beside} on the fresh seeds {', '.join(map(str, self.seeds))}: at most {self.trials} trials"
 
 
-def planned_confirmation(study: Study, baselines: Iterable[TrialSpec]) -> PlannedConfirmation | None:
-    """Return the confirmation that a study asks for, None without one; ``baselines`` are its trials of them."""
-    asked = study.search.confirm
-    if asked is None:
+def planned_confirmation(
+    study: Study, baselines: Iterable[TrialSpec], *, earlier: Sequence[Study] = ()
+) -> PlannedConfirmation | None:
+    """Return the confirmation that a study asks for, None without one.
+
+    Args:
+        study: the study.
+        baselines: its trials of its baselines.
+        earlier: the earlier versions of the study of a launch, oldest first; their fresh seeds are used again.
+    """
+    if study.search.confirm is None:
         return None
-    seeds = fresh_seeds(study.seeds, number=asked.seeds)
+    seeds = planned_fresh_seeds((*earlier, study))
     random = {spec.configuration: spec for spec in baselines if registry.get(spec.method).depends_on_seed}
-    tried = configurations_tried(study)
+    tried, top = configurations_tried(study), study.search.confirm.top
     return PlannedConfirmation(
         seeds=seeds,
-        configurations=min(tried, sum(min(asked.top, most) for most in _most_of_each_pattern(study, tried))),
+        configurations=min(tried, sum(min(top, most) for most in _most_of_each_pattern(study, tried))),
         tried=tried,
         baselines=tuple(spec.model_copy(update={"seed": seeds[0]}) for spec in random.values()),
     )
+
+
+def planned_fresh_seeds(versions: Iterable[Study]) -> tuple[int, ...]:
+    """Return the seeds of the confirmation that the newest version of a study asks for, given all, oldest first."""
+    seeds: tuple[int, ...] = ()
+    for study in versions:
+        number = 0 if study.search.confirm is None else study.search.confirm.seeds
+        seeds = fresh_seeds(study.seeds, number=number, earlier=seeds)
+    return seeds
 
 
 def _most_of_each_pattern(study: Study, tried: int) -> Iterable[int]:

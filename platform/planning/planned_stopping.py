@@ -5,6 +5,7 @@ import math
 from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.search.early_stopping import EarlyStopping
 from nmlab.platform.search.stopping_rules import (
+    Hyperband,
     MedianStopping,
     Rule,
     SuccessiveHalving,
@@ -24,7 +25,7 @@ def early_stopping(plan: LaunchPlan) -> EarlyStopping:
         metric=metric,
         initial=initial_name(metric),
         mode=search.modes[0],
-        seeds=plan.study.seeds,
+        seeds=plan.search_seeds,
         baselines=[spec.key for spec in plan.baselines],
     )
 
@@ -39,4 +40,5 @@ def _rule(plan: LaunchPlan) -> Rule:
     grace = every * math.ceil(first / every) if first else default_grace_period(steps=steps, every=every)
     if study.search.scheduler == "median":
         return MedianStopping(grace)
-    return SuccessiveHalving(rungs(first=grace, end=steps))
+    steps_compared = rungs(first=grace, end=steps)
+    return Hyperband(steps_compared) if study.search.scheduler == "hyperband" else SuccessiveHalving(steps_compared)

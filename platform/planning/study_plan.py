@@ -5,7 +5,7 @@ What a study says is checked before torch is loaded, which only the checks of it
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
@@ -21,8 +21,11 @@ from nmlab.platform.planning.study_trials import (
     example_specs,
     longest_trial,
 )
-from nmlab.platform.search.confirmation import Confirmations
+from nmlab.platform.records.events import JournalRecord
+from nmlab.platform.search.confirmation import Confirmations, confirmations_of
 from nmlab.platform.search.initial_points import configurations_tried
+from nmlab.platform.search.later_seeds import LaterSeeds
+from nmlab.search_spaces.schema.extension import changes_search
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.trial_spec import TrialSpec
@@ -41,6 +44,7 @@ class LaunchPlan:
         examples: trials of the search that together use every method, name, listed value and end of a range.
         configurations: how many configurations the search tries.
         facts: what was found out about model and texts.
+        earlier: the earlier versions of the study of a launch that was extended, oldest first.
     """
 
     study: Study
@@ -48,9 +52,10 @@ class LaunchPlan:
     examples: tuple[TrialSpec, ...]
     configurations: int
     facts: PreflightFacts
+    earlier: tuple[Study, ...] = ()
 
     @classmethod
-    def unchecked(cls, study: Study, *, facts: PreflightFacts) -> Self:
+    def unchecked(cls, study: Study, *, facts: PreflightFacts, earlier: tuple[Study, ...] = ()) -> Self:
         """Return the plan of a study that needs no checks, with facts that are known."""
         return cls(
             study=study,
@@ -58,12 +63,43 @@ class LaunchPlan:
             examples=tuple(example_specs(study)),
             configurations=configurations_tried(study),
             facts=facts,
+            earlier=earlier,
         )
+
+    @property
+    def version(self) -> int:
+        """Which version of the launch's study this is, counted from 1."""
+        return len(self.earlier) + 1
+
+    @cached_property
+    def search_version(self) -> int:
+        """The newest version of the study that changed what is searched or confirmed."""
+        versions = (*self.earlier, self.study)
+        changed = [number for number in range(2, self.version + 1) if changes_search(*versions[number - 2 : number])]
+        return max(changed, default=1)
+
+    @property
+    def search_seeds(self) -> tuple[int, ...]:
+        """The seeds with which the launch began: what the search is told of a configuration is by these."""
+        return (*self.earlier, self.study)[0].seeds
+
+    @property
+    def added_seeds(self) -> tuple[int, ...]:
+        """The seeds that later versions of the study added."""
+        return tuple(seed for seed in self.study.seeds if seed not in self.search_seeds)
+
+    def later_seeds(self, records: Iterable[JournalRecord] = ()) -> LaterSeeds:
+        """Return what follows the records of a journal, given the first, and says which trials the added seeds have."""
+        baselines = {spec.key for spec in self.baselines}
+        metrics = self.study.search.metrics
+        later = LaterSeeds(search=self.search_seeds, later=self.added_seeds, metrics=metrics, outside=baselines)
+        later.follow(records)
+        return later
 
     @cached_property
     def confirmation(self) -> PlannedConfirmation | None:
         """What runs on fresh seeds once the search has ended; None if the study asks for nothing."""
-        return planned_confirmation(self.study, self.baselines)
+        return planned_confirmation(self.study, self.baselines, earlier=self.earlier)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -72,7 +108,10 @@ class LaunchPlan:
 
     @property
     def search_trials(self) -> int:
-        """The number of trials of the search and of the baselines, without those that confirm them."""
+        """The number of trials of the search and of the baselines, without those that confirm them.
+
+        A configuration that is not complete on the seeds of the search has none with those that were added.
+        """
         return len(self.baselines) + self.configurations * len(self.study.seeds)
 
     @property
@@ -89,11 +128,31 @@ class LaunchPlan:
         beside = "" if self.confirmation is None else f" + {self.confirmation.trials} to confirm"
         return f"{self.search_trials} trials{beside}"
 
-    def is_over(self, ended: Collection[str], confirmations: Confirmations) -> bool:
-        """Return whether no trial is left to run, given the keys of those that have ended and what was chosen."""
-        if self.confirmation is None:
-            return len(ended) >= self.trials
-        return bool(confirmations.choices) and len(ended) >= self.search_trials + len(confirmations.trials)
+    def is_over(self, ended: Collection[str], confirmations: Confirmations, *, withheld: int = 0) -> bool:
+        """Return whether no trial is left to run.
+
+        Args:
+            ended: the keys of the trials that have ended.
+            confirmations: what was chosen.
+            withheld: the trials of added seeds that are left out.
+        """
+        needs_choice = self.confirmation is not None and not confirmations.is_settled_since(self.search_version)
+        return not needs_choice and len(ended) >= self.planned(confirmations, withheld=withheld)
+
+    def planned(self, confirmations: Confirmations, *, withheld: int = 0) -> int:
+        """Return the number of trials, given what was chosen and the trials of added seeds that are left out."""
+        chosen = len(confirmations.trials)
+        if self.confirmation is not None and not confirmations.is_settled_since(self.search_version):
+            chosen = max(chosen, self.confirmation.trials)
+        return self.search_trials + chosen - withheld
+
+    def ended_by(self, records: Sequence[JournalRecord], ended: Collection[str]) -> bool:
+        """Return whether a launch with these records has no trial left to run."""
+        return self.is_over(ended, self.confirmations(records), withheld=self.later_seeds(records).withheld)
+
+    def confirmations(self, records: Iterable[JournalRecord]) -> Confirmations:
+        """Return what the records of the launch's journal say of confirmations."""
+        return confirmations_of(records, ordinary=self.study.seeds)
 
     @property
     def longest_trial(self) -> int:
@@ -125,8 +184,11 @@ def _checked(study: Study) -> StudyTrials:
     return trials
 
 
-def plan_study(study: Study) -> LaunchPlan:
-    """Return the plan of a study, after all checks that need no process; raises ``ValueError`` with one line."""
+def plan_study(study: Study, *, earlier: tuple[Study, ...] = ()) -> LaunchPlan:
+    """Return the plan of a study, after all checks that need no process; raises ``ValueError`` with one line.
+
+    ``earlier`` are the earlier versions of the study of a launch that was extended, oldest first.
+    """
     with telling_place(study):
         trials = _checked(study)
         facts = _facts(study, trials)
@@ -138,6 +200,7 @@ def plan_study(study: Study) -> LaunchPlan:
         examples=tuple(example_specs(study)),
         configurations=configurations_tried(study),
         facts=facts,
+        earlier=earlier,
     )
 
 

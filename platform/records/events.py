@@ -223,6 +223,7 @@ class ConfirmationChosen(Record):
     It is in the journal before the first of these trials begins, and no later process chooses again. A launch whose
     study was extended may have several; a trial that two of them name is run once. ``looked_at`` configurations were
     tried, by ``metric``, ``asked`` were to be chosen; fewer are if no more of them finished on all of their seeds.
+    ``version`` is that of the study; None is the first.
     """
 
     event: ClassVar[str] = "confirmation chosen"
@@ -232,6 +233,12 @@ class ConfirmationChosen(Record):
     asked: int
     looked_at: int
     tags: Mapping[str, str]
+    version: int | None = None
+
+    @property
+    def of_version(self) -> int:
+        """The version of the study, counted from 1."""
+        return self.version or 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from itertools import chain, count, islice
 
 from nmlab.platform.records.events import ConfirmationChosen, JournalRecord, TrialEnded, TrialSubmitted
 from nmlab.platform.records.payloads import ResultRecord, SpecRecord
+from nmlab.search_spaces.schema.constraints import Constraint, is_feasible
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.run_tags import Role
 from nmlab.trials.contract.trial_spec import TrialSpec
@@ -40,6 +41,7 @@ class Searched:
         spec: its trial that began first.
         mean: of the objective over the seeds of the search; None unless all have finished with a finite value.
         has_ended: whether no seed waits, runs, or was stopped to go on later.
+        is_feasible: whether every seed keeps the constraints of the search.
     """
 
     key: str
@@ -47,10 +49,17 @@ class Searched:
     spec: SpecRecord
     mean: float | None
     has_ended: bool
+    is_feasible: bool = True
 
 
 def searched_configurations(
-    records: Iterable[JournalRecord], *, metric: str, seeds: Sequence[int], outside: Container[str]
+    records: Iterable[JournalRecord],
+    *,
+    metric: str,
+    seeds: Sequence[int],
+    outside: Container[str],
+    later: Sequence[int] = (),
+    limits: Sequence[Constraint] = (),
 ) -> list[Searched]:
     """Return the configurations of a search in the order in which they began.
 
@@ -59,6 +68,9 @@ def searched_configurations(
         metric: the objective.
         seeds: of the search.
         outside: keys of trials with these seeds that do not belong to the search, such as baselines.
+        later: seeds that were added to the study, on which a configuration must be complete too; only one that is
+            complete on ``seeds`` has trials with them.
+        limits: the constraints of the search.
     """
     first: dict[str, tuple[TrialSpec, SpecRecord]] = {}
     results: dict[str, ResultRecord] = {}
@@ -71,13 +83,16 @@ def searched_configurations(
     found = []
     for key, (spec, own) in first.items():
         ends = [results.get(_with_seed(spec, seed).key) for seed in seeds]
+        if _mean([_value(end, metric) for end in ends]) is not None:
+            ends += [results.get(_with_seed(spec, seed).key) for seed in later]
         mean, has_ended = _mean([_value(end, metric) for end in ends]), all(map(_is_end, ends))
-        found.append(Searched(key, spec.pattern, own, mean, has_ended))
+        keeps = is_feasible(limits, [{} if end is None else end["metrics"] for end in ends])
+        found.append(Searched(key, spec.pattern, own, mean, has_ended, is_feasible=keeps))
     return found
 
 
 def best_of_each_pattern(found: Iterable[Searched], *, top: int, mode: str) -> list[Searched]:
-    """Return the ``top`` best complete configurations of each pattern, the best first.
+    """Return the ``top`` best complete configurations of each pattern that are feasible, the best first.
 
     Masks of different patterns do not compare. Of equal means the configuration that began first comes first.
 
@@ -89,7 +104,7 @@ def best_of_each_pattern(found: Iterable[Searched], *, top: int, mode: str) -> l
     by_pattern: dict[str, list[tuple[float, Searched]]] = {}
     for item in found:
         own = by_pattern.setdefault(item.pattern, [])
-        if item.mean is not None:
+        if item.mean is not None and item.is_feasible:
             own.append((item.mean if mode == "min" else -item.mean, item))
     ranked = (sorted(own, key=lambda each: each[0])[:top] for own in by_pattern.values())
     return [item for own in ranked for _, item in own]
@@ -124,10 +139,12 @@ class Confirmations:
     """What a launch has chosen to confirm, told by its journal.
 
     Attributes:
+        ordinary: the seeds of the study. One that confirmed before it was added to the study no longer does.
         choices: in their order.
         trials: of all of them, by key, in the order in which they are run.
     """
 
+    ordinary: Collection[int] = ()
     choices: list[ConfirmationChosen] = field(default_factory=list)
     trials: dict[str, ConfirmationTrial] = field(default_factory=dict)
 
@@ -137,12 +154,21 @@ class Confirmations:
             if isinstance(record, ConfirmationChosen):
                 self.choices.append(record)
                 for trial in trials_of(record):
-                    self.trials.setdefault(trial.spec.key, trial)
+                    if trial.spec.seed not in self.ordinary:
+                        self.trials.setdefault(trial.spec.key, trial)
 
     @property
     def is_chosen(self) -> bool:
         """Whether something was chosen. Where nothing was complete, a process that finishes more of the search may."""
         return bool(self.trials)
+
+    def is_chosen_since(self, version: int) -> bool:
+        """Return whether something was chosen since a version of the study."""
+        return any(choice.chosen for choice in self.choices if choice.of_version >= version)
+
+    def is_settled_since(self, version: int) -> bool:
+        """Return whether there was a choice since a version of the study, be it empty."""
+        return any(choice.of_version >= version for choice in self.choices)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -150,9 +176,9 @@ class Confirmations:
         return tuple(self.choices[-1].seeds) if self.choices else ()
 
 
-def confirmations_of(records: Iterable[JournalRecord]) -> Confirmations:
-    """Return what the records of a journal say of confirmations."""
-    found = Confirmations()
+def confirmations_of(records: Iterable[JournalRecord], *, ordinary: Collection[int] = ()) -> Confirmations:
+    """Return what the records of a journal say of confirmations; ``ordinary`` are the seeds of the study."""
+    found = Confirmations(ordinary)
     found.follow(records)
     return found
 

@@ -78,6 +78,60 @@ class SuccessiveHalving:
 
 
 @dataclass
+class Hyperband:
+    """Asynchronous Hyperband by configuration (Li et al. 2020, section 3.3): brackets of ASHA, each begins later.
+
+    The first bracket compares at all rungs, the second leaves out the first rung, and the last stops nothing. A
+    configuration joins a bracket when its first comparison comes, by the order of the journal, so that the brackets
+    fill in the proportions of Hyperband (Li et al. 2018, "Hyperband", algorithm 1): most stop early. It is compared
+    with its own bracket alone. A configuration whose curve is bad early and good late can so survive.
+
+    Attributes:
+        rungs: those of the first bracket, ascending.
+    """
+
+    rungs: Sequence[int]
+    reduction: int = REDUCTION
+    _brackets: list[SuccessiveHalving] = field(default_factory=list, init=False)
+    _sizes: list[int] = field(default_factory=list, init=False)
+    _bracket_of: dict[str, int] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        starts = range(len(self.rungs) + 1)
+        self._brackets = [SuccessiveHalving(self.rungs[start:], self.reduction) for start in starts]
+        self._sizes = [0] * len(self._brackets)
+
+    def falls_behind(self, current: Comparison) -> str:
+        if current.configuration not in self._bracket_of:
+            self._join(current.configuration)
+        bracket = self._bracket_of[current.configuration]
+        reason = self._brackets[bracket].falls_behind(current)
+        return f"{reason} (bracket {bracket + 1} of {len(self._brackets)})" if reason else ""
+
+    def _join(self, configuration: str) -> None:
+        """Give a configuration to the bracket that lacks most of its part; of equals the first."""
+        parts = bracket_parts(len(self.rungs), reduction=self.reduction)
+        bracket = min(range(len(parts)), key=lambda place: (self._sizes[place] + 1) / parts[place])
+        self._bracket_of[configuration] = bracket
+        self._sizes[bracket] += 1
+
+    def describe(self) -> str:
+        if not self.rungs:
+            return "hyperband: no evaluation lies between the start and the end of a trial, so nothing is stopped early"
+        parts = bracket_parts(len(self.rungs), reduction=self.reduction)
+        shown = [f"{part} from step {rung} on" for part, rung in zip(parts, self.rungs, strict=False)]
+        return (
+            f"hyperband: of {sum(parts)} configurations {', '.join(shown)}, and {parts[-1]} never; there, and at each "
+            f"{self.reduction} times as many steps, the best 1/{self.reduction} of a bracket go on, by their means"
+        )
+
+
+def bracket_parts(rungs: int, *, reduction: int = REDUCTION) -> tuple[int, ...]:
+    """Return how many configurations Hyperband has in each bracket, the one with all rungs first, without any last."""
+    return tuple(math.ceil((rungs + 1) / (left + 1) * reduction**left) for left in range(rungs, -1, -1))
+
+
+@dataclass
 class MedianStopping:
     """The median rule by configuration (Golovin et al. 2017, "Google Vizier", section 3.2.2).
 

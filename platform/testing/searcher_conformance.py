@@ -23,7 +23,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from nmlab.platform.search.initial_points import Given
-from nmlab.platform.search.strategies import Outcome, Proposal, SearchStrategy
+from nmlab.platform.search.strategy_protocol import Outcome, Proposal, SearchStrategy
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import DefineByRun, grid_points
@@ -40,10 +40,25 @@ RANGES = (
 )
 
 
-def study_of(algorithm: str, *, space: str, points: str = "[]", samples: int = SAMPLES) -> Study:
-    """Return a small study of MaskPro that is searched by ``algorithm``; ``nsga2`` gets two objectives."""
-    search = f"algorithm: {algorithm}"
-    if algorithm == "nsga2":
+FLAT_RANGES = RANGES.replace(", when: {estimator: tracked}", "")
+"""The same without a condition."""
+
+
+def study_of(
+    algorithm: str,
+    *,
+    space: str,
+    points: str = "[]",
+    samples: int = SAMPLES,
+    has_two_objectives: bool | None = None,
+    more: str = "",
+) -> Study:
+    """Return a small study of MaskPro that is searched by ``algorithm``; ``nsga2`` has two objectives in any case.
+
+    ``more`` are further keys of the section ``search``, as in ``startup: qmc``.
+    """
+    search = f"algorithm: {algorithm}" + (f", {more}" if more else "")
+    if algorithm == "nsga2" if has_two_objectives is None else has_two_objectives:
         search += ", metric: [eval/perplexity, cost/forwards], mode: [min, min]"
     if algorithm != "grid":
         search += f", samples: {samples}, initial_points: {points}"
@@ -52,10 +67,21 @@ def study_of(algorithm: str, *, space: str, points: str = "[]", samples: int = S
 
 
 class SearcherConformance:
-    """Tests of a strategy. ``algorithm`` is that of the studies; ``learns``: it keeps outcomes in an Optuna journal."""
+    """Tests of a strategy.
+
+    Attributes:
+        algorithm: that of the studies.
+        learns: whether it keeps outcomes in an Optuna journal.
+        takes_conditions: whether it takes a space with ``when``.
+        has_two_objectives: whether the studies have two; None leaves it to the algorithm.
+        more: further keys of the section ``search`` of the studies.
+    """
 
     algorithm: ClassVar[str]
     learns: ClassVar[bool] = True
+    takes_conditions: ClassVar[bool] = True
+    has_two_objectives: ClassVar[bool | None] = None
+    more: ClassVar[str] = ""
 
     def make(self, study: Study, journal: Path) -> SearchStrategy:
         """Return the strategy; with the journal of an earlier one it continues that search."""
@@ -69,14 +95,24 @@ class SearcherConformance:
     def study(self, request: pytest.FixtureRequest) -> Study:
         if self.algorithm == "grid" and request.param == RANGES:
             pytest.skip("a grid has no ranges")
-        return study_of(self.algorithm, space=request.param)
+        if not self.takes_conditions and request.param == CONDITIONAL:
+            pytest.skip("it takes no conditions")
+        return self._study(FLAT_RANGES if not self.takes_conditions and request.param == RANGES else request.param)
 
     @pytest.fixture
     def learned(self) -> Study:
         """A study with ranges, of a search that keeps outcomes."""
         if not self.learns:
             pytest.skip("it keeps no outcomes")
-        return study_of(self.algorithm, space=RANGES)
+        return self._study(self._ranges)
+
+    @property
+    def _ranges(self) -> str:
+        return RANGES if self.takes_conditions else FLAT_RANGES
+
+    def _study(self, space: str, *, points: str = "[]", samples: int = SAMPLES) -> Study:
+        two, more = self.has_two_objectives, self.more
+        return study_of(self.algorithm, space=space, points=points, samples=samples, has_two_objectives=two, more=more)
 
     def test_points_lie_in_the_space_and_are_as_many_as_asked_and_different(self, study: Study, journal: Path) -> None:
         strategy = self.make(study, journal)
@@ -149,10 +185,41 @@ class SearcherConformance:
         trial = self._recorded(learned, journal, Outcome(values, intermediate={2: math.nan}))
         assert trial.state == TrialState.FAIL
 
+    def test_a_search_that_has_learned_is_continued_where_the_first_process_died(
+        self, learned: Study, journal: Path
+    ) -> None:
+        """As above, past the points that are drawn without outcomes, and with proposals that have no outcome yet."""
+        study = self._study(self._ranges, samples=SAMPLES + 2)
+        undisturbed = list(self._two_at_a_time(self.make(study, journal.with_name("undisturbed")), study, cut=None))
+        for cut in (3, SAMPLES):
+            file = journal.with_name(f"cut after {cut}")
+            made = list(self._two_at_a_time(self.make(study, file), study, cut=cut))
+            second = self.make(study, file)
+            rest = list(self._two_at_a_time(second, study, cut=None, open_ones=second.open()))
+            assert made + rest == undisturbed
+
+    def test_what_breaks_a_constraint_is_complete_and_marked(self, learned: Study, journal: Path) -> None:
+        values = [3.5, 8.0][: len(learned.search.metrics)]
+        outcome = Outcome(values, constraints={"memory/peak_bytes": 5.0, "cost/seconds": -1.0})
+        trial = self._recorded(learned, journal, outcome)
+        assert (trial.state, trial.values) == (TrialState.COMPLETE, values)
+        assert trial.constraints == {"memory/peak_bytes": 5.0, "cost/seconds": -1.0}
+
+    def test_a_constraint_that_nobody_could_check_fails(self, learned: Study, journal: Path) -> None:
+        values = [3.5, 8.0][: len(learned.search.metrics)]
+        trial = self._recorded(learned, journal, Outcome(values, constraints={"memory/peak_bytes": math.inf}))
+        assert trial.state == TrialState.FAIL
+
+    def test_an_outcome_bears_readable_names(self, learned: Study, journal: Path) -> None:
+        values = [3.5, 8.0][: len(learned.search.metrics)]
+        trial = self._recorded(
+            learned, journal, Outcome(values, attributes={"configuration": "0a1b", "seed 0: x": 1.5})
+        )
+        assert (trial.user_attrs["configuration"], trial.user_attrs["seed 0: x"]) == ("0a1b", 1.5)
+
     def test_points_that_a_study_names_come_first(self, learned: Study, journal: Path) -> None:
         points = "[{learning_rate: 0.5, masks_per_step: 2, estimator: tracked, alpha: 0.9}, defaults]"
-        ranges = RANGES.replace("[0.1, 10]", "[0.1, 100]")
-        study = study_of(self.algorithm, space=ranges, points=points)
+        study = self._study(self._ranges.replace("[0.1, 10]", "[0.1, 100]"), points=points)
         made = [proposal.configuration for proposal in self._run(self.make(study, journal), study)]
         named = {"learning_rate": 0.5, "masks_per_step": 2, "estimator": "tracked", "alpha": 0.9}
         assert named.items() <= made[0].items()
@@ -162,8 +229,9 @@ class SearcherConformance:
         assert all(one not in made[:number] for number, one in enumerate(made))
 
     def test_points_come_once_also_in_a_later_process(self, learned: Study, journal: Path) -> None:
-        points = "[{learning_rate: 0.5, masks_per_step: 2, estimator: vanilla}]"
-        study = study_of(self.algorithm, space=RANGES, points=points)
+        alpha = "" if self.takes_conditions else ", alpha: 0.9"
+        points = f"[{{learning_rate: 0.5, masks_per_step: 2, estimator: vanilla{alpha}}}]"
+        study = self._study(self._ranges, points=points)
         made = [proposal for _, proposal in zip(range(2), self._run(self.make(study, journal), study), strict=False)]
         rest = list(self._run(self.make(study, journal), study))
         rates = [proposal.configuration["learning_rate"] for proposal in made + rest]
@@ -175,11 +243,28 @@ class SearcherConformance:
             strategy.tell(proposal.number, self._outcome(proposal, study))
             yield proposal
 
+    def _two_at_a_time(
+        self, strategy: SearchStrategy, study: Study, *, cut: int | None, open_ones: Sequence[Proposal] = ()
+    ) -> Iterator[Proposal]:
+        """Run a search with two open proposals, of which the older gets its outcome; end after ``cut`` new ones."""
+        waiting, made = list(open_ones), 0
+        while made != cut:
+            if len(waiting) == 2:
+                oldest = waiting.pop(0)
+                strategy.tell(oldest.number, self._outcome(oldest, study))
+            proposal = strategy.next()
+            if proposal is None:
+                return
+            waiting.append(proposal)
+            made += 1
+            yield proposal
+
     def _outcome(self, proposal: Proposal, study: Study) -> Outcome:
         """Return an invented outcome that depends on the configuration alone."""
         rate = float(proposal.configuration.get("learning_rate") or 1.0)
         both: Sequence[float] = [abs(math.log(rate)) + proposal.number % 3, rate]
-        return Outcome(both[: len(study.search.metrics)], intermediate={1: 9.0})
+        constraints = {limits.metric: rate - 1.0 for limits in study.search.limits}
+        return Outcome(both[: len(study.search.metrics)], intermediate={1: 9.0}, constraints=constraints)
 
     def _recorded(self, study: Study, journal: Path, outcome: Outcome) -> Any:
         """Pass on one outcome, and return the Optuna trial that another process reads of it."""

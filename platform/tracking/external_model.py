@@ -21,7 +21,7 @@ from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract import run_params, run_tags
 from nmlab.trials.contract.model_settings import settings_of
-from nmlab.trials.contract.run_artifacts import EVALUATION_FILE, MASK_FILE, STUDY_FILE, TASKS_FILE
+from nmlab.trials.contract.run_artifacts import EVALUATION_FILE, MASK_FILE, TASKS_FILE, study_file
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.run_tags import SINGLE_RUNS, Fact, Role
 from nmlab.trials.contract.sections import EvaluationSpec
@@ -89,11 +89,12 @@ def table_of(study: str, *, tracking_uri: str) -> Table:
     name, launch = launch_in_store(study, tracking_uri=tracking_uri)
     store = open_store(tracking_uri)
     parent = newest_or_named(store.launches(store.experiment_id(name)), name=launch, study=name)
-    content = store.artifact(parent.info.run_id, name=STUDY_FILE)
+    name_of_file = study_file(int(parent.data.tags.get(run_tags.STUDY_VERSIONS, "1")))
+    content = store.artifact(parent.info.run_id, name=name_of_file)
     launched = parent.data.tags.get(run_tags.LAUNCH, parent.info.run_id)
     if content is None:
-        raise ValueError(f"launch {launched} of {name} holds no {STUDY_FILE}")
-    return Table(name, launched, loader.loads(content.decode(), source=f"{name}/{STUDY_FILE}", from_record=True))
+        raise ValueError(f"launch {launched} of {name} holds no {name_of_file}")
+    return Table(name, launched, loader.loads(content.decode(), source=f"{name}/{name_of_file}", from_record=True))
 
 
 def check_same_windows(table: Table, evaluated: EvaluationResult, *, tracking_uri: str) -> None:

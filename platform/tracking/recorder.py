@@ -26,7 +26,7 @@ from nmlab.platform.records.events import (
     event_of,
 )
 from nmlab.platform.records.payloads import Point, ResultRecord
-from nmlab.platform.search.confirmation import trials_of
+from nmlab.platform.search.confirmation import ConfirmationTrial, trials_of
 from nmlab.platform.tracking.store import MlflowStore
 from nmlab.trials.contract import run_tags
 from nmlab.trials.contract.run_tags import Role
@@ -76,7 +76,7 @@ class Recorder:
         self._launch, self._journal, self._store = launch, journal, store
         self._baselines, self._tags = frozenset(baselines), dict(tags)
         self._begun: set[str] = set()
-        self._confirming: dict[str, Role] = {}
+        self._confirming: dict[str, ConfirmationTrial] = {}
         self._position = self._failures = 0
         self.refused: dict[str, str] = {}
         """The records that MLflow refuses: what each is about (``trial 1f2e...``) -> why."""
@@ -177,7 +177,7 @@ class Recorder:
                 case LaunchBegan():
                     self._begin_launch(record)
                 case ConfirmationChosen():
-                    self._confirming |= {trial.spec.key: trial.role for trial in trials_of(record)}
+                    self._confirming |= {trial.spec.key: trial for trial in trials_of(record)}
                     self._store.tag_parent(record.tags)
                 case TrialSubmitted():
                     self._begin(TrialSpec.from_record(record.spec))
@@ -199,12 +199,24 @@ class Recorder:
 
     def _begin_launch(self, record: LaunchBegan) -> None:
         self._store.begin(record.tags, record.params)
-        self._store.attach(self._launch.study_file)
+        self._settle_confirmation(record.tags)
+        for version in self._launch.versions():
+            self._store.attach(self._launch.folder / version.file)
         self._store.attach(self._launch.environment_file)
+
+    def _settle_confirmation(self, tags: Mapping[str, str]) -> None:
+        """Forget the confirmation of seeds that an extension added to the study; ``tags`` are those of the launch."""
+        fresh = tags.get(run_tags.CONFIRMATION_SEEDS, "").split(",")
+        kept = {key: trial for key, trial in self._confirming.items() if str(trial.spec.seed) in fresh}
+        if run_tags.STUDY_VERSIONS in tags and len(kept) < len(self._confirming):
+            self._confirming = kept
+            self._store.settle_confirmation(kept)
 
     def _begin(self, spec: TrialSpec) -> None:
         if spec.key not in self._begun:
-            role = Role.BASELINE if spec.key in self._baselines else self._confirming.get(spec.key, Role.SEARCH)
+            confirming = self._confirming.get(spec.key)
+            role = confirming.role if confirming is not None else Role.SEARCH
+            role = Role.BASELINE if spec.key in self._baselines else role
             confirms = {run_tags.CONFIRMATION: run_tags.TRUE} if spec.key in self._confirming else {}
             self._store.begin_trial(spec, role=role, tags={**self._tags, **confirms})
             self._begun.add(spec.key)

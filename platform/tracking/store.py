@@ -1,6 +1,6 @@
 """The runs of one launch in an MLflow store. Calls are idempotent, so that a resumed launch continues its runs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import time_ns
 from typing import TYPE_CHECKING, Protocol
@@ -35,6 +35,11 @@ def _shown_as(name: str) -> dict[str, str]:
 
 def _notes_tag(notes: Sequence[str]) -> dict[str, str]:
     return {run_tags.NOTES: "\n".join(notes)[:_TEXT]} if notes else {}
+
+
+def _param_text(value: object) -> str:
+    """Return the value of a parameter as MLflow gets it."""
+    return masked(str(value))[:6000]
 
 
 def _initial_mask_params(record: InitialMaskRecord) -> dict[str, object]:
@@ -104,15 +109,52 @@ class MlflowStore:
         return True
 
     def begin(self, tags: Mapping[str, str], params: Mapping[str, object]) -> None:
-        """Create the parent run, or open the one that an earlier process of this launch made."""
+        """Create the parent run, or open the one that an earlier process of this launch made.
+
+        Parameters cannot change. What an extension of the launch changed of them is kept in tags, which win.
+        """
         if not self.parent:
             own = {run_tags.KIND: RunKind.LAUNCH, run_tags.LAUNCH: self._launch, **_shown_as(self._launch)}
             self.parent = self._client.create_run(self._experiment, tags={**own, **tags}).info.run_id
             for child in self._runs_of_launch():  # their parent was deleted
                 self._client.set_tag(child, run_tags.PARENT_RUN, self.parent)
-        self._log_params(self.parent, params)
+        else:
+            self._renew_tags(tags)
+        self._log_settings(params)
         self._client.update_run(self.parent, status=MLFLOW_RUNNING)
         self._client.set_tag(self.parent, run_tags.STATUS, LaunchStatus.RUNNING)
+
+    def _renew_tags(self, tags: Mapping[str, str]) -> None:
+        """Set the tags of the parent run that a process of the launch sets anew."""
+        before = self._client.get_run(self.parent).data.tags
+        wanted = {name: tags.get(name) for name in run_tags.OF_THE_NEWEST}
+        wanted |= {name: text for name, text in tags.items() if name.startswith(run_tags.EXTENSION)}
+        self._set_or_delete(wanted, before=before)
+
+    def _log_settings(self, params: Mapping[str, object]) -> None:
+        """Log the parameters of the parent run, and what differs from those that it has as tags."""
+        data = self._client.get_run(self.parent).data
+        texts = {name: _param_text(value) for name, value in params.items()}
+        self._log_params(self.parent, {name: text for name, text in texts.items() if name not in data.params})
+        changed: dict[str, str | None] = {}
+        for name, before in data.params.items():
+            text = texts.get(name, run_tags.REMOVED_PARAM)
+            changed[f"{run_tags.CHANGED_PARAM}{name}"] = None if text == before else text[:_TEXT]
+        self._set_or_delete(changed, before=data.tags)
+
+    def _set_or_delete(self, wanted: Mapping[str, str | None], *, before: Mapping[str, str]) -> None:
+        """Give the parent run tags, and remove those that are None; ``before`` are the tags that it has."""
+        for name, text in wanted.items():
+            if text is None and name in before:
+                self._client.delete_tag(self.parent, name)
+            elif text is not None and before.get(name) != text:
+                self._client.set_tag(self.parent, name, text)
+
+    def settle_confirmation(self, keys: Collection[str]) -> None:
+        """Take the mark of a confirmation from the runs of all trials but ``keys``: their seeds are the study's now."""
+        for run in self._search(f"{self._of_launch} and {condition(run_tags.CONFIRMATION, run_tags.TRUE)}"):
+            if run.data.tags[run_tags.TRIAL_KEY] not in keys:
+                self._client.delete_tag(run.info.run_id, run_tags.CONFIRMATION)
 
     def begin_trial(self, spec: "Recorded", *, role: Role, tags: Mapping[str, str]) -> None:
         """Create a trial's child run, or open its existing one unless that has ended for good."""
@@ -331,6 +373,6 @@ class MlflowStore:
         return self._seen[key]
 
     def _log_params(self, run: str, params: Mapping[str, object]) -> None:
-        items = [library.param(name, masked(str(value))[:6000]) for name, value in params.items()]
+        items = [library.param(name, _param_text(value)) for name, value in params.items()]
         for start in range(0, len(items), _PARAMS):
             self._client.log_batch(run, params=items[start : start + _PARAMS], synchronous=True)

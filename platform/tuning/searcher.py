@@ -17,10 +17,14 @@ from ray.tune.search import Searcher
 from nmlab.platform.launches.journal import FlatResult
 from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.planning.study_trials import trial_spec
-from nmlab.platform.search.strategies import Outcome, Proposal, SearchStrategy
+from nmlab.platform.records.payloads import ResultRecord
+from nmlab.platform.search.later_seeds import LaterSeeds
+from nmlab.platform.search.strategy_protocol import Outcome, Proposal, SearchStrategy
 from nmlab.platform.tuning.trainable import TrialConfig
+from nmlab.search_spaces.schema.constraints import excesses
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.trial_spec import TrialSpec
+from nmlab.trials.contract.values import Scalar
 
 _log = logging.getLogger(__name__)
 _NO_MORE = cast(dict[str, Any], Searcher.FINISHED)  # a text, while Ray declares a dictionary or None
@@ -31,6 +35,7 @@ class _Replicates:
     """One configuration: the keys of the trials that have not ended, the results of the others, and all curves."""
 
     number: int
+    specs: Sequence[TrialSpec]
     awaited: set[str]
     results: dict[str, FlatResult] = field(default_factory=dict)
     curves: dict[str, dict[int, float]] = field(default_factory=dict)
@@ -48,6 +53,8 @@ class ReplicateSearcher(Searcher):
         evaluated: the values of the (first) objective by step that trials had before this process, by trial key.
         stopped: the keys of trials that are stopped early for good; grows. A configuration with one is pruned. One with
             a trial that was stopped otherwise (time limit, Ctrl-C) stays open, for a resumed launch.
+        later: has accepted the trials that ended before this process; gives the trials of seeds that were added to the
+            study, of which the search learns nothing.
         after_search: is called once, when every trial of the search has ended; returns the trials that confirm it, of
             which the search learns nothing.
         metric_mode: the (first) objective, and ``min`` or ``max``.
@@ -65,19 +72,21 @@ class ReplicateSearcher(Searcher):
         evaluated: Mapping[str, Mapping[int, float]],
         stopped: Container[str],
         metric_mode: tuple[str, str],
+        later: LaterSeeds | None = None,
         after_search: Callable[[], Sequence[TrialSpec]] = tuple,
         max_failures: int = 3,
     ) -> None:
         super().__init__(metric=metric_mode[0], mode=metric_mode[1])
         self._plan, self._strategy, self._dispatcher, self._namespace = plan, strategy, dispatcher, namespace
         self._ended, self._evaluated, self._stopped = dict(ended), evaluated, stopped
-        self._metrics = plan.study.search.metrics
+        self._metrics, self._limits = plan.study.search.metrics, plan.study.search.limits
         self._queue: deque[TrialSpec] = deque()
         self._by_key: dict[str, _Replicates] = {}
         self._running: dict[str, TrialSpec] = {}  # by Tune's name for it
         self._errors: Counter[str] = Counter()
         self._max_failures = max_failures
         self._opened = False
+        self._later = later or plan.later_seeds()
         self._after_search, self._is_confirming = after_search, False
 
     def set_search_properties(
@@ -100,6 +109,7 @@ class ReplicateSearcher(Searcher):
                 return _NO_MORE
         spec = self._queue.popleft()
         self._running[trial_id] = spec
+        self._later.begin(spec)
         config: TrialConfig = {
             "dispatcher": self._dispatcher,
             "namespace": self._namespace,
@@ -130,6 +140,7 @@ class ReplicateSearcher(Searcher):
         self._note(spec.key, result)
         if result.get("status", TrialStatus.STOPPED) != TrialStatus.STOPPED or spec.key in self._stopped:
             self._accept(spec.key, {"status": TrialStatus.STOPPED, **result})
+            self._add_later_seeds(spec.key, result)
 
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: the search has its own journal, and results are in the launch's journal."""
@@ -144,6 +155,13 @@ class ReplicateSearcher(Searcher):
             self._enqueue(proposal)
         for proposal in self._strategy.failed():  # the search keeps their outcome; the missing runs are made up for
             self._queue += [spec for spec in self._specs(proposal) if spec.key not in self._ended]
+        self._queue += [spec for spec in self._later.trials if spec.key not in self._ended]
+
+    def _add_later_seeds(self, key: str, result: FlatResult) -> None:
+        """Queue the trials of added seeds, if a configuration is complete by the end of this trial."""
+        status = result.get("status", TrialStatus.STOPPED)
+        end: ResultRecord = {"key": key, "status": status, "step": 0, "metrics": result, "reason": ""}
+        self._queue += [spec for spec in self._later.end(key, end) if spec.key not in self._ended]
 
     def _confirm(self) -> bool:
         """Queue the trials that confirm the search, if that is not done; return whether there are any to run."""
@@ -154,12 +172,12 @@ class ReplicateSearcher(Searcher):
         return bool(self._queue)
 
     def _specs(self, proposal: Proposal) -> list[TrialSpec]:
-        study = self._plan.study
-        return [trial_spec(study, proposal.configuration, seed=seed) for seed in study.seeds]
+        plan = self._plan
+        return [trial_spec(plan.study, proposal.configuration, seed=seed) for seed in plan.search_seeds]
 
     def _enqueue(self, proposal: Proposal) -> None:
         specs = self._specs(proposal)
-        replicates = _Replicates(proposal.number, {spec.key for spec in specs})
+        replicates = _Replicates(proposal.number, specs, {spec.key for spec in specs})
         before = [spec.key for spec in specs if spec.key in self._evaluated]
         replicates.curves |= {key: dict(self._evaluated[key]) for key in before}
         for spec in specs:
@@ -192,17 +210,35 @@ class ReplicateSearcher(Searcher):
     def _outcome(self, replicates: _Replicates) -> Outcome:
         """Return the outcome of a configuration whose trials have all ended.
 
-        All finished: the mean of each objective over the seeds. Any diverged, failed or out of memory: no values, which
-        becomes FAIL. Otherwise any stopped early: pruned. Intermediate values are means at steps that all curves have.
+        All finished: the mean of each objective over the seeds, and by how much the worst seed breaks each constraint.
+        Any diverged, failed or out of memory: no values, which becomes FAIL. Otherwise any stopped early: pruned.
+        Intermediate values are means at steps that all curves have.
         """
         results = list(replicates.results.values())
         statuses = {result["status"] for result in results}
         curves = list(replicates.curves.values())
         steps = set.intersection(*(set(curve) for curve in curves)) if curves else set()
         intermediate = {step: sum(curve[step] for curve in curves) / len(curves) for step in steps}
+        attributes = self._attributes(replicates)
         if statuses - {TrialStatus.FINISHED, TrialStatus.STOPPED}:
-            return Outcome(None, intermediate=intermediate)
+            return Outcome(None, intermediate=intermediate, attributes=attributes)
         if TrialStatus.STOPPED in statuses:
-            return Outcome(None, pruned=True, intermediate=intermediate)
+            return Outcome(None, pruned=True, intermediate=intermediate, attributes=attributes)
         columns = [[float(result.get(metric, math.nan)) for result in results] for metric in self._metrics]
-        return Outcome([sum(column) / len(column) for column in columns], intermediate=intermediate)
+        return Outcome(
+            [sum(column) / len(column) for column in columns],
+            intermediate=intermediate,
+            constraints=excesses(self._limits, results),
+            attributes=attributes,
+        )
+
+    def _attributes(self, replicates: _Replicates) -> dict[str, Scalar]:
+        """Return the configuration's digest, and of each seed its status and its last objectives."""
+        found: dict[str, Scalar] = {"configuration": replicates.specs[0].configuration}
+        for spec in replicates.specs:
+            result = replicates.results[spec.key]
+            found[f"seed {spec.seed}: status"] = str(result["status"])
+            for metric in (*self._metrics, *(limits.metric for limits in self._limits)):
+                value = float(result.get(metric, math.nan))
+                found |= {f"seed {spec.seed}: {metric}": value} if math.isfinite(value) else {}
+        return found

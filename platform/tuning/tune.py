@@ -17,7 +17,8 @@ from nmlab.platform.cluster.nodes import ray_nodes
 from nmlab.platform.cluster.session import NAMESPACE
 from nmlab.platform.launches.journal import FlatResult
 from nmlab.platform.planning.study_plan import LaunchPlan
-from nmlab.platform.search.strategies import SearchStrategy
+from nmlab.platform.search.later_seeds import LaterSeeds
+from nmlab.platform.search.strategy_protocol import SearchStrategy
 from nmlab.platform.tuning.searcher import ReplicateSearcher
 from nmlab.platform.tuning.trainable import TrialActor
 from nmlab.trials.contract.trial_spec import TrialSpec
@@ -94,6 +95,7 @@ def tune_trials(
     stopped: Container[str],
     folder: Path,
     watch: TuneWatch,
+    later: LaterSeeds | None = None,
     max_failures: int = 3,
 ) -> None:
     """Run every trial that has not ended; returns when all have ended or the time limit has passed.
@@ -111,6 +113,7 @@ def tune_trials(
         ended=ended,
         evaluated=evaluated,
         stopped=stopped,
+        later=later,
         after_search=watch.after_search,
         metric_mode=(search.metrics[0], search.modes[0]),
         max_failures=max_failures,

@@ -11,6 +11,7 @@ from functools import cached_property
 from nmlab.reports.read.collect import Objective, StudyRuns
 from nmlab.reports.read.trials import TrialRecord, Value
 from nmlab.reports.statistics import MeanEstimate, mean_interval, paired_difference
+from nmlab.search_spaces.schema.constraints import is_feasible
 from nmlab.trials.contract import run_params, run_tags
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.run_tags import Role
@@ -80,6 +81,12 @@ class Configuration:
     def is_complete(self) -> bool:
         """Whether every expected run finished, so that its mean includes all seeds."""
         return len(self.finished) == self.planned > 0
+
+    @cached_property
+    def breaks_constraint(self) -> bool:
+        """Whether a finished run breaks a constraint of the search, so that it cannot be the best; no baseline does."""
+        constraints = () if self.is_baseline else self.objective.constraints
+        return bool(self.finished) and not is_feasible(constraints, [trial.metrics for trial in self.finished])
 
     @property
     def planned(self) -> int:
@@ -168,7 +175,7 @@ def configurations_of(runs: StudyRuns) -> tuple[Configuration, ...]:
     """Return every configuration of a launch, group by group of comparable ones.
 
     Within a group the best by the searched metric comes first; configurations with unfinished runs follow the complete
-    ones. Runs on fresh seeds count in none of this.
+    ones, and those that break a constraint of the search follow both. Runs on fresh seeds count in none of this.
     """
     own, fresh = (_by_configuration(runs, is_confirmation=is_fresh) for is_fresh in (False, True))
     expected = max(runs.fresh_seeds, *map(len, fresh.values()), 0)
@@ -187,10 +194,11 @@ def _by_configuration(runs: StudyRuns, *, is_confirmation: bool) -> dict[str, li
     return found
 
 
-def _order(item: Configuration) -> tuple[tuple[str, ...], bool, bool, float, str]:
+def _order(item: Configuration) -> tuple[tuple[str, ...], bool, bool, bool, float, str]:
     sign = 1.0 if item.objective.mode == "min" else -1.0
     mean = sign * item.selection.mean if item.selection else 0.0
-    return (comparable_group(item), item.selection is None, not item.is_complete, mean, item.key)
+    is_last = item.selection is None
+    return (comparable_group(item), is_last, item.breaks_constraint, not item.is_complete, mean, item.key)
 
 
 def _with_expected(found: Sequence[Configuration]) -> list[Configuration]:
@@ -213,8 +221,12 @@ def baselines(configurations: Iterable[Configuration]) -> tuple[Configuration, .
 
 
 def ranks(configurations: Sequence[Configuration]) -> dict[str, int]:
-    """Return the rank, from 1, within its group of each searched configuration with all its runs finished."""
-    groups = groups_of(item for item in searched(configurations) if item.is_complete)
+    """Return the rank, from 1, within its group of each searched configuration with all its runs finished.
+
+    Configurations that break a constraint have none.
+    """
+    complete = (item for item in searched(configurations) if item.is_complete)
+    groups = groups_of(item for item in complete if not item.breaks_constraint)
     return {item.key: place for members in groups.values() for place, item in enumerate(members, start=1)}
 
 
@@ -274,8 +286,12 @@ def comparable_group(item: Configuration) -> tuple[str, ...]:
 
 
 def competing_group(item: Configuration) -> tuple[str, ...] | None:
-    """Return the group in which a mask competes for the best; None for the dense model and where a seed is missing."""
-    return None if item.is_dense or not item.is_complete else comparable_group(item)
+    """Return the group in which a mask competes for the best; None for the dense model and where a seed is missing.
+
+    None also for a mask that breaks a constraint of the search.
+    """
+    competes = item.is_complete and not item.is_dense and not item.breaks_constraint
+    return comparable_group(item) if competes else None
 
 
 def evaluation_setting(item: Configuration) -> tuple[str, ...]:
@@ -299,8 +315,11 @@ def group_name(group: tuple[str, ...], *, groups: Iterable[tuple[str, ...]]) -> 
 
 
 def best_of(configurations: Sequence[Configuration]) -> Configuration | None:
-    """Return the first configuration with a mean of the searched metric; they are ordered as by `configurations_of`."""
-    return next((item for item in configurations if item.selection is not None), None)
+    """Return the first configuration with a mean of the searched metric that breaks no constraint of the search.
+
+    The configurations are ordered as by `configurations_of`.
+    """
+    return next((item for item in configurations if item.selection is not None and not item.breaks_constraint), None)
 
 
 def setting_text(item: Configuration, *, names: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Hyperparameter importance as bars with the range of refits."""
+"""Hyperparameter importance as bars with their bootstrap intervals."""
 
 import matplotlib
 
@@ -10,7 +10,7 @@ KEY, TITLE = "importance", "Hyperparameter importance"
 
 
 def draw_importance(info: Importance) -> FigureFile:
-    """Draw the shares as bars with their values and the ranges as whiskers."""
+    """Draw the shares as bars with their values and the intervals as whiskers."""
     if info.skipped:
         return FigureFile(KEY, TITLE, "", skipped=info.skipped)
     rows = range(len(info.shares))
@@ -36,7 +36,7 @@ def _caption(info: Importance) -> str:
     text = (
         f"PED-ANOVA over {info.configurations} configurations (mean over seeds): how much each hyperparameter "
         f"decides whether {plain_name(info.metric)} is among the best {100 * info.quantile:.0f}%. Shares sum to one. "
-        f"A whisker spans {info.refits} refits, each without a different 1 in {info.refits} of the configurations: "
+        f"A whisker is the 95% interval over {info.resamples} resamples of the configurations (bootstrap): "
         "where whiskers overlap, the order is not certain."
     )
     return text + (f" On a log scale: {', '.join(info.log_scaled)}." if info.log_scaled else "")

@@ -97,7 +97,7 @@ def headline_of(
         sentences = [_short_finding(names[group], groups[group], basis) for group in described]
         if left := list(names.values())[GROUPS_IN_WORDS:]:
             sentences.append(f"The tables also have {counted(len(left), noun='other group')}: {'; '.join(left)}.")
-    sentences = sentences or [_only_dense(configurations)]
+    sentences = sentences or [_without_mask(configurations)]
     rest = [_outcomes(runs), *_caution(configurations)]
     return (*sentences, *verdicts, *rest[: max(1, 5 - len(sentences))])
 
@@ -119,13 +119,35 @@ def _findings(members: Sequence[Configuration], basis: Basis) -> list[str]:
 
 
 def _best_sentence(best: Configuration, members: Sequence[Configuration], basis: Basis) -> str:
+    return " ".join([_best_by_tests(best, members, basis), *_about_constraints(members)])
+
+
+def _about_constraints(members: Sequence[Configuration]) -> list[str]:
+    """Say how many configurations of the search break a constraint, and which constraints there are."""
+    tried = searched(members)
+    broken = sum(item.breaks_constraint for item in tried)
+    constraints = tried[0].objective.constraints if tried else ()
+    if not constraints:
+        return []
+    wanted = "; ".join(constraint.describe() for constraint in constraints)
+    if not broken:
+        return [f"All that finished keep the constraints ({wanted})."]
+    verb = "breaks" if broken == 1 else "break"
+    among = counted(len(tried), noun="configuration")
+    return [f"{broken} of {among} {verb} a constraint ({wanted}) and cannot be the best."]
+
+
+def _best_by_tests(best: Configuration, members: Sequence[Configuration], basis: Basis) -> str:
     group = comparable_group(best)
     winner, confirmed = basis.winners.get(group), basis.confirmed.get(group)
     if not best.is_baseline and confirmed is not None:
         return confirmed_sentences(confirmed, members=members, evaluations=basis.evaluations)
     if not best.is_baseline and winner is not None:
         return winner_sentence(winner, members=members, evaluations=basis.evaluations) + _unconfirmed(best, members)
-    what = "No searched configuration finished; best baseline" if searched(members) else "Best mask by its mean"
+    what = "Best mask by its mean"
+    if tried := searched(members):
+        failed = "keeps the constraints" if any(item.breaks_constraint for item in tried) else "finished"
+        what = f"No searched configuration {failed}; best baseline"
     missing = "" if best.is_complete else f"; only {len(best.finished)} of its {best.planned} runs finished"
     name = named(best, among=members)
     return f"{what}: {name} reaches {plain_name(best.objective.reported)} {mean_text(best)}{missing}."
@@ -263,8 +285,11 @@ def _short_finding(name: str, members: Sequence[Configuration], basis: Basis) ->
     return f"{text} {_gain_lead(best)} {change}; the 95% interval {verdict[gain.excludes_zero]}."
 
 
-def _only_dense(configurations: Sequence[Configuration]) -> str:
+def _without_mask(configurations: Sequence[Configuration]) -> str:
+    """Return what there is where no mask can be the best."""
+    is_broken = any(item.breaks_constraint for item in configurations)
+    what = "No mask that finished keeps the constraints" if is_broken else "No mask has a finished run"
     best = best_of(configurations)
-    assert best is not None
-    metric = plain_name(best.objective.reported)
-    return f"No mask has a finished run; {best.method} has {metric} {mean_text(best)}."
+    if best is None:
+        return " ".join([f"{what}.", *_about_constraints(configurations)])
+    return f"{what}; {best.method} has {plain_name(best.objective.reported)} {mean_text(best)}."

@@ -102,6 +102,7 @@ def _study_facts(runs: StudyRuns) -> tuple[tuple[str, str], ...]:
     drawn = len(runs.curves)
     if drawn and drawn < len(runs.trials) // 2:
         facts.append(("loss curves", f"of {drawn:,} of {len(runs.trials):,} runs"))
+    facts += [(f"version {number} of the study", text) for number, text in enumerate(launch.extensions, start=2)]
     if launch.reproduces:
         facts.append(("reproduces", ", ".join(launch.reproduces)))
     return tuple(facts)

@@ -17,6 +17,7 @@ from nmlab.reports.read.histories import Curves, curves_of, read_histories, with
 from nmlab.reports.read.store import RunStore, newest_or_named
 from nmlab.reports.read.trials import TrialRecord, TrialTable, Value, trial_records
 from nmlab.search_spaces.reading import study_yaml
+from nmlab.search_spaces.schema.constraints import Constraint
 from nmlab.trials.contract import run_params, run_tags
 from nmlab.trials.contract.metrics import EVAL, INITIAL, VALIDATION, initial_name, reported_name
 from nmlab.trials.contract.near_names import hint
@@ -33,10 +34,14 @@ _CURVES = (EVAL, VALIDATION, INITIAL)
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """The objective of the search, by which configurations are selected: a metric name and ``min`` or ``max``."""
+    """The objective of the search, by which configurations are selected: a metric name and ``min`` or ``max``.
+
+    ``constraints`` are limits on other metrics; a configuration of the search that breaks one is never the best.
+    """
 
     metric: str
     mode: str
+    constraints: tuple[Constraint, ...] = ()
 
     @property
     def initial(self) -> str:
@@ -73,6 +78,12 @@ class LaunchRecord:
     tags: Mapping[str, str]
     params: Mapping[str, str]
     position: tuple[int, int]
+
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        """When and what each later version of the study changed, the second version first."""
+        versions = range(2, int(self.tags.get(run_tags.STUDY_VERSIONS, "1")) + 1)
+        return tuple(self.tags.get(run_tags.extension_tag(version), "not recorded") for version in versions)
 
     @property
     def reproduces(self) -> tuple[str, ...]:
@@ -244,7 +255,17 @@ def objective_of(params: Mapping[str, str]) -> Objective:
     mode = _first(params.get(run_params.SEARCH_MODE, "min"))
     if mode not in ("min", "max"):
         raise ReportError(f"{run_params.SEARCH_MODE} is {mode!r}; expected 'min' or 'max'")
-    return Objective(metric=metric, mode=mode)
+    return Objective(metric=metric, mode=mode, constraints=_constraints_of(params))
+
+
+def _constraints_of(params: Mapping[str, str]) -> tuple[Constraint, ...]:
+    """Return the constraints of a search from ``search.constraints.METRIC.max`` and ``.min``, by metric."""
+    limits: dict[str, dict[str, float]] = {}
+    for name, value in sorted(params.items()):
+        if name.startswith(run_params.SEARCH_CONSTRAINTS):
+            metric, _, end = name.removeprefix(run_params.SEARCH_CONSTRAINTS).rpartition(".")
+            limits.setdefault(metric, {})[end] = float(value)
+    return tuple(Constraint(metric, max=own.get("max"), min=own.get("min")) for metric, own in limits.items())
 
 
 def launch_of(parent: "Run", *, position: tuple[int, int]) -> LaunchRecord:
@@ -259,7 +280,7 @@ def launch_of(parent: "Run", *, position: tuple[int, int]) -> LaunchRecord:
         started=_moment(info.start_time),
         ended=_moment(info.end_time) if info.end_time else None,
         tags=dict(tags),
-        params=dict(parent.data.params),
+        params=run_params.newest_params(parent.data.params, tags=tags),
         position=position,
     )
 

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from nmlab.search_spaces.schema.entries import Entry
 from nmlab.search_spaces.schema.places import SettingPlaces
+from nmlab.search_spaces.schema.sections import Limits
 from nmlab.search_spaces.schema.study import INCONSISTENT, Study
 from nmlab.trials.contract.meant import NOTHING
 from nmlab.trials.contract.near_names import hint, nearest
@@ -103,6 +104,11 @@ def _every_section(model: type[BaseModel], *, prefix: str) -> Iterator[tuple[str
                 yield from _every_section(part, prefix=_join(prefix, name))
 
 
+def _section_at(path: str) -> type[BaseModel] | None:
+    """Return the section at a path, also that of one constraint; None where there is none."""
+    return Limits if path.rpartition(".")[0] == "search.constraints" else _sections().get(path)
+
+
 def _wanted(path: str) -> str:
     """Return what is expected at `path`: the keys of a section, or the description of a value."""
     known = _sections()
@@ -115,9 +121,9 @@ def _wanted(path: str) -> str:
 
 def _mapping_expected(path: str, given: object) -> str:
     """Return what is expected in place of a value that is no mapping, and what to write."""
-    section = _sections().get(path)
+    section = _section_at(path)
     known = () if section is None else tuple(section.model_fields)
-    expected = f"expected {_wanted(path)}" if known else "expected a mapping"
+    expected = f"expected a mapping with {', '.join(known)}" if known else "expected a mapping"
     if given is None:
         return f"{expected}; indent its keys below it"
     if isinstance(given, str) and (text := missing_space(given, known=known or None)):
@@ -152,7 +158,9 @@ def _unknown_key(path: str, *, data: JsonMapping) -> str:
     """Return that a key is unknown, with the nearest valid key, here or in another section, or all."""
     section, _, name = path.rpartition(".")
     known = {part: list(model.model_fields) for part, model in _sections().items()}
-    if section not in known:  # a dot in the key itself
+    if (own := _section_at(section)) is not None:
+        known[section] = list(own.model_fields)
+    else:  # a dot in the key itself
         section, name = "", path
     if text := missing_space(name):
         return f"unknown key; {text}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from nmlab.search_spaces.schema.algorithms import ALGORITHMS, algorithms_where
 from nmlab.search_spaces.schema.entries import Entry, ListedEntry
 from nmlab.search_spaces.schema.sections import Data, Search
 from nmlab.trials.contract.pattern import Pattern, expected_pattern
@@ -62,6 +63,12 @@ def names(fixed: Mapping[str, object], *, space: Mapping[str, object]) -> Iterat
 
 def algorithm(search: Search, *, entries: Mapping[str, Entry]) -> Iterator[str]:
     """Check that the entries, the number of samples and the algorithm fit together."""
+    known = ALGORITHMS[search.algorithm]
+    if known.no_conditions and (conditional := _conditional(entries)):
+        yield f"search.algorithm {search.algorithm!r}: {conditional}; {known.no_conditions}"
+    if search.startup is not None and not known.learns:
+        learning = algorithms_where("learns")
+        yield f"search.startup {search.startup!r}: expected null, because {search.algorithm} is not {learning}"
     if search.algorithm != "grid":
         if search.samples is None:
             yield f"search.samples null: {search.algorithm} needs a number of samples, for example 20"
@@ -78,6 +85,13 @@ def algorithm(search: Search, *, entries: Mapping[str, Entry]) -> Iterator[str]:
     for name, entry in entries.items():
         if not isinstance(entry, ListedEntry):
             yield f"space.{name}.{entry.kind}: expected grid or choice; a grid search needs listed values"
+
+
+def _conditional(entries: Mapping[str, Entry]) -> str:
+    """Return what makes names of a space conditional: several methods, or a condition; "" where nothing does."""
+    if "method" in entries:
+        return "several methods are searched"
+    return next((f"space.{name} has a condition, when" for name, entry in entries.items() if entry.when), "")
 
 
 def calibration(data: Data) -> Iterator[str]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from nmlab.search_spaces.schema.algorithms import ALGORITHMS, algorithms_where
 from nmlab.search_spaces.schema.modes import mode_problems
 from nmlab.search_spaces.schema.sections import Data, Search
 from nmlab.trials.contract.declarations import METHOD_FAMILIES, declared_metric, own_metrics, recorded_by
 from nmlab.trials.contract.metrics import COMMON, EVAL, VALIDATION, Phase, task_metric
 from nmlab.trials.contract.near_names import nearest
+from nmlab.trials.contract.run_params import SEARCH_CONSTRAINTS
 from nmlab.trials.contract.sections import Intervals
 from nmlab.trials.contract.wording import shown
 
@@ -27,19 +29,27 @@ def objectives(search: Search, *, methods: tuple[str, ...], data: Data) -> Itera
             checked here.
         data: the texts and the tasks of the study.
     """
-    count = len(search.metrics)
-    if search.algorithm == "nsga2" and count < 2:
-        yield f"search.metric {shown(search.metric)}: nsga2 needs a list of two or more"
-    if search.algorithm != "nsga2" and count > 1:
-        yield f"search.metric {shown(search.metric)}: {search.algorithm} takes one metric; several need nsga2"
+    count, algorithm = len(search.metrics), ALGORITHMS[search.algorithm]
+    if count < algorithm.fewest:
+        yield f"search.metric {shown(search.metric)}: {search.algorithm} needs a list of two or more"
+    if count > 1 and not algorithm.several:
+        several = algorithms_where("several")
+        yield f"search.metric {shown(search.metric)}: {search.algorithm} takes one metric; several need {several}"
     if len(search.modes) != count:
         yield f"search.mode {shown(search.mode)}: expected one min or max for each metric, {count} in all"
     for place, name in enumerate(search.metrics):
-        problem = _text_problem(name, data) or _unknown(name, methods=methods, tasks=data.evaluation.tasks)
+        problem = _problem(name, methods=methods, data=data)
         if problem:
             yield f"search.metric {name!r}: {problem}"
         elif len(search.modes) == count and (metric := declared_metric(name)) is not None:
             yield from mode_problems(metric, mode=search.modes[place])
+
+
+def constraints(search: Search, *, methods: tuple[str, ...], data: Data) -> Iterator[str]:
+    """Check that every constraint is on a metric that is recorded; the arguments are those of `objectives`."""
+    for limits in search.limits:
+        if problem := _problem(limits.metric, methods=methods, data=data):
+            yield f"{SEARCH_CONSTRAINTS}{limits.metric}: {problem}"
 
 
 def scheduler(search: Search, *, intervals: Intervals) -> Iterator[str]:
@@ -49,8 +59,9 @@ def scheduler(search: Search, *, intervals: Intervals) -> Iterator[str]:
             yield f"search.grace_period {search.grace_period}: expected null, because search.scheduler is null"
         return
     name, metric = search.metrics[0], declared_metric(search.metrics[0])
-    if search.algorithm == "nsga2":
-        yield f"search.scheduler {search.scheduler!r}: expected null, because nsga2 has several objectives"
+    if len(search.metrics) > 1:
+        several = f"search.metric names {len(search.metrics)} objectives, and no curve decides between them"
+        yield f"search.scheduler {search.scheduler!r}: expected null, because {several}"
     elif metric is not None and metric.phase is Phase.END:
         yield (
             f"search.scheduler {search.scheduler!r}: expected null, because {name} is measured once, at the end of a "
@@ -65,8 +76,9 @@ def scheduler(search: Search, *, intervals: Intervals) -> Iterator[str]:
 
 def confirmation(search: Search) -> Iterator[str]:
     """Check that there is a single objective, by which configurations are chosen to be confirmed."""
-    if search.confirm is not None and search.algorithm == "nsga2":
-        yield "search.confirm: expected null, because nsga2 has several objectives and chooses no single best"
+    if search.confirm is not None and len(search.metrics) > 1:
+        several = f"search.metric names {len(search.metrics)} objectives, which have no single best"
+        yield f"search.confirm: expected null, because {several}"
 
 
 def with_objective(study: object) -> object:
@@ -77,6 +89,11 @@ def with_objective(study: object) -> object:
     if data.get("validation") is None or not isinstance(search, Mapping) or "metric" in search:
         return study
     return {**study, "search": {**search, "metric": ON_VALIDATION}}
+
+
+def _problem(name: str, *, methods: tuple[str, ...], data: Data) -> str:
+    """Return why configurations cannot be chosen by a metric; "" if they can."""
+    return _text_problem(name, data) or _unknown(name, methods=methods, tasks=data.evaluation.tasks)
 
 
 def _text_problem(name: str, data: Data) -> str:

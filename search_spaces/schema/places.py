@@ -13,8 +13,8 @@ from typing import TypeAlias
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 """The keys and list indices that lead to a setting, such as ``("space", "alpha", "grid", 0)``."""
-_PATH = re.compile(r"[\w-]+(?:\.[\w-]+|\[\d+\])*(?=[ :]|$)")
-_PART = re.compile(r"\[\d+\]|[\w-]+")
+_PATH = re.compile(r"[\w-]+(?:\.[\w/-]+|\[\d+\])*(?=[ :]|$)")  # metrics, which constraints are on, have slashes
+_PART = re.compile(r"\[\d+\]|[\w/-]+")
 
 
 def key_path(text: str) -> KeyPath:

@@ -6,10 +6,12 @@ Each is a frozen pydantic model with its types and ranges; rules on several sect
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal, Self, cast
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Strict, Tag, model_validator
 
+from nmlab.search_spaces.schema.algorithms import AlgorithmName
+from nmlab.search_spaces.schema.constraints import Constraint
 from nmlab.search_spaces.schema.durations import duration_meant, seconds_of
 from nmlab.search_spaces.schema.entries import CountOrListed, ListedEntry
 from nmlab.search_spaces.schema.modes import with_modes
@@ -39,8 +41,15 @@ def _name_or_mapping(value: object) -> str:
     return "<name>" if isinstance(value, str) else "<mapping>"
 
 
+def _constrained(value: Mapping[str, object]) -> Mapping[str, object]:
+    if not value:
+        raise invalid_value("expected at least one metric with its limits, as in {memory/peak_bytes: {max: 2e9}}")
+    return value
+
+
 Duration = Annotated[str, BeforeValidator(_duration)]
 Mode = Literal["min", "max"]
+Limit = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Metrics = Annotated[
     Annotated[Text, Tag("<one>")]
     | Annotated[tuple[Text, ...], AfterValidator(not_empty), AfterValidator(distinct), Tag("<list>")],
@@ -97,20 +106,41 @@ class Confirmation(Section):
     """The number of seeds: the smallest that are not among the study's."""
 
 
+class Limits(Section):
+    """Limits on a metric, both included; at least one."""
+
+    max: Limit | None = None
+    """The most that a feasible configuration has on any seed."""
+    min: Limit | None = None
+    """The least that a feasible configuration has on any seed."""
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if self.max is None and self.min is None:
+            raise invalid_value("expected max or min, as in {max: 2e9}")
+        if self.max is not None and self.min is not None and self.min > self.max:
+            raise invalid_value(f"expected min {self.min:g} to be at most max {self.max:g}")
+        return self
+
+
 class Search(Section):
     """How configurations are chosen, and the metrics by which they are compared."""
 
-    algorithm: Literal["grid", "random", "tpe", "nsga2"] = "grid"
+    algorithm: AlgorithmName = "grid"
     """`grid` visits every point; the others draw `samples` of them."""
     samples: Count | None = None
     """Number of configurations; null for a grid."""
     metric: Metrics = "eval/perplexity"
-    """The objective; a list of several for `nsga2`. With `data.validation` the default is `validation/perplexity`."""
+    """The objective, or a list for `tpe`, `gp`, `nsga2`; `validation/perplexity` by default with `data.validation`."""
     mode: Modes = "min"
-    """`min` or `max`; a list for `nsga2`. By default the direction in which the metric gets better."""
+    """`min` or `max`; a list for several objectives. By default the direction in which the metric gets better."""
     initial_points: Annotated[tuple[Point, ...], AfterValidator(distinct)] = ()
     """Initial points, tried first: `defaults` (each method's own values), or mappings of the searched names."""
-    scheduler: Literal["asha", "median"] | None = None
+    startup: Literal["random", "qmc"] | None = later_field()
+    """How `tpe`, `gp` and `nsga2` draw their first points: `random`, the default, or `qmc`, a Sobol sequence."""
+    constraints: Annotated[Mapping[Text, Limits], AfterValidator(_constrained)] | None = later_field()
+    """Limits on metrics, as in {memory/peak_bytes: {max: 2e9}}; what breaks one on any seed is never the best."""
+    scheduler: Literal["asha", "median", "hyperband"] | None = None
     """Early stopping of configurations that fall behind, by the mean over their seeds."""
     grace_period: Count | None = None
     """Steps before a configuration may be stopped early; null takes a tenth of them, at least two evaluations."""
@@ -128,6 +158,12 @@ class Search(Section):
     def metrics(self) -> tuple[str, ...]:
         """The objectives, always as a tuple."""
         return (self.metric,) if isinstance(self.metric, str) else self.metric
+
+    @property
+    def limits(self) -> tuple[Constraint, ...]:
+        """The constraints, in the order of the file."""
+        given = self.constraints or {}
+        return tuple(Constraint(name, max=limits.max, min=limits.min) for name, limits in given.items())
 
     @property
     def modes(self) -> tuple[str, ...]:

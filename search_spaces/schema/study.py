@@ -185,6 +185,7 @@ class Study(Section):
             *conditions.problems(self.entries, fixed=self.fixed),
             *checks.algorithm(self.search, entries=self.entries),
             *objectives.objectives(self.search, methods=self.methods, data=self.data),
+            *objectives.constraints(self.search, methods=self.methods, data=self.data),
             *objectives.scheduler(self.search, intervals=self.intervals),
             *objectives.confirmation(self.search),
             *checks.calibration(self.data),

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from nmlab.platform.api.results import Configuration, SweepResult, Trial
     from nmlab.platform.api.running import run
     from nmlab.platform.api.study import Study, load_study
-    from nmlab.platform.api.sweeping import SweepInterrupted, resume, sweep
+    from nmlab.platform.api.sweeping import SweepInterrupted, extend, resume, sweep
     from nmlab.platform.api.upkeep import Cleaned, Status, clean, status, submit, ui
     from nmlab.platform.launches.endings import HeadLostError, RefusedError, SweepError
     from nmlab.platform.launches.ownership import OwnedError
@@ -58,6 +58,7 @@ _HOME = {
     "doctor": f"{_API}.checkup",
     "evaluate": f"{_API}.evaluating",
     "export": f"{_API}.exporting",
+    "extend": f"{_API}.sweeping",
     "methods": f"{_API}.listings",
     "plan": f"{_API}.plans",
     "report": f"{_API}.reporting",
@@ -143,6 +144,7 @@ __all__ = [
     "doctor",
     "evaluate",
     "export",
+    "extend",
     "load_mask",
     "load_model",
     "load_result",

@@ -98,7 +98,7 @@ def test_a_launch_without_a_finished_trial_fails_and_says_that_there_is_no_repor
 )
 def test_exit_codes_of_a_sweep(plan_of, tracking_uri, tmp_path, nmlab, monkeypatch, counts, status, code):
     monkeypatch.setattr(Sweep, "run", lambda self: LaunchEnding(status, counts, 1, "verified", 2.0))
-    monkeypatch.setattr("nmlab.platform.driver.start_launch.plan_study", lambda study: plan_of(*GRID))
+    monkeypatch.setattr("nmlab.platform.driver.start_launch.plan_study", lambda study, earlier=(): plan_of(*GRID))
     given, printed = nmlab("sweep", "quickstart", "--no-report", "--tracking-uri", tracking_uri)
     assert given == code
     assert ("no report was written" in printed.err) == (not counts.get("finished"))

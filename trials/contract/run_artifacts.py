@@ -30,7 +30,7 @@ CHECKPOINT_FILES: Final = "checkpoint-*.safetensors"
 
 # Of a launch: artifacts of its run, and files of its folder.
 STUDY_FILE: Final = "study.yaml"
-"""The study with everything resolved."""
+"""The study with everything resolved, as the launch began; ``study_file`` names later versions."""
 ENVIRONMENT_FILE: Final = "environment.json"
 """Every installed distribution with its version."""
 LOG_FILE: Final = "log.jsonl"
@@ -91,6 +91,12 @@ HEADER_ORIGIN: Final = "origin"
 """JSON object of a mask bundle: what its writer added."""
 MASK_FORMAT: Final = "nmlab-mask/1"
 WEIGHTS_FORMAT: Final = "nmlab-weights/1"
+
+
+def study_file(version: int) -> str:
+    """Return the name of a version of a launch's study, counted from 1: `nmlab extend` adds one each time."""
+    stem, _, suffix = STUDY_FILE.partition(".")
+    return STUDY_FILE if version == 1 else f"{stem}-{version}.{suffix}"
 
 
 def checkpoint_file(step: int) -> str:

@@ -4,7 +4,10 @@ A trial has every setting under a dotted name and hyperparameters under their ow
 from under the same names; a launch has the whole study. The names are kept.
 """
 
+from collections.abc import Mapping
 from typing import Final
+
+from nmlab.trials.contract import run_tags
 
 # Of trials, models from elsewhere and initial masks.
 METHOD: Final = "method"
@@ -48,3 +51,15 @@ SEARCH_METRIC: Final = "search.metric"
 """The searched metric, or several."""
 SEARCH_MODE: Final = "search.mode"
 """``min`` or ``max``, for each metric."""
+SEARCH_CONSTRAINTS: Final = "search.constraints."
+"""How the limits on other metrics begin: ``search.constraints.METRIC.max`` and ``search.constraints.METRIC.min``."""
+
+
+def newest_params(params: Mapping[str, str], *, tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the parameters of the newest version of a launch's study.
+
+    MLflow's parameters keep their values, so what an extension of the launch changed is in its run's ``tags``.
+    """
+    prefix = run_tags.CHANGED_PARAM
+    changed = {name.removeprefix(prefix): text for name, text in tags.items() if name.startswith(prefix)}
+    return {name: text for name, text in {**params, **changed}.items() if text != run_tags.REMOVED_PARAM}

@@ -96,6 +96,14 @@ CONFIRMATION_SEEDS: Final = "nmlab.confirmation_seeds"
 """Launch: the seeds of its confirmation, with commas between; absent without ``search.confirm``."""
 PLANNED: Final = "nmlab.planned"
 """Launch: the number of planned trials."""
+STUDY_VERSIONS: Final = "nmlab.study_versions"
+"""Launch: how many versions of its study it has; absent where it was never extended."""
+EXTENSION: Final = "nmlab.extension."
+"""Launch: with the number of a version of its study behind it (``extension_tag``), when and what that changed."""
+CHANGED_PARAM: Final = "nmlab.param."
+"""Launch: with the name of a parameter behind it, what an extension changed it to, as parameters keep their values."""
+REMOVED_PARAM: Final = "(removed)"
+"""The value of ``CHANGED_PARAM`` where the newest version of the study has no such setting."""
 REPRODUCES: Final = "nmlab.reproduces"
 """Launch: the published items that the study reproduces (``maskpro/table-10``), with commas between."""
 FROZEN_WEIGHTS: Final = "nmlab.frozen_weights"
@@ -156,6 +164,15 @@ class Fact(StrEnum):
     COST = "cost"
     TASKS = "tasks"
     DEPENDS_ON_SEED = "depends_on_seed"
+
+
+OF_THE_NEWEST: Final = (PLANNED, CONFIRMATION_SEEDS, REPRODUCES, STUDY_VERSIONS)
+"""Tags of a launch that each of its processes sets anew; the others say how its first one began."""
+
+
+def extension_tag(version: int) -> str:
+    """Return the tag that says what a version of a launch's study changed; versions count from 1."""
+    return f"{EXTENSION}{version}"
 
 
 def fact_tag(fact: str) -> str:

@@ -75,7 +75,7 @@ def check_launch(launch: SimulatedLaunch, *, failed: frozenset[str] = frozenset(
     result = launch.results[-1]
     assert (result.status, result.undelivered, dict(result.refused)) == (LaunchStatus.FINISHED, "", {})
     check_confirmation(launch)
-    planned = launch.plan.search_trials + len(confirmations_of(launch.written).trials)
+    planned = planned_of(launch)
     assert sum(result.counts.values()) == planned
     ended = launch.ended()
     assert len(ended) == planned, "another number of trials than planned"
@@ -88,18 +88,25 @@ def check_launch(launch: SimulatedLaunch, *, failed: frozenset[str] = frozenset(
 def check_confirmation(launch: SimulatedLaunch) -> None:
     """Check that a search that is to be confirmed was confirmed by one choice, which its results give, and by no other.
 
-    Nothing of it begins before the choice is in the journal; MLflow knows these trials from those of the search.
+    Nothing of it begins before the choice is in the journal; MLflow knows these trials from those of the search. An
+    extended launch has one choice for each version of its study that came to the end of its search, and the choices of
+    earlier versions stay.
     """
     if launch.plan.confirmation is None:
         assert not confirmations_of(launch.written).choices
         return
     places = [place for place, record in enumerate(launch.written) if isinstance(record, ConfirmationChosen)]
-    *vain, last = places
-    assert not any(confirmations_of([launch.written[place]]).is_chosen for place in vain), "it was chosen twice"
+    last = places[-1]
     before, choice = launch.written[:last], launch.written[last]
-    assert choose(launch.plan, before) == choice, "its results give another choice"
-    confirming = confirmations_of([choice]).trials
-    assert not {record.key for record in before if isinstance(record, TrialSubmitted)} & confirming.keys()
+    assert isinstance(choice, ConfirmationChosen)
+    chosen = [each.of_version for each in confirmations_of(launch.written).choices if each.chosen]
+    assert len(chosen) == len(set(chosen)), "it was chosen twice"
+    if choice.of_version == launch.plan.version:
+        assert choose(launch.plan, before) == choice, "its results give another choice"
+    earlier = launch.plan.confirmations(before).trials
+    confirming = launch.plan.confirmations(launch.written).trials
+    submitted = {record.key for record in before if isinstance(record, TrialSubmitted)}
+    assert not submitted & (confirming.keys() - earlier.keys())
     check_confirmed_runs(launch, confirming)
 
 
@@ -108,8 +115,14 @@ def check_confirmed_runs(launch: SimulatedLaunch, confirming: Mapping[str, Confi
     runs = launch.store.runs
     assert {key for key, run in runs.items() if run_tags.CONFIRMATION in run.tags} == confirming.keys()
     assert {key: runs[key].role for key in confirming} == {key: trial.role for key, trial in confirming.items()}
-    planned = launch.plan.search_trials + len(confirming)
+    planned = planned_of(launch)
     assert launch.store.tags[run_tags.PLANNED] == str(planned), "MLflow has another number of planned trials"
+
+
+def planned_of(launch: SimulatedLaunch) -> int:
+    """Return the number of trials of a launch that has ended."""
+    plan = launch.plan
+    return plan.planned(plan.confirmations(launch.written), withheld=plan.later_seeds(launch.written).withheld)
 
 
 def _texts(records: Iterable[JournalRecord]) -> list[str]:

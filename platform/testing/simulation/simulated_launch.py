@@ -153,8 +153,13 @@ class SimulatedLaunch:
 
     # --- what a person does -------------------------------------------------------------------------------------------
 
+    def extend(self, plan: LaunchPlan) -> None:
+        """Start a driver as ``nmlab extend`` does, with the plan of the next version of the study."""
+        self.plan = plan
+        self.start()
+
     def start(self, *, exits: bool = False) -> None:
-        """Start a driver: the first runs ``nmlab sweep``, later ones resume the launch."""
+        """Start a driver: the first runs ``nmlab sweep``, later ones resume the launch, or extend it to its plan."""
         assert not self.is_running, "one driver at a time"
         self._driver = Process("driver", DRIVERS_NODE)
         sweep = Sweep(
@@ -164,6 +169,7 @@ class SimulatedLaunch:
             _LOAD,
             max_failures=self.max_failures,
             exits=exits,
+            extends=len(self.launch.versions()) == len(self.plan.earlier),
             watch=self.snapshots.append,
         )
         self._main = self.scheduler.start(self._driver, lambda: self._drive(sweep), name="main", is_watched=True)

@@ -3,12 +3,13 @@
 It outlives the drivers of its launch, and keeps what it is given once, as ``MlflowStore`` does.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nmlab.platform.launches.journal import is_over
+from nmlab.trials.contract import run_tags
 from nmlab.trials.contract.run_status import TrialStatus
 
 
@@ -19,7 +20,7 @@ class SimulatedRun:
     status: str = TrialStatus.RUNNING
     resumable: bool = False
     role: str = ""
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
     points: dict[tuple[str, int], float] = field(default_factory=dict)
 
 
@@ -31,6 +32,7 @@ class SimulatedStore:
         check: is called first by every call; raises if the caller has been killed, or the store is out of reach.
         status: how the launch ended; "" while it has not.
         tags: of the run of the launch.
+        params: of the run of the launch, as the newest driver gave them.
         contradictions: points that came again with another value.
     """
 
@@ -39,6 +41,7 @@ class SimulatedStore:
     parent: str = ""
     status: str = ""
     tags: dict[str, str] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict)
     contradictions: list[tuple[str, str, int]] = field(default_factory=list)
 
     @property
@@ -57,9 +60,16 @@ class SimulatedStore:
     def begin(self, tags: Mapping[str, str], params: Mapping[str, Any]) -> None:
         """See ``MlflowStore.begin``."""
         self.check()
-        if not self.parent:
-            self.tags |= tags
+        self.tags |= tags
+        self.params = dict(params)
         self.parent, self.status = "parent", ""
+
+    def settle_confirmation(self, keys: Collection[str]) -> None:
+        """See ``MlflowStore.settle_confirmation``."""
+        self.check()
+        for key, run in self.runs.items():
+            if key not in keys:
+                run.tags.pop(run_tags.CONFIRMATION, None)
 
     def begin_trial(self, spec: Any, *, role: str, tags: Mapping[str, str]) -> None:
         """See ``MlflowStore.begin_trial``."""

@@ -86,7 +86,7 @@ class Winner:
     Attributes:
         best: the complete configuration with the best mean of the searched metric; an incomplete one where none is
             complete.
-        against_all: every other configuration of the search that has a value, best first.
+        against_all: every other configuration of the search that has a value and breaks no constraint, best first.
     """
 
     group: Hashable
@@ -157,7 +157,7 @@ def _rest(
     progress: Curves,
 ) -> tuple[OtherConfiguration, ...]:
     metric = best.objective.reported
-    others = [item for item in members if item is not best]
+    others = [item for item in members if item is not best and not item.breaks_constraint]
     whole = [item for item in others if item.is_complete and item.value is not None]
     comparisons = pairwise_comparisons(
         Side(best), others=[Side(item) for item in whole], metric=metric, evaluations=evaluations

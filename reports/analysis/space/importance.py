@@ -1,4 +1,4 @@
-"""Hyperparameter importance by PED-ANOVA: which hyperparameters decided whether a configuration was good.
+"""Hyperparameter importance by PED-ANOVA, with its uncertainty: which hyperparameters decided what was good.
 
 Source: Watanabe, Bansal, Hutter, "PED-ANOVA: Efficiently Quantifying Hyperparameter Importance in Arbitrary
 Subspaces", IJCAI 2023, as implemented in Optuna, on an in-memory study rebuilt from the recorded rows. Seeds are
@@ -7,9 +7,11 @@ replicates, so a configuration is one trial whose value is its mean.
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from random import Random
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
@@ -22,14 +24,15 @@ from nmlab.trials.contract.log_levels import at_least
 
 FEWEST_CONFIGURATIONS = 8
 WANTED_IN_TARGET = 5  # Optuna's advice for a stable estimate
-MOST_REFITS = 20
+RESAMPLES = 100
+LEVEL = 0.95
 MOST_GRID_VALUES = 6
 LOG_RATIO = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """The importance of one setting, and its range over refits without some of the configurations."""
+    """The importance of one setting, and its 95% interval over resamples of the configurations (percentiles)."""
 
     name: str
     value: float
@@ -41,8 +44,8 @@ class Share:
 class Importance:
     """Shares that sum to one, largest first, or the reason why there are none.
 
-    ``quantile`` is the best share of configurations that "good" stands for, ``refits`` the number of fits behind
-    the ranges.
+    ``quantile`` is the best share of configurations that "good" stands for, ``resamples`` the number of fits behind
+    the intervals.
     """
 
     metric: str
@@ -50,15 +53,15 @@ class Importance:
     configurations: int
     quantile: float
     log_scaled: tuple[str, ...]
-    refits: int = 0
+    resamples: int = 0
     skipped: str = ""
 
 
 def importance_of(configurations: Sequence[Configuration]) -> Importance:
     """Compute the importance of every setting that varies between the searched configurations with a mean.
 
-    The estimate is unstable with few configurations. It is therefore refitted without each of up to twenty parts of
-    them, and the range of these fits is given with every share.
+    The estimate is unstable with few configurations, so every share has an interval: the bootstrap's, over
+    configurations drawn with replacement. The draws are the same in every report of the same configurations.
     """
     tried = [item for item in searched(configurations) if item.selection is not None]
     metric = configurations[0].objective.metric
@@ -72,12 +75,10 @@ def importance_of(configurations: Sequence[Configuration]) -> Importance:
     values = _fitted(tried, space, quantile)
     if not all(map(math.isfinite, values.values())):
         return Importance(metric, (), len(tried), quantile, logs, skipped="no setting made any difference")
-    parts = min(MOST_REFITS, len(tried))
-    kept = [[item for place, item in enumerate(tried) if place % parts != part] for part in range(parts)]
-    refits = [values, *(_fitted(items, space, quantile) for items in kept)]
-    shares = [_share(name, refits) for name in names]
+    fits = [_fitted(items, space, quantile) for items in _resamples(tried)]
+    shares = [_share(name, values[name], fits) for name in names]
     ordered = tuple(sorted(shares, key=lambda share: (-share.value, share.name)))
-    return Importance(metric, ordered, len(tried), quantile, logs, refits=parts)
+    return Importance(metric, ordered, len(tried), quantile, logs, resamples=len(fits))
 
 
 def distribution(values: Sequence[Value | None]) -> BaseDistribution:
@@ -113,10 +114,21 @@ def _fitted(tried: Sequence[Configuration], space: dict[str, BaseDistribution], 
     return {name: float(found.get(name, 0.0)) for name in space}
 
 
-def _share(name: str, fits: Sequence[dict[str, float]]) -> Share:
-    """Return a share with its range; the first fit is the one of all configurations."""
-    values = [fit[name] for fit in fits if math.isfinite(fit[name])]
-    return Share(name, values[0], min(values), max(values))
+def _resamples(tried: Sequence[Configuration]) -> Iterator[list[Configuration]]:
+    """Yield draws of as many configurations, with replacement, in an order that does not depend on the report's."""
+    ordered = sorted(tried, key=lambda item: item.key)
+    random = Random(0)
+    for _ in range(RESAMPLES):
+        yield random.choices(ordered, k=len(ordered))
+
+
+def _share(name: str, value: float, fits: Sequence[dict[str, float]]) -> Share:
+    """Return a share with its interval; resamples in which nothing made a difference have no share and do not count."""
+    found = [fit[name] for fit in fits if math.isfinite(fit[name])]
+    if not found:
+        return Share(name, value, value, value)
+    low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Share(name, value, min(value, float(low)), max(value, float(high)))
 
 
 def _study(tried: Sequence[Configuration], space: dict[str, BaseDistribution]) -> optuna.Study:

@@ -107,7 +107,7 @@ def _is_skipped(example):
 
 def test_verbs_have_examples_that_run():
     """Those that need a launch or a cluster are run in test_api_sweeps.py and in the notebook."""
-    elsewhere = {"sweep", "resume", "report", "compare", "scale", "status", "submit", "ui"}
+    elsewhere = {"sweep", "resume", "extend", "report", "compare", "scale", "status", "submit", "ui"}
     run = {name.rpartition(".")[2] for name in examples()}
     assert {*VERBS, "load_study", "load_mask", "load_result", "load_model"} - elsewhere - {"sweep"} <= run
 

@@ -99,6 +99,7 @@ def test_a_wrong_study_file(folder, monkeypatch, capsys, verb, changes, message)
         (("plan", "study.yaml", "--set", "replica.slots=1000000"), "--set replica.slots=1000000: weights 239 kB and"),
         (("sweep", "study.yaml", "--set", "replica.slots=1000000"), "free; slots: "),
         (("resume", "quickstart"), "no launch 'quickstart' in 'results'; studies launched there: none"),
+        (("extend", "quickstart"), "no launch 'quickstart' in 'results'; studies launched there: none"),
         (("status",), "no launch in 'results'; studies launched there: none"),
         (("report", "quickstart"), "there is no MLflow store at nmlab.db"),
         (("ui", "quickstart"), "there is no MLflow store at"),

@@ -42,6 +42,34 @@ def test_validation_selects_and_evaluation_is_said(launched):
     assert [seed for seed, _ in found.folders] in ([0, 1], [1, 0])
 
 
+def constrained(tmp_path, most):
+    data = small(seeds=[0])
+    data["search"] = {**data.get("search", {}), "constraints": {"memory/peak_bytes": {"max": most}}}
+    study = loader.from_mapping(data, source="small")
+    settings = {"tracking_uri": "sqlite:///nmlab.db", "address": None, "max_failures": 3}
+    launch = create(study, results=tmp_path, settings=settings)
+    for alpha, value, memory in ((0.9, 20.0, 5.0), (0.99, 10.0, 7.0)):
+        spec = trial_spec(study, {"method": "maskpro", "pattern": "2:4", "alpha": alpha, "steps": 4}, seed=0)
+        folder = launch.trial_folder(spec.key)
+        folder.mkdir(parents=True)
+        metrics = {"eval/perplexity": value, "memory/peak_bytes": memory}
+        record = {"key": spec.key, "spec": spec.model_dump(mode="json"), "metrics": metrics}
+        write_checked(folder / "trial.json", record, format=RECORD_FORMAT)
+    return launch
+
+
+@pytest.mark.parametrize(("most", "value"), [(6.0, "eval/perplexity 20"), (7.0, "eval/perplexity 10")])
+def test_the_best_keeps_every_constraint(tmp_path, most, value):
+    assert best_in_folder(constrained(tmp_path, most).folder).value == value
+
+
+def test_no_best_is_named_where_all_break_a_constraint(tmp_path):
+    launch = constrained(tmp_path, 4.0)
+    wanted = "keeps search.constraints: memory/peak_bytes at most 4"
+    with pytest.raises(ValueError, match=f"^launch {launch.name} has no finished configuration that {wanted}$"):
+        best_in_folder(launch.folder)
+
+
 def test_fresh_seeds_have_no_part_in_it(launched):
     launch, study = launched
     first = write_trial(launch, study, alpha=0.9, seed=0, validation=20.0, eval=30.0)

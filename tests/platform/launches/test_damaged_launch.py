@@ -10,7 +10,8 @@ from nmlab.platform.launches.journal import Journal
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.launches.status import StatusFile, read_status
 from nmlab.platform.records.events import LaunchBegan, TrialEnded, TrialMetrics, UnknownRecord
-from nmlab.platform.search.strategies import Outcome, strategy_of
+from nmlab.platform.search.strategies import strategy_of
+from nmlab.platform.search.strategy_protocol import Outcome
 from nmlab.trials.files.checked_json import DamagedFileError, NewerFormatError, write_checked
 
 SETTINGS = {"tracking_uri": "sqlite:////tmp/x.db", "address": None, "max_failures": 3}
@@ -102,7 +103,7 @@ def test_a_newer_launch_names_the_version_it_needs(launch):
 
     write_checked(path, {**SETTINGS, "nmlab": "4.2"}, format=9)
     with pytest.raises(
-        NewerFormatError, match=r"launch\.json has format 9, .* reads up to 1; it was written by nmlab 4.2"
+        NewerFormatError, match=r"launch\.json has format 9, .* reads up to 2; it was written by nmlab 4.2"
     ):
         launch.settings()
 

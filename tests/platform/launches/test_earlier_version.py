@@ -80,3 +80,10 @@ def test_it_is_resumed(earlier, scripted):
     assert not FINISHED & set(keys(since, "leased"))
     assert keys(since, "leased").count(UNRECEIVED) == 1
     assert set(keys(resumed.journal(), "ended")) > FINISHED
+
+
+def test_it_can_be_extended(earlier, command):
+    """What that runs is in ``test_extended_sweep.py``."""
+    found = json.loads(command("extend", "old-grid", "--set", "seeds=[0, 1, 2]", "--dry-run", "--json"))
+    assert (found["version"], found["trials before"], found["trials"]) == (2, 6, 8)
+    assert found["changes"] == {"seeds": {"before": [0, 1], "after": [0, 1, 2]}}

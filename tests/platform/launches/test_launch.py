@@ -176,3 +176,52 @@ def test_an_end_is_on_disk_when_write_returns(launch, monkeypatch, record, is_sy
     journal.write([POINT, record])
     journal.close()
     assert synced == [3] * is_synced, "after header and records are written"
+
+
+def test_a_launch_keeps_every_version_of_its_study(launch, study):
+    more = study.model_copy(update={"seeds": (*study.seeds, 9)})
+    added = launch.extend(more)
+    again = Launch(launch.folder)
+    assert [version.number for version in again.versions()] == [1, 2]
+    assert (again.study(), again.study(again.versions()[0])) == (more, study)
+    assert (added.file, again.study_file.name) == ("study-2.yaml", "study-2.yaml")
+    assert again.versions()[0].made_by == again.versions()[1].made_by != ""
+    assert added.made.endswith(" UTC")
+    assert again.settings() == SETTINGS
+    again.change_settings(address="auto")
+    assert Launch(launch.folder).study() == more
+
+
+def test_a_process_that_is_killed_while_it_extends_leaves_the_launch_as_it_was(launch, study, monkeypatch):
+    """Its file of the study is written again by the next one."""
+    more = study.model_copy(update={"seeds": (*study.seeds, 9)})
+    with monkeypatch.context() as patch:
+        patch.setattr(launches, "write_checked", lambda *_, **__: pytest.fail("killed"))
+        with pytest.raises(pytest.fail.Exception):
+            launch.extend(more)
+    assert (launch.folder / "study-2.yaml").is_file()
+    assert Launch(launch.folder).study() == study
+    other = study.model_copy(update={"seeds": (*study.seeds, 8)})
+    launch.extend(other)
+    assert Launch(launch.folder).study() == other
+
+
+def test_a_version_that_was_changed_is_refused(launch, study):
+    launch.extend(study.model_copy(update={"seeds": (*study.seeds, 9)}))
+    launch.study_file.write_text(launch.study_file.read_text() + "# changed\n")
+    with pytest.raises(ValueError, match=r"study-2\.yaml, made by nmlab .*its digest differs"):
+        launch.study()
+    assert launch.study(launch.versions()[0]) == study
+
+
+def test_an_extended_launch_is_not_read_by_a_version_that_knows_no_extensions(launch, study):
+    """It would go on with the first version of the study."""
+    assert json.loads((launch.folder / "launch.json").read_text())["format"] == 1
+    launch.extend(study)
+    assert json.loads((launch.folder / "launch.json").read_text())["format"] == 2
+
+
+def test_a_launch_that_cannot_be_extended_on_this_disk_says_so(launch, study):
+    (launch.folder / "study-2.yaml").mkdir()
+    with pytest.raises(ValueError, match=r"launch .* cannot be extended: "):
+        launch.extend(study)

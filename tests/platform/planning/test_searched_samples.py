@@ -5,7 +5,8 @@ import pytest
 from nmlab.platform.planning.study_plan import check_settings, plan_study
 from nmlab.platform.planning.study_trials import baseline_specs, example_specs, trial_spec
 from nmlab.platform.search.initial_points import configurations_tried, initial_points, points
-from nmlab.platform.search.strategies import OptunaStrategy, Outcome
+from nmlab.platform.search.strategies import OptunaStrategy
+from nmlab.platform.search.strategy_protocol import Outcome
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.reading.problems import StudyError
 from nmlab.search_spaces.space import baseline_points, grid_points

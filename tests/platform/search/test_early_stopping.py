@@ -56,7 +56,7 @@ def check_whole(sweep):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheduler", ["asha", "median"])
+@pytest.mark.parametrize("scheduler", ["asha", "median", "hyperband"])
 def test_a_kill_at_any_point_changes_no_decision(plan_of, tmp_path, scheduler):
     grid = "space={alpha: {grid: [0.9, 0.95, 0.97, 0.99]}, learning_rate: {grid: [0.3, 3.0]}}"
     search = f"search={{algorithm: grid, scheduler: {scheduler}, grace_period: 10}}"
@@ -67,7 +67,7 @@ def test_a_kill_at_any_point_changes_no_decision(plan_of, tmp_path, scheduler):
         assert driven(plan, folder(tmp_path, records), killed_after=records).results == whole.results
 
 
-@pytest.mark.parametrize(("algorithm", "scheduler"), [("tpe", "asha"), ("random", "median")])
+@pytest.mark.parametrize(("algorithm", "scheduler"), [("tpe", "asha"), ("random", "median"), ("qmc", "hyperband")])
 def test_after_a_kill_optuna_has_and_proposes_the_same(plan_of, tmp_path, algorithm, scheduler):
     plan = plan_of(*searching(algorithm, scheduler, seeds=2))
     whole = driven(plan, folder(tmp_path, "whole"))

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from nmlab.platform.search.initial_points import initial_points
-from nmlab.platform.search.strategies import SearchStrategy, strategy_of
+from nmlab.platform.search.strategies import strategy_of
+from nmlab.platform.search.strategy_protocol import SearchStrategy
 from nmlab.platform.testing import SearcherConformance, study_of
 from nmlab.platform.testing.searcher_conformance import RANGES
 from nmlab.search_spaces import loader
@@ -32,8 +33,38 @@ class TestTpe(OwnStrategies):
     algorithm = "tpe"
 
 
+class TestTpeWithTwoObjectives(OwnStrategies):
+    algorithm = "tpe"
+    has_two_objectives = True
+
+
+class TestTpeAfterQuasiRandomPoints(OwnStrategies):
+    algorithm = "tpe"
+    more = "startup: qmc"
+
+
+class TestTpeWithConstraints(OwnStrategies):
+    algorithm = "tpe"
+    more = "constraints: {memory/peak_bytes: {max: 2e9}}"
+
+
+class TestQmc(OwnStrategies):
+    algorithm = "qmc"
+
+
+@pytest.mark.slow
+class TestGp(OwnStrategies):
+    algorithm = "gp"
+    takes_conditions = False
+
+
 class TestNsga2(OwnStrategies):
     algorithm = "nsga2"
+
+
+class TestNsga2AfterQuasiRandomPoints(OwnStrategies):
+    algorithm = "nsga2"
+    more = "startup: qmc"
 
 
 @pytest.mark.parametrize(

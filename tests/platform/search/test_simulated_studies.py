@@ -63,13 +63,13 @@ def plan_of(thirteenth):
     registry.rescan()
 
 
-def curves(draw, *, margin=0.0):
+def curves(draw, *, margin=0.0, best=BEST):
     """Return curves that fall alike, but for noise of the seed and a margin of the best, which grow with the steps."""
     noise = {}
 
     def curve(spec):
         own = noise.setdefault(spec.key, draw.normal(0, NOISE))
-        gain = margin if spec.hyperparameters["mutation"] == BEST else 0.0
+        gain = margin if spec.hyperparameters["mutation"] == best else 0.0
         return {step: 100 * math.exp((own - 0.3 - gain) * step / STEPS[-1]) for step in STEPS}
 
     return curve
@@ -136,6 +136,61 @@ def test_a_better_configuration_is_claimed_and_never_stopped_for_its_own_seeds(p
         best = statuses(sweep)[BEST]
         assert best == ["finished"] * SEEDS, "the best at every rung is not stopped"
     assert named >= 0.8 * STUDIES
+
+
+SCHEDULERS = ("asha", "median", "hyperband")
+
+
+def in_order(draw, *, best):
+    """Return curves of which the best is ahead from the first step on, and ends 10% below the others."""
+    return curves(draw, margin=0.1, best=best)
+
+
+def crossing(draw, *, best):
+    """Return curves that cross: the best configuration learns later than all others, and ends 10% below them."""
+    noise = {}
+
+    def curve(spec):
+        own = noise.setdefault(spec.key, draw.normal(0, NOISE))
+        is_late = spec.hyperparameters["mutation"] == best
+        gained = {step: 0.4 * (step / STEPS[-1]) ** 3 if is_late else 0.3 * min(1, step / 20) for step in STEPS}
+        return {step: 100 * math.exp(own * step / STEPS[-1] - gained[step]) for step in STEPS}
+
+    return curve
+
+
+def kept_and_spent(plan, folder, make):
+    """Return in how many of a hundred studies the best ran to the end, and the share of all steps that were run.
+
+    The best is every configuration of the grid in turn, since a scheduler compares the first ones with few others.
+    """
+    kept, steps = 0, 0
+    for number in range(STUDIES):
+        best = CHANGES[number % CONFIGURATIONS]
+        sweep = SimulatedSweep(plan, folder, curve=make(np.random.default_rng(number), best=best))
+        sweep.drive()
+        kept += statuses(sweep)[best] == ["finished"] * SEEDS
+        steps += sum(result["step"] for result in sweep.results.values())
+    return kept, steps / (STUDIES * CONFIGURATIONS * SEEDS * STEPS[-1])
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_a_scheduler_saves_steps_and_keeps_the_best_where_curves_keep_their_order(plan_of, tmp_path, scheduler):
+    plan = plan_of(f"search={{algorithm: grid, scheduler: {scheduler}, grace_period: 10}}")
+    kept, spent = kept_and_spent(plan, tmp_path, in_order)
+    assert kept >= 0.9 * STUDIES
+    assert spent < 1
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_a_scheduler_stops_the_best_where_it_learns_late(plan_of, tmp_path, scheduler):
+    """No rule knows what comes after the steps that it sees; a grace period past the crossing helps."""
+    search = "search={{algorithm: grid, scheduler: {}, grace_period: {}}}"
+    kept, _ = kept_and_spent(plan_of(search.format(scheduler, 10)), tmp_path, crossing)
+    late, _ = kept_and_spent(plan_of(search.format(scheduler, 50)), tmp_path, crossing)
+    low, high = (0.6, 0.9) if scheduler == "hyperband" else (0.2, 0.5)  # a quarter to a third is compared with no other
+    assert low * STUDIES <= kept <= high * STUDIES
+    assert late == STUDIES
 
 
 def statuses(sweep):

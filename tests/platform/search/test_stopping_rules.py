@@ -8,11 +8,15 @@ from hypothesis import strategies as st
 
 from nmlab.platform.search.stopping_rules import (
     Comparison,
+    Hyperband,
     MedianStopping,
     SuccessiveHalving,
+    bracket_parts,
     default_grace_period,
     rungs,
 )
+
+RULES = ["asha", "median", "hyperband"]
 
 
 def at(name, step, loss, *, has_moved=True):
@@ -60,12 +64,12 @@ def test_the_best_of_a_rung_is_never_stopped(losses, random):
     assert losses.index(min(losses)) not in stopped(SuccessiveHalving((10,)), losses)
 
 
-@pytest.mark.parametrize("rule", [SuccessiveHalving((10,)), MedianStopping(10)], ids=["asha", "median"])
+@pytest.mark.parametrize("rule", [SuccessiveHalving((10,)), MedianStopping(10), Hyperband((10,))], ids=RULES)
 def test_equals_are_never_stopped(rule):
     assert stopped(rule, [3.0] * 20) == []
 
 
-@pytest.mark.parametrize("rule", [SuccessiveHalving((10,)), MedianStopping(10)], ids=["asha", "median"])
+@pytest.mark.parametrize("rule", [SuccessiveHalving((10,)), MedianStopping(10), Hyperband((10,))], ids=RULES)
 def test_configurations_that_have_not_moved_from_a_better_start_stop_no_other(rule):
     for number in range(6):
         assert not rule.falls_behind(at(f"still-{number}", 10, 1.0, has_moved=False))
@@ -79,7 +83,7 @@ def test_a_configuration_that_has_not_moved_is_stopped_by_those_that_have():
         assert rule.falls_behind(at("still", 10, 2.0, has_moved=False))
 
 
-@pytest.mark.parametrize("rule", [SuccessiveHalving((10,)), MedianStopping(10)], ids=["asha", "median"])
+@pytest.mark.parametrize("rule", [SuccessiveHalving((10,)), MedianStopping(10), Hyperband((10,))], ids=RULES)
 def test_a_configuration_of_which_a_seed_diverged_is_worse_than_any(rule):
     assert stopped(rule, [9.0, 8.0, 7.0, 6.0, math.inf]) == [4]
 
@@ -101,6 +105,45 @@ def test_the_median_rule_compares_the_best_so_far_with_averages_after_the_grace_
     assert not rule.falls_behind(at("d", 10, 4.0))
     assert rule.falls_behind(at("e", 10, 4.1))
     assert not rule.falls_behind(at("f", 5, 50.0))
+
+
+def test_the_brackets_of_hyperband_have_the_parts_of_algorithm_1():
+    """For a reduction of 3 and 4 rungs: table 1 of Li et al. 2018 has 81, 34, 15, 8 and 5 configurations."""
+    assert bracket_parts(4, reduction=3) == (81, 34, 15, 8, 5)
+    assert bracket_parts(1) == (4, 2)
+    assert bracket_parts(0) == (1,)
+
+
+def test_configurations_join_the_brackets_in_these_parts_by_their_first_comparison():
+    rule = Hyperband((10,))
+    for name in range(12):
+        rule.falls_behind(at(str(name), 10, 1.0))
+    assert [rule._bracket_of[str(name)] for name in range(12)].count(0) == 8
+    before = dict(rule._bracket_of)
+    rule.falls_behind(at("0", 40, 1.0))
+    assert rule._bracket_of == before
+
+
+def test_hyperband_compares_within_a_bracket_and_lets_the_last_bracket_run():
+    rule = Hyperband((10, 40))
+    losses = [float(name) for name in range(40)]
+    ends = stopped(rule, losses)
+    assert ends
+    assert all(rule._bracket_of[str(name)] == 0 for name in ends), "only the first bracket compares at step 10"
+    late = [name for name, loss in enumerate(losses) if rule.falls_behind(at(str(name), 40, loss))]
+    assert {rule._bracket_of[str(name)] for name in late} == {0, 1}
+    free = [name for name, bracket in rule._bracket_of.items() if bracket == 2]
+    assert free
+    assert not set(map(int, free)) & {*ends, *late}
+
+
+def test_a_curve_that_is_bad_early_and_good_late_survives_in_a_later_bracket():
+    """ASHA stops nearly every such curve at the first rung; Hyperband keeps those that joined a later bracket."""
+    left = {}
+    for rule, name in ((SuccessiveHalving((10, 40)), "asha"), (Hyperband((10, 40)), "hyperband")):
+        ends = stopped(rule, [2.0 if number % 2 else 1.0 for number in range(40)])
+        left[name] = 20 - sum(number % 2 for number in ends)
+    assert left["asha"] < 4 < left["hyperband"]
 
 
 def test_rungs_lie_between_the_first_and_the_end():

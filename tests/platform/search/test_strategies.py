@@ -9,7 +9,10 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from nmlab.platform.search.strategies import GridStrategy, OptunaStrategy, Outcome, population, strategy_of
+from nmlab.platform.search.grid import GridStrategy
+from nmlab.platform.search.samplers.nsga2 import population
+from nmlab.platform.search.strategies import OptunaStrategy, strategy_of
+from nmlab.platform.search.strategy_protocol import Outcome
 from nmlab.platform.tuning.searcher import ReplicateSearcher
 from nmlab.search_spaces import loader
 

@@ -37,6 +37,24 @@ def optuna_trials(launch):
     return [trial for trial in trials if "nmlab:configuration" in trial.user_attrs]  # one may have been cut short
 
 
+@pytest.mark.parametrize("search", ["tpe, startup: qmc", "qmc", "gp, startup: qmc"])
+def test_a_search_that_is_killed_has_the_outcomes_of_all_its_configurations(small_plan, in_memory, search):
+    """The driver dies once a configuration has ended; every other algorithm goes through the same code."""
+    space = "space={learning_rate: {loguniform: [0.001, 0.3]}}"
+    wanted = f"search={{algorithm: {search}, samples: 6, constraints: {{eval/perplexity: {{max: 99}}}}}}"
+    settings = (*EARLY[:1], space, wanted, *EARLY[3:])
+    with SimulatedLaunch(small_plan(*settings), in_memory, seed=0, curve=by_rate, seconds=(0.02, 0.1)) as launch:
+        launch.start()
+        launch.run_until(lambda: len(launch.ended()) >= 3)
+        launch.kill_driver()
+        launch.start()
+        launch.finish()
+        check_launch(launch)
+        trials = optuna_trials(launch)
+        assert [trial.state.name for trial in trials] == ["COMPLETE"] * 6
+        assert all(trial.constraints.keys() == {"eval/perplexity"} for trial in trials)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_configurations_that_fall_behind_are_stopped_as_a_whole_across_a_kill(small_plan, in_memory, seed):
     """The driver dies after the first stop, and a replica later; Optuna has the outcome of every configuration."""

@@ -10,6 +10,7 @@ from stores import LAUNCH, children, history, result_of
 from nmlab.platform.planning.study_trials import trial_spec
 from nmlab.platform.tracking.address import absolute_uri, check_store, experiment_id
 from nmlab.platform.tracking.store import MlflowStore
+from nmlab.trials.contract.run_params import newest_params
 
 POINTS = [
     {"step": 0, "time": 1000, "values": {"eval/perplexity": 90.0}},
@@ -327,3 +328,56 @@ def test_a_cost_that_was_unknown_is_known_once_the_trial_went_on(store, client, 
     (run,) = children(client, store)
     assert "nmlab.cost" not in run.data.tags
     assert run.data.metrics["cost/seconds"] == 2.5
+
+
+FIRST = {"nmlab.planned": "5", "nmlab.reproduces": "a/b", "nmlab.git_commit": "aa"}
+NEXT = {
+    "nmlab.planned": "9",
+    "nmlab.study_versions": "2",
+    "nmlab.extension.2": "seeds: [0] -> [0, 1]",
+    "nmlab.git_commit": "bb",
+}
+
+
+def test_what_an_extension_changes_wins_over_the_parameters(reopen, client):
+    store = reopen()
+    store.begin(FIRST, {"seeds": [0], "method": "maskpro", "space.alpha.choice": [0.9]})
+    store.begin(NEXT, {"seeds": [0, 1], "method": "maskpro", "space.alpha.uniform": [0.1, 0.9]})
+    data = client.get_run(store.parent).data
+    assert data.params["seeds"] == "[0]", "MLflow's parameters keep their values"
+    assert newest_params(data.params, tags=data.tags) == {
+        "seeds": "[0, 1]",
+        "method": "maskpro",
+        "space.alpha.uniform": "[0.1, 0.9]",
+    }
+
+
+def test_an_extension_renews_the_tags_that_depend_on_the_study(reopen, client):
+    store = reopen()
+    store.begin(FIRST, {})
+    store.begin(NEXT, {})
+    tags = client.get_run(store.parent).data.tags
+    assert {**NEXT, "nmlab.git_commit": "aa"}.items() <= tags.items()
+    assert "nmlab.reproduces" not in tags
+
+
+def test_a_journal_that_is_delivered_again_ends_as_it_was(reopen, client):
+    store = reopen()
+    for _ in range(2):
+        store.begin(FIRST, {"seeds": [0], "method": "maskpro"})
+        store.begin(NEXT, {"seeds": [0, 1]})
+    data = client.get_run(store.parent).data
+    assert newest_params(data.params, tags=data.tags) == {"seeds": "[0, 1]"}
+    store.begin(FIRST, {"seeds": [0], "method": "maskpro"})
+    data = client.get_run(store.parent).data
+    assert not [name for name in data.tags if name.startswith("nmlab.param.")]
+
+
+def test_a_run_whose_seed_is_one_of_the_study_confirms_nothing_any_more(store, client, spec):
+    other = spec.model_copy(update={"seed": 7})
+    for each in (spec, other):
+        store.begin_trial(each, role="search", tags={"nmlab.confirmation": "true"})
+    store.settle_confirmation({other.key})
+    found = [run.data.tags for run in children(client, store)]
+    marked = [tags["nmlab.trial_key"] for tags in found if "nmlab.confirmation" in tags]
+    assert marked == [other.key]

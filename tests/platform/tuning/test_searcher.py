@@ -10,7 +10,8 @@ import pytest
 from ray.tune.search import Searcher
 
 from nmlab.platform.planning.study_plan import LaunchPlan
-from nmlab.platform.search.strategies import Outcome, strategy_of
+from nmlab.platform.search.strategies import strategy_of
+from nmlab.platform.search.strategy_protocol import Outcome
 from nmlab.platform.tuning.searcher import ReplicateSearcher
 from nmlab.trials.contract.trial_spec import TrialSpec
 
@@ -24,6 +25,8 @@ ALGORITHMS = {
     "random": ("search.algorithm=random",),
     "tpe": ("search.algorithm=tpe",),
     "nsga2": (_TWO,),
+    "tpe for two objectives": (_TWO.replace("nsga2", "tpe"),),
+    "qmc": ("search.algorithm=qmc",),
 }
 
 

@@ -134,9 +134,9 @@ def test_importance_finds_what_decides(swept):
     info = importance_of(swept)
     first, *others = info.shares
     assert first.name == "learning_rate"
-    assert first.low > max(share.high for share in others)
+    assert first.low > max(share.value for share in others)
     assert sum(share.value for share in info.shares) == pytest.approx(1.0)
-    assert (info.configurations, info.refits, info.log_scaled) == (16, 16, ("learning_rate",))
+    assert (info.configurations, info.resamples, info.log_scaled) == (16, 100, ("learning_rate",))
     assert info.quantile == pytest.approx(5 / 16)
 
 

@@ -192,3 +192,28 @@ def test_a_broken_tag_is_named(writer, store, trial, text, message):
     writer.launch(study, trials, name="b-1", tags={"nmlab.versions": text})
     with pytest.raises(ReportError, match=f"tag 'nmlab.versions' of run .*{message}"):
         provenance_of(collect(store, study=study), check=None)
+
+
+def test_a_configuration_that_breaks_a_constraint_is_counted_and_not_the_best(writer, store, trial):
+    limit = {"search.constraints.memory/peak_bytes.max": "2000000000.0"}
+    trials = [
+        trial("maskpro", seed, value + seed, params={"alpha": alpha}, metrics={"memory/peak_bytes": memory + seed})
+        for alpha, value, memory in (("0.9", 50.0, 2e9), ("0.95", 60.0, 1e9), ("0.99", 90.0, 1e9))
+        for seed in range(3)
+    ]
+    writer.launch("limited", trials, name="limited-1", params=limit)
+    first = headline(store, "limited")[0]
+    assert "maskpro with alpha=0.95" in first
+    assert first.endswith(
+        "1 of 3 configurations breaks a constraint (memory/peak_bytes at most 2e+09) and cannot be the best."
+    )
+
+
+def test_where_all_break_a_constraint_no_mask_is_named(writer, store, trial):
+    limit = {"search.constraints.memory/peak_bytes.max": "5.0"}
+    trials = [trial("maskpro", 0, 50.0, metrics={"memory/peak_bytes": 6.0})]
+    writer.launch("all-broken", trials, name="all-broken-1", params=limit)
+    assert headline(store, "all-broken")[0] == (
+        "No mask that finished keeps the constraints. 1 of 1 configuration breaks a constraint "
+        "(memory/peak_bytes at most 5) and cannot be the best."
+    )

@@ -203,7 +203,7 @@ MISTAKES = [
     (
         "{algorithm: grid}",
         "{algorithm: grid, scheduler: no}",
-        "line 12: search.scheduler 'no': expected asha or median; write null for none",
+        "line 12: search.scheduler 'no': expected asha, median or hyperband; write null for none",
     ),
     # names
     (

@@ -5,7 +5,7 @@ import pytest
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.reading.problems import StudyError
 
-SINGLE = "because nsga2 has several objectives and chooses no single best"
+SINGLE = "because search.metric names 2 objectives, which have no single best"
 LINES = [
     ("search.confirm=3", "expected a mapping with top, seeds"),
     ("search.confirm.top=0", "expected at least 1"),

@@ -29,9 +29,10 @@ COMBINED = [
         ],
     ),
     (
-        ["search.metric=[eval/perplexity, cost/seconds]"],
+        ["search.algorithm=random", "search.metric=[eval/perplexity, cost/seconds]"],
         [
-            "--set search.metric=[eval/perplexity, cost/seconds]: tpe takes one metric; several need nsga2",
+            "--set search.metric=[eval/perplexity, cost/seconds]: random takes one metric; "
+            "several need tpe, gp or nsga2",
             "quickstart.yaml, line 27: search.mode 'min': expected one min or max for each metric, 2 in all",
         ],
     ),
@@ -40,7 +41,10 @@ COMBINED = [
             "search={algorithm: nsga2, samples: 4, metric: [train/loss, cost/seconds], mode: [min, min]}",
             "search.scheduler=asha",
         ],
-        ["--set search.scheduler=asha: expected null, because nsga2 has several objectives"],
+        [
+            "--set search.scheduler=asha: expected null, because search.metric names 2 objectives, and "
+            "no curve decides between them"
+        ],
     ),
     (
         [

@@ -175,9 +175,9 @@ VALUES = [
     ("search.samples=true", "expected a whole number"),
     ("search.samples=0", "expected at least 1"),
     ("search.samples=", "tpe needs a number of samples, for example 20"),
-    ("search.algorithm=tpee", "expected grid, random, tpe or nsga2; did you mean 'tpe'?"),
+    ("search.algorithm=tpee", "expected grid, random, qmc, tpe, gp or nsga2; did you mean 'tpe'?"),
     ("space={}", "quickstart.yaml, line 27: search.algorithm 'tpe': nothing to search; expected entries in space"),
-    ("search.scheduler=ahsa", "expected asha or median; did you mean 'asha'?"),
+    ("search.scheduler=ahsa", "expected asha, median or hyperband; did you mean 'asha'?"),
     (
         "search.scheduler=asha",
         "quickstart.yaml: intervals.evaluate_every null: asha compares eval/perplexity during training; "

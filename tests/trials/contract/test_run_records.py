@@ -27,6 +27,10 @@ TAGS = {
     "MODEL_DIGEST": "nmlab.model_digest",
     "CONFIRMATION_SEEDS": "nmlab.confirmation_seeds",
     "PLANNED": "nmlab.planned",
+    "STUDY_VERSIONS": "nmlab.study_versions",
+    "EXTENSION": "nmlab.extension.",
+    "CHANGED_PARAM": "nmlab.param.",
+    "REMOVED_PARAM": "(removed)",
     "REPRODUCES": "nmlab.reproduces",
     "FROZEN_WEIGHTS": "nmlab.frozen_weights",
     "MODEL_LOADS": "nmlab.model_loads",
@@ -109,6 +113,7 @@ PARAMS = {
     "ANSWERS": "answers",
     "SEARCH_METRIC": "search.metric",
     "SEARCH_MODE": "search.mode",
+    "SEARCH_CONSTRAINTS": "search.constraints.",
 }
 STATUSES = {"STOPPED_EARLY": "stopped early", "MLFLOW_RUNNING": "RUNNING"}
 VALUES = {
