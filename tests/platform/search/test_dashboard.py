@@ -3,6 +3,7 @@
 import io
 import json
 
+import optuna_dashboard
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -13,7 +14,6 @@ from nmlab.platform.testing import study_of
 from nmlab.platform.testing.searcher_conformance import RANGES
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of another package
-dashboard = pytest.importorskip("optuna_dashboard", reason="optuna-dashboard is not installed")
 MEMORY = "memory/peak_bytes"
 
 
@@ -45,7 +45,7 @@ def app(tmp_path):
         attributes = {"configuration": f"0a1b2c3{number}", "seed 0: eval/perplexity": 20.0 + number}
         excess = 5e8 if number == 1 else -1e9
         strategy.tell(proposal.number, Outcome([20.0 + number], constraints={MEMORY: excess}, attributes=attributes))
-    return dashboard.wsgi(JournalStorage(JournalFileBackend(str(tmp_path / "optuna.journal"))))
+    return optuna_dashboard.wsgi(JournalStorage(JournalFileBackend(str(tmp_path / "optuna.journal"))))
 
 
 def test_the_dashboard_shows_the_study_under_its_name(app):
