@@ -13,12 +13,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from forked_commands import ForkedCommands
 from mlflow.tracking import MlflowClient
 from safetensors.numpy import load_file
 from studies import small
 
 NMLAB = Path(sys.executable).with_name("nmlab")
-STEPS = 300
+STEPS = 100
 GRID = small(
     name="tiny-grid",
     calibration={"samples": 32, "sequence_length": 128, "batch_size": 16},
@@ -39,14 +41,26 @@ class Nmlab:
 
     folder: Path
     study: str
+    commands: ForkedCommands | None = None
+    """What starts `nmlab` from a process that has imported it; without, it is a process of its own."""
 
     def start(self, *arguments, **variables):
         """Start ``nmlab`` in its own session, its output in files, with further environment variables."""
-        environment = variables | {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-        with (self.folder / "out.txt").open("w") as out, (self.folder / "err.txt").open("w") as err:
-            return subprocess.Popen(
-                [NMLAB, *arguments], cwd=self.folder, stdout=out, stderr=err, env=environment, start_new_session=True
-            )
+        return self._start(arguments, variables, out="out.txt", err="err.txt")
+
+    def run(self, *arguments, **variables):
+        """Run ``nmlab`` beside what was started; return its exit code and what it printed, errors last."""
+        files = "out-beside.txt", "err-beside.txt"
+        code = self._start(arguments, variables, out=files[0], err=files[1]).wait(240)
+        return code, *((self.folder / name).read_text() for name in files)
+
+    def _start(self, arguments, variables, *, out, err):
+        env = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"} | variables
+        with (self.folder / out).open("w") as stdout, (self.folder / err).open("w") as stderr:
+            given = {"cwd": self.folder, "stdout": stdout, "stderr": stderr, "env": env}
+            if self.commands is not None:
+                return self.commands.start(*arguments, **given)
+            return subprocess.Popen([NMLAB, *arguments], start_new_session=True, **given)
 
     def finish(self, process, *, seconds=240):
         """Wait for a process that must succeed and leave nothing running; return what it printed as JSON."""
@@ -201,3 +215,14 @@ def results(nmlab):
         if bundle.is_file():
             values["mask"] = {name: bits.tolist() for name, bits in load_file(bundle).items()}
     return found
+
+
+def same_results(ours, theirs):
+    """Return whether two launches have the same values, bit for bit."""
+    assert ours.keys() == theirs.keys()
+    for key, values in theirs.items():
+        assert ours[key].keys() == values.keys()
+        assert all(np.array_equal(ours[key][place], value) for place, value in values.items() if place != "mask")
+    return {key: values.get("mask") for key, values in ours.items()} == {
+        key: values.get("mask") for key, values in theirs.items()
+    }

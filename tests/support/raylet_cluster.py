@@ -17,9 +17,9 @@ PLACE = "large"
 
 
 class Raylets:
-    """A head, and nodes of one CPU that can be added; all ask for a token."""
+    """A head, and nodes of one CPU that can be added; all ask for a token, and have further environment variables."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, **variables):
         with (folder / "raylets.txt").open("w") as err:
             self.process = subprocess.Popen(
                 [sys.executable, RAYLETS],
@@ -28,7 +28,7 @@ class Raylets:
                 stderr=err,
                 text=True,
                 start_new_session=True,
-                env=os.environ | TOKEN,
+                env=os.environ | TOKEN | variables,
             )
         self.address = self._read()["address"]
         self.raylets = {}
