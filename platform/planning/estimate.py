@@ -70,7 +70,7 @@ class Estimate:
             blocks=facts.blocks,
             shared=0 if on_gpu else self.shared.most,
             slot=slot,
-            host=self.shared.most if on_gpu else 0,
+            shared_on_host=self.shared.most if on_gpu else 0,
         )
 
     @cached_property

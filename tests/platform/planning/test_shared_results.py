@@ -62,9 +62,9 @@ def test_on_a_gpu_it_is_memory_of_the_machine(plan_of):
         host_free_bytes=64 * GB,
     )
     load = Estimate(plan_of(), gpu).load
-    assert (load.shared, load.host > 0) == (0, True)
+    assert (load.shared, load.shared_on_host > 0) == (0, True)
     check_study_fits(plan_of().study, load, machine=gpu)
-    large = Load(weights=1, block_weights=1, blocks=1, shared=0, slot=1, host=40 * GB)
+    large = Load(weights=1, block_weights=1, blocks=1, shared=0, slot=1, shared_on_host=40 * GB)
     with pytest.raises(
         ValueError, match=r"2 worker\(s\) keep 40\.0 GB each .* 80\.0 GB, but this machine has 64\.0 GB"
     ):
