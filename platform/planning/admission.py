@@ -94,8 +94,8 @@ def _check_shared_on_host(study: Study, load: Load, *, machine: Machine) -> None
     need = workers * load.shared_on_host
     if machine.host_free_bytes is not None and need > machine.host_free_bytes:
         raise ValueError(
-            f"replica: {workers} worker(s) keep {size(load.shared_on_host)} each for their trials (text, gradient norms, "
-            f"initial masks), {size(need)}, but this machine has {size(machine.host_free_bytes)} free; "
+            f"replica: {workers} worker(s) keep {size(load.shared_on_host)} each for their trials (text, gradient "
+            f"norms, initial masks), {size(need)}, but this machine has {size(machine.host_free_bytes)} free; "
             "use fewer slots or less text"
         )
 

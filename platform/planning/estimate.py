@@ -117,7 +117,7 @@ class Estimate:
             forecast = self._forecast(spec)
             kept = packed_size(facts.prunable) if registry.get(spec.method).sparse else 0
             windows = facts.evaluation_windows + facts.validation_windows
-            kept += forecast.state.get("updated weights", 0) + 24 * windows + _RECORDS_BYTES
+            kept += forecast.state_parts.get("updated weights", 0) + 24 * windows + _RECORDS_BYTES
             total["artifacts"] += kept
             total["tracking store"] += kept + _ROWS_BYTES
             total["checkpoints"] += _CHECKPOINTS * forecast.state_bytes if _steps(spec) else 0
@@ -279,14 +279,14 @@ def _replicas(study: Study) -> str:
 
 
 def _bytes_record(spec: TrialSpec, forecast: Forecast) -> dict[str, Any]:
-    activations = max(0, forecast.slot_bytes - forecast.state_bytes - forecast.masked - forecast.uncertain)
+    activations = max(0, forecast.slot_bytes - forecast.state_bytes - forecast.masked_bytes - forecast.uncertain_bytes)
     return {
         "method": spec.method,
         "pattern": spec.pattern,
-        "state": dict(forecast.state),
+        "state": dict(forecast.state_parts),
         "state_bytes": forecast.state_bytes,
-        "uncertain": forecast.uncertain,
-        "masked_weights": forecast.masked,
+        "uncertain": forecast.uncertain_bytes,
+        "masked_weights": forecast.masked_bytes,
         "activations": activations,
         "slot": forecast.slot_bytes,
         "step_seconds": forecast.step_seconds,
