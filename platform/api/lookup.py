@@ -33,7 +33,7 @@ def load_result(
         >>> nmlab.load_result(trial.key).metrics == trial.metrics
         True
     """
-    from nmlab.platform.api.found import Source, value_of
+    from nmlab.platform.api.loading import Source, value_of
     from nmlab.platform.tracking.address import absolute_uri
     from nmlab.platform.tracking.result_lookup import find_meaning
 

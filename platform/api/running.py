@@ -109,7 +109,7 @@ def run(
         >>> int(trial.history().index.max())
         4
     """
-    from nmlab.platform.api.found import Source, recorded_trial
+    from nmlab.platform.api.loading import Source, recorded_trial
     from nmlab.platform.api.run_progress import RunProgress
     from nmlab.platform.tracking.address import absolute_uri
 

@@ -1,4 +1,4 @@
-"""From what a name means to the value that stands for it."""
+"""Load the value that a name means, a launch, configuration, trial or mask, from MLflow or from its folder here."""
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -132,16 +132,16 @@ def _configuration(meaning: Meaning, source: Source) -> Configuration:
         assert first.folder is not None
         if first.folder.parent.name == "trials":
             return _launch_value(first.folder.parents[1], source).configuration(meaning.id)
-        return _of_single_runs(meaning, source)
+        return _configuration_of_single_runs(meaning, source)
     parent = first.run.data.tags.get(run_tags.PARENT_RUN)
     if parent is None:
-        return _of_single_runs(meaning, source)
+        return _configuration_of_single_runs(meaning, source)
     with reading(source.uri):
         run = source.store.client.get_run(parent)
     return result_of_run(run, source).configuration(meaning.id)
 
 
-def _of_single_runs(meaning: Meaning, source: Source) -> Configuration:
+def _configuration_of_single_runs(meaning: Meaning, source: Source) -> Configuration:
     newest: dict[str, Candidate] = {}
     for candidate in meaning.candidates:
         newest.setdefault(candidate.key, candidate)
@@ -183,7 +183,7 @@ def trial_of_run(run: "Run", source: Source) -> Trial:
     (record,) = trial_records([run], histories=histories, objective=searched).trials
     launch = str(tags.get(run_tags.LAUNCH, tags[run_tags.TRIAL_KEY]))
     trial = trial_of_record(record, place=Place(study, launch, source.folder_of(study, launch), source.uri))
-    return replace(trial, folder=_single(trial, source)) if study == SINGLE_RUNS else trial
+    return replace(trial, folder=_single_run_folder(trial, source)) if study == SINGLE_RUNS else trial
 
 
 def _objective(parent: "Run") -> str:
@@ -213,7 +213,7 @@ def trial_of_folder(folder: Path, source: Source) -> Trial:
     )
 
 
-def _single(trial: Trial, source: Source) -> Path | None:
+def _single_run_folder(trial: Trial, source: Source) -> Path | None:
     folder = source.results / SINGLE_RUNS / trial.key
     return folder.resolve() if folder.is_dir() else None
 
