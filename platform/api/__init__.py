@@ -17,7 +17,7 @@ called, so that a listing or a refusal loads neither torch nor Ray.
 | `listings` | `methods`, `studies` |
 | `checkup`, `upkeep` | `doctor`; `status`, `clean`, `submit`, `ui` |
 | `suggestions` | what the completion of a shell offers |
-| `named_results`, `loading`, `reading` | from an id or a value to its name, from a name to a value, from the runs of a launch to values |
+| `named_results`, `loading`, `reading` | the name of what is given, the value of a name, the values of a launch in MLflow |
 | `places` | the results folder and the tracking store that are taken where none is given |
 | `connection` | on which Ray a sweep runs |
 | `progress`, `rendering` | how a sweep is shown while it runs; values as text and HTML |

@@ -178,7 +178,7 @@ def diff(
         >>> len(found.layers), found.patterns
         (14, ('2:4', '2:4'))
     """
-    from nmlab.platform.tracking.result_files import located
+    from nmlab.platform.tracking.result_files import located_files
     from nmlab.trials.export.overlap import compare as overlap
     from nmlab.trials.export.subject import Base, read_masks
 
@@ -187,14 +187,14 @@ def diff(
     uri, folder = store_uri(tracking_uri), results_folder(results)
     found, places = [], []
     for name in names:
-        with located(name, tracking_uri=uri, results=folder) as place:
-            found.append(read_masks(place.place, base=base))
-            places.append(place)
+        with located_files(name, tracking_uri=uri, results=folder) as files:
+            found.append(read_masks(files.place, base=base))
+            places.append(files)
     (ours, pattern), (theirs, other) = found
     compared = overlap(ours, theirs, patterns=(pattern, other))
     return MaskDifference(
         trials=(places[0].key, places[1].key),
-        taken=(places[0].said, places[1].said),
+        taken=(places[0].how_chosen, places[1].how_chosen),
         patterns=(str(pattern), str(other)),
         agreement=compared.total.agreement,
         chance=compared.chance.agreement,

@@ -129,7 +129,7 @@ def evaluate(
     """
     from nmlab.platform.tracking.address import check_store
     from nmlab.platform.tracking.external_model import table_of
-    from nmlab.platform.tracking.result_files import located
+    from nmlab.platform.tracking.result_files import located_files
     from nmlab.trials.evaluation import evaluate as measure
     from nmlab.trials.evaluation.throughput import Workload
     from nmlab.trials.export.speed import measure_speed
@@ -142,7 +142,7 @@ def evaluate(
     given = given_evaluation(tasks=tasks, few_shot=few_shot, **text, **sizes, questions=questions)
     table = table_of(study, tracking_uri=uri) if study else None
     base = Base(None if model is None else str(model), revision, dtype, tuple(leave_dense))
-    with located(named, tracking_uri=uri, results=results_folder(results)) as found:
+    with located_files(named, tracking_uri=uri, results=results_folder(results)) as found:
         subject = open_subject(found.place, base=base, device=best_device())
         spec = _specification(given, subject=subject, table=table)
         _check_recordable(found.run_id, table, spec, record=record)
@@ -154,7 +154,7 @@ def evaluate(
         )
         use = measure_speed(subject, Workload(batch=spec.batch_size, prompt=spec.sequence_length)) if speed else None
     own = _facts(named, subject, evaluated, spec=spec, run_id=run_id)
-    facts = {**own, "use": use, "trial": found.key, "taken": found.said}
+    facts = {**own, "use": use, "trial": found.key, "taken": found.how_chosen}
     sparsity = subject.sparsity()
     return Evaluation(
         metrics=dict(evaluated.metrics),

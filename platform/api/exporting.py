@@ -102,7 +102,7 @@ def export(
         >>> nmlab.evaluate("pruned", windows=4).pattern
         '2:4'
     """
-    from nmlab.platform.tracking.result_files import located
+    from nmlab.platform.tracking.result_files import located_files
     from nmlab.trials.export import formats
     from nmlab.trials.export.exporter import export as write
     from nmlab.trials.export.subject import Base, open_subject
@@ -112,10 +112,10 @@ def export(
     base = Base(None if model is None else str(model), revision, dtype, tuple(leave_dense))
     folder = local_path(output, what="output folder")
     uri, kept = store_uri(tracking_uri), results_folder(results)
-    with located(target_name(target), tracking_uri=uri, results=kept) as found:
+    with located_files(target_name(target), tracking_uri=uri, results=kept) as found:
         subject = open_subject(found.place, base=base, device=best_device())
         facts = write(subject, exporter, folder=folder)
     difference = float(facts["verified"]["largest_difference"])
     return Export(
-        folder, exporter.name, str(facts["pattern"]), difference, found.key, found.said, exporter.about, facts
+        folder, exporter.name, str(facts["pattern"]), difference, found.key, found.how_chosen, exporter.about, facts
     )

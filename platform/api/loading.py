@@ -11,7 +11,7 @@ from nmlab.platform.api.results import Configuration, SweepResult, Trial
 from nmlab.platform.launches.launch import LAUNCH_FILE, Launch
 from nmlab.platform.launches.status import confirmation_lines, read_status
 from nmlab.platform.process.credentials import restored_uri
-from nmlab.platform.tracking.result_files import located
+from nmlab.platform.tracking.result_files import located_files
 from nmlab.platform.tracking.result_lookup import Candidate, Meaning, search
 from nmlab.reports.read.collect import launch_of, objective_of
 from nmlab.reports.read.errors import ReportError
@@ -58,7 +58,7 @@ def value_of(meaning: Meaning, source: Source) -> SweepResult | Configuration | 
         return _launch_value(meaning.launch, source)
     first = meaning.candidates[0]
     if meaning.kind == "initial mask":
-        with located(str(first.run.info.run_id if first.run else first.id), tracking_uri=source.uri) as found:
+        with located_files(str(first.run.info.run_id if first.run else first.id), tracking_uri=source.uri) as found:
             return load_mask(found.place)
     if meaning.kind == "configuration":
         return _configuration(meaning, source)
