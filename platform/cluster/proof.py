@@ -20,13 +20,13 @@ PACKAGES = (ROOT, f"{ROOT}.platform", f"{ROOT}.trials", f"{ROOT}.search_spaces",
 _PREFIX = ".nonce-"
 
 
-def looker() -> Callable[[Sequence[str], Sequence[str]], Record]:
+def process_inspector() -> Callable[[Sequence[str], Sequence[str]], Record]:
     """Return a function that reports the code and versions of a process, and which of some files it cannot read.
 
     It is a nested function, which Ray sends as code, so that it runs on a node without nmlab.
     """
 
-    def look(packages: Sequence[str], files: Sequence[str]) -> Record:
+    def inspect_process(packages: Sequence[str], files: Sequence[str]) -> Record:
         import hashlib
         import os
         import sys
@@ -58,7 +58,7 @@ def looker() -> Callable[[Sequence[str], Sequence[str]], Record]:
             "missing": [name for name in files if not os.access(name, os.R_OK)],
         }
 
-    return look
+    return inspect_process
 
 
 def difference(found: Mapping[str, object], expected: Mapping[str, object]) -> str:
@@ -97,7 +97,7 @@ def prove(nonce: Path) -> Proof:
         text = nonce.read_text(encoding="ascii")
     except (OSError, ValueError):
         text = ""
-    return cast(Proof, {"nonce": text, "folder": str(nonce.parent), **looker()(PACKAGES, ())})
+    return cast(Proof, {"nonce": text, "folder": str(nonce.parent), **process_inspector()(PACKAGES, ())})
 
 
 def why_refused(proofs: Sequence[Proof], expected: Proof | None, *, node_id: str = "") -> dict[str, str]:
