@@ -17,7 +17,7 @@ called, so that a listing or a refusal loads neither torch nor Ray.
 | `listings` | `methods`, `studies` |
 | `checkup`, `upkeep` | `doctor`; `status`, `clean`, `submit`, `ui` |
 | `suggestions` | what the completion of a shell offers |
-| `named_results`, `loading`, `reading` | the name of what is given, the value of a name, the values of a launch in MLflow |
+| `named_results`, `loading`, `reading` | the name of what is given, the value of a name, the values of a launch |
 | `places` | the results folder and the tracking store that are taken where none is given |
 | `connection` | on which Ray a sweep runs |
 | `progress`, `rendering` | how a sweep is shown while it runs; values as text and HTML |
