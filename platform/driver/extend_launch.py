@@ -1,4 +1,10 @@
-"""Extend a launch: another version of its study, checked against the one that it has, and what that adds."""
+"""Extend a launch: another version of its study, checked against the one that it has, and what that adds.
+
+Nothing here writes. `Sweep.run` calls `Launch.extend` once its process owns the launch, before it does anything else:
+that writes `study-2.yaml` (3, ...) and then names it in `launch.json`. Killed before the second write, the launch is
+as it was; killed after it, `nmlab resume` goes on with the new version. What follows is written as by any process of a
+launch: `LaunchBegan` with the new number of trials, and the records of what is added.
+"""
 
 from __future__ import annotations
 
