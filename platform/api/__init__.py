@@ -7,7 +7,7 @@ called, so that a listing or a refusal loads neither torch nor Ray.
 | --- | --- |
 | `study` | `load_study`, `Study` |
 | `plans` | `plan`, `Plan` |
-| `sweeping` | `sweep`, `resume`; `launching` runs a launch for them and for the command line |
+| `sweeping` | `sweep`, `resume`, `extend`; `launching` runs a launch for them and for the command line |
 | `running` | `run` |
 | `results` | `SweepResult`, `Configuration`, `Trial`; `frames` makes their DataFrames |
 | `lookup` | `load_result` |
@@ -15,7 +15,8 @@ called, so that a listing or a refusal loads neither torch nor Ray.
 | `evaluating`, `exporting` | `evaluate`, `export` |
 | `reporting`, `comparing` | `report`; `compare`, `scale`, `diff` |
 | `listings` | `methods`, `studies` |
-| `checkup`, `upkeep` | `doctor`; `status`, `clean`, `submit`, `ui` |
+| `checkup`, `launch_status`, `cleaning` | `doctor`, `status`, `clean` |
+| `submitting`, `browsing` | `submit` (`jobs` sends it), `ui` |
 | `suggestions` | what the completion of a shell offers |
 | `named_results`, `loading`, `reading` | the name of what is given, the value of a name, the values of a launch |
 | `places` | the results folder and the tracking store that are taken where none is given |

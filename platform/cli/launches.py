@@ -159,9 +159,9 @@ def status(
     """
     from rich.live import Live
 
-    from nmlab.platform.api import upkeep
+    from nmlab.platform.api.launch_status import status as status_of
 
-    found = upkeep.status(name, results=results)
+    found = status_of(name, results=results)
     if as_json:
         print_json(found.record())
         return
@@ -171,7 +171,7 @@ def status(
     with Live(found.view(), console=console(), refresh_per_second=2) as live:
         while found.is_alive:
             time.sleep(1.0)
-            found = upkeep.status(found.launch, results=results)
+            found = status_of(found.launch, results=results)
             live.update(found.view())
 
 

@@ -25,10 +25,10 @@ def ui(
 
     Example: nmlab ui quickstart --port 5001
     """
-    from nmlab.platform.api import upkeep
+    from nmlab.platform.api import browsing
 
     try:
-        upkeep.ui(
+        browsing.ui(
             study,
             host=host,
             port=port,
