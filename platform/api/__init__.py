@@ -8,11 +8,11 @@ called, so that a listing or a refusal loads neither torch nor Ray.
 | `study` | `load_study`, `Study` |
 | `plans` | `plan`, `Plan` |
 | `sweeping` | `sweep`, `resume`, `extend`; `launching` runs a launch for them and for the command line |
-| `running` | `run` |
+| `running` | `run`; `trial_specification` makes the specification of its trial |
 | `results` | `SweepResult`, `Configuration`, `Trial`; `frames` makes their DataFrames |
 | `lookup` | `load_result` |
 | `masks` | `load_mask`, `load_model`, `Mask` |
-| `evaluating`, `exporting` | `evaluate`, `export` |
+| `evaluating`, `exporting` | `evaluate` (`evaluation_record` is its JSON), `export` |
 | `reporting`, `comparing` | `report`; `compare`, `scale`, `diff` |
 | `listings` | `methods`, `studies` |
 | `checkup`, `launch_status`, `cleaning` | `doctor`, `status`, `clean` |
