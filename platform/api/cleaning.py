@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nmlab.platform.api.places import results_folder
 from nmlab.platform.api.rendering import html_of, text_of
+from nmlab.trials.contract.values import JsonMapping, JsonObject
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,7 +21,7 @@ class CleanedLaunch:
     bytes: Mapping[str, int]
     kept_because: str
     best: str
-    _record: Mapping[str, Any] = field(repr=False, compare=False)
+    _record: JsonMapping = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Cleaned:
     launches: tuple[CleanedLaunch, ...]
     bytes: Mapping[str, int]
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> JsonObject:
         """Return everything as plain JSON, as ``nmlab clean --json`` prints it."""
         return {
             "deleted": self.deleted,

@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nmlab.platform.api.named_results import Target, target_name
 from nmlab.platform.api.places import results_folder, store_uri
 from nmlab.platform.api.rendering import html_page
+from nmlab.trials.contract.values import JsonObject
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +83,7 @@ class MaskDifference:
 
         return pd.DataFrame([asdict(row) for row in self._compared.layers]).convert_dtypes(convert_floating=False)
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> JsonObject:
         """Return everything as plain JSON, as ``nmlab diff --json`` prints it."""
         first, second = self._names
         taken = {"trials": list(self.trials), "taken": list(self.taken)}

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from nmlab.platform.api.named_results import Target, target_name
 from nmlab.platform.api.places import local_path, results_folder, store_uri
 from nmlab.platform.api.rendering import html_text
+from nmlab.trials.contract.values import JsonMapping, JsonObject
 
 READABLE = ("hf", "mask")
 """The formats that `nmlab.evaluate` reads."""
@@ -33,9 +33,9 @@ class Export:
     trial: str | None
     taken: str
     _about: str = field(repr=False)
-    _facts: Mapping[str, Any] = field(repr=False)
+    _facts: JsonMapping = field(repr=False)
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> JsonObject:
         """Return everything as plain JSON, as ``nmlab export --json`` prints it."""
         return {**self._facts, "trial": self.trial, "taken": self.taken}
 

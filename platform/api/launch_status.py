@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nmlab.platform.api.places import results_folder
 from nmlab.platform.api.rendering import html_of, text_of
+from nmlab.trials.contract.values import JsonObject
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -36,7 +37,7 @@ class Status:
     counts: Mapping[str, int]
     _snapshot: "StoredSnapshot" = field(repr=False)
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> JsonObject:
         """Return everything as plain JSON, as ``nmlab status --json`` prints it."""
         return dict(self._snapshot)
 

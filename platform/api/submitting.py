@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nmlab.platform.api.study import Study, as_study
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def submit(
-    study: Study | str | Path | Mapping[str, Any] | None = None,
+    study: Study | str | Path | Mapping[str, object] | None = None,
     *,
     address: str,
     results: str | Path,

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypedDict, TypeVar, cast
 
-from nmlab.platform.cluster.proof import PACKAGES, Record, difference, process_inspector
+from nmlab.platform.cluster.proof import PACKAGES, Inspection, difference, process_inspector
 from nmlab.platform.planning.admission import Load, why_worker_does_not_fit
 from nmlab.platform.planning.checks import check_slots
 from nmlab.platform.planning.machine import free_bytes
@@ -106,7 +106,7 @@ def ray_nodes() -> list[RayNode]:
     return cast(list[RayNode], ray.nodes())
 
 
-def _problem(found: Record | Exception, expected: Record, mark: Path) -> str:
+def _problem(found: Inspection | Exception, expected: Inspection, mark: Path) -> str:
     if isinstance(found, Exception):
         return f"does not answer: {type(found).__name__}: {str(found).strip().splitlines()[0]}"
     if problem := difference(found, expected):

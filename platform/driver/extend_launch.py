@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from nmlab.platform.driver.start_launch import ReadyLaunch, continue_launch
 from nmlab.platform.launches.journal import read_without_metrics
@@ -21,6 +20,7 @@ from nmlab.platform.search.changed_space import space_problem
 from nmlab.search_spaces.reading.problems import StudyError
 from nmlab.search_spaces.schema.extension import change_lines, changed_settings, extension_problems
 from nmlab.search_spaces.schema.study import Study
+from nmlab.trials.contract.values import JsonObject
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Extension:
             trials if more else f"no trial more: {self.trials} in all",
         )
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> JsonObject:
         """Return it as plain JSON."""
         return {
             "launch": self.launch.name,

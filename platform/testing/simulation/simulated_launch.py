@@ -21,7 +21,7 @@ from nmlab.platform.driver.stop_requests import StopRequests
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.endings import LaunchEnding
 from nmlab.platform.launches.journal import Journal
-from nmlab.platform.launches.launch import Launch
+from nmlab.platform.launches.launch import Launch, LaunchSettings
 from nmlab.platform.launches.snapshot import Snapshot
 from nmlab.platform.launches.trial_ends import why_unreadable
 from nmlab.platform.planning.admission import Load
@@ -128,7 +128,8 @@ class SimulatedLaunch:
         self._journals: list[KeptJournal] = []
         self._driver: Process | None = None
         self._main: Task | None = None
-        kept = {"tracking_uri": "sqlite:///simulated.db", "address": None, "max_failures": max_failures}
+        uri = "sqlite:///simulated.db"
+        kept: LaunchSettings = {"tracking_uri": uri, "address": None, "max_failures": max_failures}
         self.launch = launches.create(plan.study, results=folder, settings=kept)
         self.expected_proof = {**_code(), "nonce": nonce_of(self.launch.folder / "nonce"), "folder": "results"}
         self._outside = Process("outside", DRIVERS_NODE)
