@@ -10,7 +10,7 @@ with SimulatedLaunch(plan, folder, seed=3) as launch:
 """
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from nmlab.platform.launches.trial_ends import why_unreadable
 from nmlab.platform.planning.admission import Load
 from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.records.events import JournalRecord, TrialEnded
+from nmlab.platform.records.payloads import ResultRecord
 from nmlab.platform.replicas import worker
 from nmlab.platform.sweep import Sweep
 from nmlab.platform.testing.simulation.scheduler import KilledError, Process, Scheduler, Task
@@ -37,6 +38,8 @@ from nmlab.platform.testing.simulation.simulated_trials import Curve, SimulatedM
 from nmlab.platform.testing.simulation.simulated_tune import SimulatedTuner
 from nmlab.platform.testing.simulation.stand_ins import nonce_of, of_the_driver, of_the_worker, put_in
 from nmlab.platform.testing.simulation.virtual_modules import VirtualThreading, VirtualTime
+from nmlab.platform.tuning.searcher import ReplicateSearcher
+from nmlab.platform.tuning.tune import TuneWatch
 
 _LOAD = Load(weights=1, block_weights=1, blocks=1, shared=1, slot=1)
 _LOAD_S = (0.2, 1.0)
@@ -51,7 +54,7 @@ class KeptJournal(Journal):
         self._simulation = simulation
         super().__init__(launch)
 
-    def write(self, records: Any) -> None:
+    def write(self, records: Sequence[JournalRecord]) -> None:
         """See ``Journal.write``; the disk may be full."""
         self._simulation.scheduler.check()
         self._simulation.before_write()
@@ -220,9 +223,9 @@ class SimulatedLaunch:
         """Whether a driver runs."""
         return self._main is not None and not self._main.is_over
 
-    def ended(self) -> dict[str, dict[str, Any]]:
+    def ended(self) -> dict[str, ResultRecord]:
         """Return the newest result of each trial that has ended, by key, as the journal has it."""
-        return {record.key: dict(record.result) for record in self.written if isinstance(record, TrialEnded)}
+        return {record.key: record.result for record in self.written if isinstance(record, TrialEnded)}
 
     # --- faults -------------------------------------------------------------------------------------------------------
 
@@ -298,19 +301,19 @@ class SimulatedLaunch:
         return self._journals[-1]
 
     def new_tuner(
-        self, searcher: Any, *, plan: LaunchPlan, folder: Path, watch: Any, max_failures: int
+        self, searcher: ReplicateSearcher, *, plan: LaunchPlan, folder: Path, watch: TuneWatch, max_failures: int
     ) -> SimulatedTuner:
         """Return the run of Tune."""
         self.tuner = SimulatedTuner(self.scheduler, searcher, plan=plan, watch=watch, max_failures=max_failures)
         return self.tuner
 
-    def prove(self, nonce: Path) -> dict[str, Any]:
+    def prove(self, nonce: Path) -> dict[str, str]:
         """Return what a worker shows of its node."""
         task = self.scheduler.current
         sees = task is not None and task.process.node not in self.blind
         return {**_code(), "nonce": nonce_of(nonce) if sees else "", "folder": "results"}
 
-    def load_model(self, source: Any, **where: Any) -> SimulatedModel:
+    def load_model(self, source: object, **where: object) -> SimulatedModel:
         """Load the model, which takes a while."""
         self.scheduler.pause(until=self.scheduler.now + self.scheduler.random.uniform(*_LOAD_S))
         return SimulatedModel()
