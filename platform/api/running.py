@@ -107,7 +107,7 @@ def run(
         >>> int(trial.history().index.max())
         4
     """
-    from nmlab.platform.api.loading import Source, recorded_trial
+    from nmlab.platform.api.loading import ResultSource, recorded_trial
     from nmlab.platform.api.run_progress import RunProgress
     from nmlab.platform.tracking.address import absolute_uri
 
@@ -137,7 +137,7 @@ def run(
     ran = run_spec(spec, results=folder, tracking_uri=uri, progress=RunProgress(shown=progress))
     if ran.saved:
         raise RunInterrupted(ran.saved)
-    return recorded_trial(spec.key, Source(absolute_uri(uri), folder.absolute()))
+    return recorded_trial(spec.key, ResultSource(absolute_uri(uri), folder.absolute()))
 
 
 def run_spec(spec: "TrialSpec", *, results: Path, tracking_uri: str, progress: "AbstractContextManager[Watch]") -> Ran:

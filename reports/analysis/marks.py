@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from nmlab.reports.analysis.configurations import Configuration, competing_group
 from nmlab.reports.analysis.metrics import direction_of
 from nmlab.reports.analysis.pairwise import Competitor, PairwiseComparison, Side, Winner, compared_with_best
-from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.read.evaluations import RunEvaluation
 from nmlab.reports.values import Direction, Mark
 
 DIGITS = 9  # in which means count as equal, since rounding moves the mean of equal numbers in the tenth
@@ -24,7 +24,7 @@ DIGITS = 9  # in which means count as equal, since rounding moves the mean of eq
 class MarkEvidence:
     """What marks rest on beside the seeds: losses by window and outcomes by question, by run id, and the winners."""
 
-    evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
+    evaluations: Mapping[str, RunEvaluation] = field(default_factory=dict)
     winners: Collection[Winner] = ()
 
 

@@ -38,7 +38,7 @@ from nmlab.reports.analysis.statements import (
 from nmlab.reports.narrative.confirmed_words import confirmed_sentences
 from nmlab.reports.narrative.winner_words import winner_sentence
 from nmlab.reports.read.collect import StudyRuns
-from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.read.evaluations import RunEvaluation
 from nmlab.reports.statistics import MeanEstimate
 from nmlab.reports.values import counted
 from nmlab.trials.contract import run_params
@@ -59,7 +59,7 @@ class Basis:
     configurations: Sequence[Configuration]
     winners: Mapping[Hashable, Winner]
     confirmed: Mapping[Hashable, Confirmed]
-    evaluations: Mapping[str, Evaluation]
+    evaluations: Mapping[str, RunEvaluation]
 
 
 def headline_of(
@@ -69,7 +69,7 @@ def headline_of(
     verdicts: Sequence[str] = (),
     winners: Mapping[Hashable, Winner] | None = None,
     confirmed: Mapping[Hashable, Confirmed] | None = None,
-    evaluations: Mapping[str, Evaluation] | None = None,
+    evaluations: Mapping[str, RunEvaluation] | None = None,
 ) -> tuple[str, ...]:
     """Return the findings: whether there is a winner, its gain, its rank, the outcomes of the runs, and a caution.
 
@@ -219,7 +219,7 @@ def _against(best: Configuration, other: Configuration, *, of: str, note: str = 
     return change_text(own.mean - reference.mean, objective=best.objective, of=of, note=note)
 
 
-def _rule_note(best: Configuration, rule: Configuration, evaluations: Mapping[str, Evaluation]) -> str:
+def _rule_note(best: Configuration, rule: Configuration, evaluations: Mapping[str, RunEvaluation]) -> str:
     """Return the verdict of a test of the best configuration against a rule: better, worse or not separable."""
     metric, own = best.objective.reported, Side(best.fresh_or_own)
     (comparison,) = pairwise_comparisons(Side(rule.fresh_or_own), others=[own], metric=metric, evaluations=evaluations)
