@@ -203,7 +203,7 @@ def extend(
 
 
 def _named(launch: str | SweepResult | None) -> str | None:
-    """Return what finds a launch: its folder, where a result has one, else its name."""
+    """Return the text by which a launch is found: the folder of a result if it has one, else the name."""
     return str(launch.folder or launch.launch) if isinstance(launch, SweepResult) else launch
 
 

@@ -20,11 +20,11 @@ from nmlab.trials.sizing.preflight import PreflightFacts
 from nmlab.trials.sizing.probe import ProbeResult
 
 _CHECKPOINTS = 2
-"""Of a trial, kept at once: the newest, and the one before it."""
+"""Checkpoints of a trial that are kept at once: the newest, and the one before it."""
 _ROWS_BYTES = 200 * 12 * 120 + 30_000
-"""Of a trial in the tracking store's database: rows of about 200 points of a dozen metrics, parameters and tags."""
+"""Bytes of a trial in the database of the tracking store: about 200 points of a dozen metrics, parameters and tags."""
 _RECORDS_BYTES = 50_000
-"""Of a trial's other files: its record, curve and provenance."""
+"""Bytes of a trial's other files: its record, curve and provenance."""
 
 Probes = Mapping[tuple[str, str], ProbeResult]
 

@@ -26,7 +26,7 @@ _TRAFFIC = 3.0
 """Bytes moved for each byte that a dry run counts as written: an elementwise operation reads about as much as it
 writes, and a block of a model has as many again in place."""
 _TOKEN_BYTES = 8
-"""Of a token in the cache of a worker: tokens are 64-bit integers."""
+"""Bytes of a token in the cache of a worker, a 64-bit integer."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Forecaster:
         self._given = fake_model
         self._backwards: dict[tuple[str, str], DryRunCounts] = {}
         self.unknown: dict[str, str] = {}
-        """What a dry run failed on, and so counts as nothing -> the reason."""
+        """What could not be counted, because its dry run failed, with the reason; it counts as zero."""
 
     def of(self, spec: TrialSpec, *, probed: ProbeResult | None = None) -> Forecast:
         """Return the forecast of a trial; what a probe measured replaces what is estimated."""

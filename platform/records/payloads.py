@@ -55,7 +55,7 @@ class ChosenRecord(TypedDict):
     role: str
     """A ``Role``."""
     mean: NotRequired[float]
-    """Of the objective over the seeds of the search; a baseline is not chosen by it and has none here."""
+    """The mean of the objective over the seeds of the search; a baseline is not chosen by it and has none here."""
     spec: SpecRecord
     """Its first trial; the others differ from it in the seed alone."""
 

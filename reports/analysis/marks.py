@@ -128,7 +128,7 @@ def configuration_marks(
 
 
 def _undecided(best: Side, metric: str, winners: Collection[Winner]) -> set[tuple[str | bool, ...]]:
-    """Return what the tests of the winner leave undecided, where the best of the table is the best of a search."""
+    """Return the masks that the winner's tests do not find worse, if the best of the table is the best of a search."""
     if metric != best.item.objective.reported:
         return set()
     own = [winner for winner in winners if Side(winner.best).identity == best.identity]

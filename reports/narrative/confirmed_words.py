@@ -80,7 +80,7 @@ def _detectable(undecided: Sequence[PairwiseComparison]) -> str:
 
 
 def _about(other: PairwiseComparison, tried: Sequence[Configuration]) -> str:
-    """Say that the tests find another finalist better, and what that is not."""
+    """Return a sentence on another finalist that the tests find better, which does not make it the winner."""
     assert other.p_adjusted is not None
     item = other.side.item
     return (

@@ -123,7 +123,7 @@ def _best_sentence(best: Configuration, members: Sequence[Configuration], basis:
 
 
 def _about_constraints(members: Sequence[Configuration]) -> list[str]:
-    """Say how many configurations of the search break a constraint, and which constraints there are."""
+    """Return a sentence on how many configurations of the search break a constraint, and on which."""
     tried = searched(members)
     broken = sum(item.breaks_constraint for item in tried)
     constraints = tried[0].objective.constraints if tried else ()
@@ -154,7 +154,7 @@ def _best_by_tests(best: Configuration, members: Sequence[Configuration], basis:
 
 
 def _unconfirmed(best: Configuration, members: Sequence[Configuration]) -> str:
-    """Say it where others ran on fresh seeds, but the best of the search has no finished run there."""
+    """Return a sentence for a best configuration without a run on fresh seeds, if others have one; else ""."""
     if not any(item.confirmation is not None for item in searched(members)):
         return ""
     return f" {best.key} has no finished run on fresh seeds, so these results are those of the search."
@@ -173,7 +173,7 @@ def _gain_sentence(best: Configuration, configurations: Sequence[Configuration])
 
 
 def _gain_lead(best: Configuration) -> str:
-    """Return the first words on a gain, which is of the text that starts are measured on."""
+    """Return how a sentence on a gain begins; a gain is measured on the text on which starts are."""
     on_validation = best.objective.selects_on_validation
     return "On the validation text, on which starts are measured, it is" if on_validation else "That is"
 
@@ -256,7 +256,7 @@ def _outcomes(runs: StudyRuns) -> str:
 
 
 def _caution(configurations: Sequence[Configuration]) -> list[str]:
-    """Return what the mean of the best may owe to its selection."""
+    """Return sentences on how far the mean of the best may be too good because it was selected."""
     bias = selection_bias_of(configurations)
     if bias is None:
         return []
@@ -286,7 +286,7 @@ def _short_finding(name: str, members: Sequence[Configuration], basis: Basis) ->
 
 
 def _without_mask(configurations: Sequence[Configuration]) -> str:
-    """Return what there is where no mask can be the best."""
+    """Return the sentence of a launch in which no mask can be the best: why, and the best that there is."""
     is_broken = any(item.breaks_constraint for item in configurations)
     what = "No mask that finished keeps the constraints" if is_broken else "No mask has a finished run"
     best = best_of(configurations)

@@ -328,7 +328,7 @@ class SimulatedLaunch:
         raise KilledError
 
     def _ends(self) -> list[Callable[[], object]]:
-        """Return what ends each process that the driver has started."""
+        """Return a function for each process that the driver has started, which ends it."""
         actors, self.ray.actors = list(self.ray.actors.values()), {}
         workers, self.ray.workers = list(self.ray.workers), {}
         trial_actors = self.tuner.processes if self.tuner is not None else []

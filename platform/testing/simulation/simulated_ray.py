@@ -206,7 +206,7 @@ class SimulatedRay:
         self.util = SimpleNamespace(get_node_ip_address=lambda: self._here())
 
     def remote(self, **options: object) -> Callable[[type], _ActorClass]:
-        """Return what makes an actor class of a class."""
+        """Return a decorator that makes an actor class of a class."""
         return lambda made: _ActorClass(self, made)
 
     def new_actor(self, made: type, given: Mapping[str, object], *, name: str) -> ActorHandle:
