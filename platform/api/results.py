@@ -110,7 +110,7 @@ class Configuration:
         key: the configuration's key; `load_result` takes it.
         method: its method.
         pattern: its pattern.
-        role: ``"search"``, or ``"baseline"`` if it was run beside the search for comparison.
+        role: ``"search"``, or ``"baseline"`` if it was run besides the search for comparison.
         settings: hyperparameters and other settings by name.
         metric: the reported metric: the searched one, or ``eval/x`` where the search is by ``validation/x``.
         mean: its mean over the finished seeds of the search; None if none finished.

@@ -26,7 +26,7 @@ from nmlab.trials.files.atomic_file import atomic_file
 from nmlab.trials.files.checked_json import DamagedFileError, check_format, checked_line, nmlab_version, read_line
 
 FlatResult = JsonMapping
-"""A result with its metrics beside its other fields, as Tune reports it."""
+"""A result with its metrics besides its other fields, as Tune reports it."""
 
 FORMAT = 2
 """From format 2 on every line has a checksum; the first format had no number."""

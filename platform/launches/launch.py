@@ -38,7 +38,7 @@ _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):/")
 
 
 class LaunchSettings(TypedDict):
-    """What a launch is continued with, beside its study.
+    """What a launch is continued with, besides its study.
 
     Attributes:
         tracking_uri: the MLflow store, without a password.

@@ -46,7 +46,7 @@ class _OpenGroup:
 
     @property
     def lacking(self) -> int:
-        """How many slots are wanted beside those that have a place."""
+        """How many slots are wanted besides those that have a place."""
         return self.size - len(self.seen) - len(self.starting)
 
     def arrive(self, member: str, *, now: float) -> None:

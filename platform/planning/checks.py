@@ -44,7 +44,7 @@ def _refused(trial: ConfiguredTrial, reason: str, *, otherwise: str) -> SettingE
 
 
 def check_inputs(trial: ConfiguredTrial, facts: PreflightFacts) -> None:
-    """Refuse a method, also of an initial mask, that needs statistics of layer inputs which this model does not allow."""
+    """Refuse a method, also of an initial mask, that needs layer inputs of a model where they cannot be measured."""
     from nmlab.trials.models.prunable import check_measurable
 
     for name in (trial.method.name, trial.spec.hyperparameters.get("initial_mask")):

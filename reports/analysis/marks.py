@@ -22,7 +22,7 @@ DIGITS = 9  # in which means count as equal, since rounding moves the mean of eq
 
 @dataclass(frozen=True, slots=True)
 class MarkEvidence:
-    """What marks rest on beside the seeds: losses by window and outcomes by question, by run id, and the winners."""
+    """What marks rest on besides the seeds: losses by window and outcomes by question, by run id, and the winners."""
 
     evaluations: Mapping[str, RunEvaluation] = field(default_factory=dict)
     winners: Collection[Winner] = ()

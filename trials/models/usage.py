@@ -146,7 +146,7 @@ def _hooked(model: PreTrainedModel, trace: "_ParameterTrace") -> Iterator[None]:
 
 @dataclass
 class _Marks:
-    """The origin of one tensor: the parameters whose elements it holds, and those of whose product it is a result."""
+    """The origin of a tensor: the parameters whose elements it holds, and those of whose product it is a result."""
 
     weights: frozenset[str] = frozenset()
     products: frozenset[str] = frozenset()
