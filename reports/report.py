@@ -220,4 +220,4 @@ def _report_at(output: Path, document: Document) -> ReportFiles:
     )
 
 
-__all__ = ["UI_BASE", "ReportFiles", "ReportError", "document_of", "write_document", "write_report"]
+__all__ = ["UI_BASE", "ReportError", "ReportFiles", "document_of", "write_document", "write_report"]

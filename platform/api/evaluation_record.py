@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from nmlab.trials.export.subject import Subject
 
 
-class LayerSparsity(TypedDict):
+class LayerSparsityRecord(TypedDict):
     """The share of a layer's weights that are not zero, and the N:M pattern that they follow, or ``none``."""
 
     name: str
@@ -24,7 +24,7 @@ class SparsityRecord(TypedDict):
 
     pattern: str
     density: float
-    layers: list[LayerSparsity]
+    layers: list[LayerSparsityRecord]
 
 
 class EvaluationRecord(TypedDict):

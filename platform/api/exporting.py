@@ -1,6 +1,6 @@
 """Write a masked model in another format, and read it back to verify it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 

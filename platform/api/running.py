@@ -10,6 +10,7 @@ from nmlab.platform.api.places import results_folder, store_uri
 from nmlab.platform.api.results import Trial
 from nmlab.platform.api.trial_specification import TrialTexts, specification
 from nmlab.platform.process.interruption import Interruption, RunInterrupted
+from nmlab.trials.contract.values import Hyperparameters
 
 if TYPE_CHECKING:
     from nmlab.trials.contract.trial_spec import TrialSpec
@@ -37,7 +38,7 @@ class Ran:
 
 def run(
     method: str,
-    hyperparameters: Mapping[str, object] | None = None,
+    hyperparameters: Hyperparameters | None = None,
     *,
     model: str | Path = "builtin:tiny",
     revision: str | None = None,
@@ -173,5 +174,3 @@ def run_spec(spec: "TrialSpec", *, results: Path, tracking_uri: str, progress: "
     is_saved = interruption.is_asked() and result.status == TrialStatus.STOPPED
     saved = interruption.saved(result.step) if is_saved else ""
     return Ran(spec, result, folder, facts.coverage.sentence(), saved)
-
-

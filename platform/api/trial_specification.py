@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from nmlab.platform.api.evaluation_settings import calibration_spec, evaluation_spec, given_evaluation
-from nmlab.trials.contract.values import JsonObject
+from nmlab.trials.contract.values import Hyperparameters, JsonObject, Scalar
 
 if TYPE_CHECKING:
     from nmlab.trials.contract.trial_spec import TrialSpec
@@ -46,7 +46,7 @@ class TrialEvaluation(TypedDict):
 
 def specification(
     method: str,
-    hyperparameters: Mapping[str, object] | Sequence[str] | None,
+    hyperparameters: Hyperparameters | Sequence[str] | None,
     *,
     texts: TrialTexts,
     model: Mapping[str, object],
@@ -106,7 +106,7 @@ def _text_settings(texts: TrialTexts) -> tuple[dict[str, str | None], dict[str, 
     return learned, held_out
 
 
-def _hyperparameters(method: str, pattern: str, given: Mapping[str, object] | Sequence[str]) -> JsonObject:
+def _hyperparameters(method: str, pattern: str, given: Hyperparameters | Sequence[str]) -> JsonObject:
     from nmlab.search_spaces.reading.overrides import as_given
     from nmlab.trials.contract.errors import SettingError
     from nmlab.trials.contract.pattern import Pattern
@@ -124,7 +124,7 @@ def _hyperparameters(method: str, pattern: str, given: Mapping[str, object] | Se
     return config.model_dump()
 
 
-def _parsed(given: Sequence[str]) -> dict[str, object]:
+def _parsed(given: Sequence[str]) -> dict[str, Scalar]:
     from nmlab.search_spaces.reading import study_yaml
     from nmlab.search_spaces.reading.overrides import as_given
 

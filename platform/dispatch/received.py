@@ -5,7 +5,7 @@ from collections.abc import Callable, Container
 from dataclasses import replace
 from typing import assert_never
 
-from nmlab.platform.dispatch.messages import Drained, LoggedRecord, RefusedEnd, ReplicaProcess, RecordSource
+from nmlab.platform.dispatch.messages import Drained, LoggedRecord, RecordSource, RefusedEnd, ReplicaProcess
 from nmlab.platform.records.events import (
     ConfirmationChosen,
     GroupRecord,

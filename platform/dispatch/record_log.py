@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from nmlab.platform.dispatch.messages import LoggedRecord, ReplicaProcess, RecordSource, can_wait
+from nmlab.platform.dispatch.messages import LoggedRecord, RecordSource, ReplicaProcess, can_wait
 from nmlab.platform.records.events import JournalRecord, TrialEnded
 
 

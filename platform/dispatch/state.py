@@ -20,9 +20,9 @@ from nmlab.platform.dispatch.messages import (
     MustIntroduce,
     Receipt,
     ReceiveAnswer,
+    RecordSource,
     RefusedEnd,
     ReplicaProcess,
-    RecordSource,
     TrialUpdate,
 )
 from nmlab.platform.dispatch.record_log import RecordLog

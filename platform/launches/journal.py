@@ -6,7 +6,7 @@ Everything else (MLflow, the report, a later process) reads the journal and can 
 import json
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from nmlab.platform.launches.launch import Launch

@@ -36,7 +36,6 @@ _BESIDE_SETTINGS = (_STUDY, _MADE_BY, _VERSIONS)
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):/")
 
 
-
 class LaunchSettings(TypedDict):
     """What a launch is continued with, besides its study.
 

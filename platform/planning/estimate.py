@@ -199,4 +199,3 @@ def _held_out(study: Study, facts: PreflightFacts) -> list[tuple[int, int]]:
     evaluation, validation = study.data.evaluation, study.data.validation
     found = [(facts.evaluation_windows, evaluation.sequence_length)]
     return found if validation is None else [*found, (facts.validation_windows, validation.sequence_length)]
-

@@ -1,6 +1,5 @@
 """A record as a frozen dataclass, and its form as a JSON object; every event is one subclass (`events.py`)."""
 
-from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import ClassVar, Self
 

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 
-from nmlab.trials.files.file_digest import FileDescription
-
 from nmlab.trials.contract.values import JsonMapping
+from nmlab.trials.files.file_digest import FileDescription
 
 if TYPE_CHECKING:
     from nmlab.trials.trial.outcome import TrialResult

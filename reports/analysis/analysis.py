@@ -23,7 +23,7 @@ from nmlab.reports.analysis.published import published_tables
 from nmlab.reports.analysis.published.versus_published import Pair, pairs_of
 from nmlab.reports.analysis.summary_rows import SummaryRow, names_of, summary_rows_of
 from nmlab.reports.read.collect import StudyRuns
-from nmlab.reports.read.evaluations import RunEvaluation, MaskLosses, read_evaluations, read_mask_losses
+from nmlab.reports.read.evaluations import MaskLosses, RunEvaluation, read_evaluations, read_mask_losses
 from nmlab.reports.read.masks import PackedMask, read_masks
 from nmlab.reports.read.store import RunStore
 

@@ -74,7 +74,9 @@ def _patterns_missing(reasons: Mapping[str, NotTestableError], patterns: int) ->
     partly = {named: str(reason) for named, reason in reasons.items() if reason.ran_in_part}
     gap = Shortfall(patterns - len(partly), patterns, "patterns")
     return tuple(
-        ClaimCheck(reason, decided=ClaimVerdict.NOT_TESTED, missing=f"{named.removesuffix(', ')} ({reason})", shortfall=gap)
+        ClaimCheck(
+            reason, decided=ClaimVerdict.NOT_TESTED, missing=f"{named.removesuffix(', ')} ({reason})", shortfall=gap
+        )
         for named, reason in partly.items()
     )
 

@@ -39,7 +39,9 @@ def _check(side: Part, *, nearest: Part, other: Part, overlaps: Overlaps) -> Cla
     if not any(part.side.has_training_noise for part in (side, nearest, other)):
         order = {True: ClaimVerdict.REPRODUCED, False: ClaimVerdict.CONTRADICTED}
         verdict = ClaimVerdict.NOT_SEPARABLE if means[0] == means[1] else order[means[0] > means[1]]
-        return ClaimCheck(f"{text} (counted, the same in every run)", decided=verdict, run_ids=run_ids, selected=selected)
+        return ClaimCheck(
+            f"{text} (counted, the same in every run)", decided=verdict, run_ids=run_ids, selected=selected
+        )
     wanted = max(len(part.side.run_ids) for part in (side, nearest, other))
     if len(seeds) < max(2, wanted):
         why = "one seed, so no interval" if wanted < 2 else f"masks of {len(seeds)} of {wanted} seeds can be paired"

@@ -7,7 +7,7 @@ import numpy as np
 
 from nmlab.reports.analysis.metrics import is_compared_by_ratio, is_of_task
 from nmlab.reports.analysis.pairwise.side import Side
-from nmlab.reports.read.evaluations import Counts, RunEvaluation, Floats, QuestionOutcomes, TextLosses
+from nmlab.reports.read.evaluations import Counts, Floats, QuestionOutcomes, RunEvaluation, TextLosses
 from nmlab.reports.statistics import SideComparison, compare_questions, compare_windows, divided, paired_bootstrap
 from nmlab.reports.statistics.bootstrap import FEWEST_WINDOWS
 

@@ -1,6 +1,6 @@
 """Which records the driver takes as new, when dispatchers and replicas may send each twice."""
 
-from nmlab.platform.dispatch.messages import Drained, LoggedRecord, ReplicaProcess, RecordSource
+from nmlab.platform.dispatch.messages import Drained, LoggedRecord, RecordSource, ReplicaProcess
 from nmlab.platform.dispatch.received import ReceivedRecords, ResultCheck
 from nmlab.platform.records.events import (
     ReplicaLost,

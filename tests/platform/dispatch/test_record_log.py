@@ -1,6 +1,6 @@
 """The dispatcher's log by plain calls: what is kept, what counts, and what is confirmed to replicas."""
 
-from nmlab.platform.dispatch.messages import ReplicaProcess, RecordSource
+from nmlab.platform.dispatch.messages import RecordSource, ReplicaProcess
 from nmlab.platform.dispatch.record_log import RecordLog
 from nmlab.platform.records.events import TrialEnded, TrialSubmitted
 

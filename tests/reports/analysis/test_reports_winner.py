@@ -169,7 +169,9 @@ def test_methods_without_training_noise_are_tested_over_windows():
 
     def losses(perplexity, windows):
         wobble = np.sin(np.arange(windows))
-        return RunEvaluation(100 * (np.log(perplexity) + 0.01 * wobble), np.full(windows, 100), np.full(windows, 60), None)
+        return RunEvaluation(
+            100 * (np.log(perplexity) + 0.01 * wobble), np.full(windows, 100), np.full(windows, 60), None
+        )
 
     items = [item("a", 10.0), item("b", 11.0)]
     for windows, claimed in ((40, True), (6, False)):

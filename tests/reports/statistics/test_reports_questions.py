@@ -15,7 +15,7 @@ from nmlab.reports.analysis.pairwise import Side, divided_questions, pairwise_co
 from nmlab.reports.analysis.summary_rows import names_of
 from nmlab.reports.read.collect import collect
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.evaluations import RunEvaluation, QuestionOutcomes, read_question_outcomes
+from nmlab.reports.read.evaluations import QuestionOutcomes, RunEvaluation, read_question_outcomes
 from nmlab.reports.statistics import (
     Noise,
     adjusted,
