@@ -145,6 +145,6 @@ def test_where_it_does_not_there_is_nothing_to_say(plan_of):
     machine = Machine(
         device="cpu", device_count=1, cores=4, free_bytes=2**40, flops_per_second=1e9, copied_bytes_per_second=1e9
     )
-    record = Estimate(plan_of(), machine).record(trials=None)
+    record = plan_record(Estimate(plan_of(), machine))
     assert record["could not tell"] == []
     assert record["coverage"] == "prunes 100% of the decoder blocks' matrix weights"
