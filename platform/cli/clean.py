@@ -21,6 +21,7 @@ Name = Annotated[
 
 def clean(
     name: Name = None,
+    *,
     checkpoints: Annotated[
         bool, typer.Option("--checkpoints", help="Only checkpoints of trials that have ended.")
     ] = False,

@@ -66,6 +66,7 @@ NoReport = Annotated[bool, typer.Option("--no-report", help="Do not write the re
 
 def sweep(
     study: StudyName,
+    *,
     preset: Preset = None,
     overrides: Set = None,
     results: Results = Path("results"),
@@ -95,6 +96,7 @@ def sweep(
 
 def resume(
     name: LaunchName = None,
+    *,
     results: Results = Path("results"),
     address: NewAddress = None,
     tracking_uri: NewTrackingUri = None,
@@ -117,6 +119,7 @@ def resume(
 
 def extend(
     name: ExtendedLaunch,
+    *,
     study: NextStudy = None,
     overrides: Set = None,
     results: Results = Path("results"),
@@ -149,6 +152,7 @@ def extend(
 
 def status(
     name: LaunchName = None,
+    *,
     results: Results = Path("results"),
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until the launch ends.")] = False,
     as_json: Json = False,

@@ -28,6 +28,7 @@ Hyperparameters = Annotated[
 
 def run(
     method: Annotated[str, typer.Argument(help="A method; see `nmlab methods`.", autocompletion=complete_method)],
+    *,
     hyperparameters: Hyperparameters = None,
     model: Annotated[str, typer.Option(help="builtin:tiny, or a Hugging Face folder or hub id.")] = "builtin:tiny",
     revision: Annotated[str | None, typer.Option(help="Revision of a Hugging Face hub id.")] = None,

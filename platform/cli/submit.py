@@ -47,6 +47,7 @@ Resume = Annotated[
 
 def submit(
     address: Dashboard,
+    *,
     results: Results,
     study: Study = None,
     resume: Resume = None,

@@ -140,7 +140,7 @@ class SimulatedLaunch:
             self.time,
             VirtualThreading(self.scheduler, self._outside),
             self.ray,
-            {worker: of_the_worker(self), **of_the_driver(self)},
+            others={worker: of_the_worker(self), **of_the_driver(self)},
         )
 
     def __enter__(self) -> Self:

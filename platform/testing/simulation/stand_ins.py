@@ -45,7 +45,7 @@ _TRAIN_SETTINGS = ("ScalingConfig", "RunConfig", "FailureConfig", "LoggingConfig
 
 @contextmanager
 def put_in(
-    time: object, threading: object, ray: object, others: Mapping[ModuleType, Mapping[str, object]]
+    time: object, threading: object, ray: object, *, others: Mapping[ModuleType, Mapping[str, object]]
 ) -> Iterator[None]:
     """Replace ``time``, ``threading`` and ``ray`` where a sweep uses them, and ``others`` by module and name."""
     changes: list[tuple[ModuleType, str, object]] = [(module, "time", time) for module in WITH_CLOCK]
