@@ -13,9 +13,10 @@ from nmlab.platform.launches.status import confirmation_lines, read_status
 from nmlab.platform.process.credentials import restored_uri
 from nmlab.platform.tracking.result_files import located_files
 from nmlab.platform.tracking.result_lookup import Candidate, Meaning, search
-from nmlab.reports.read.collect import launch_of, objective_of
+from nmlab.reports.read.collect import launch_of
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.histories import read_histories, with_starts
+from nmlab.reports.read.objective import objective_of
 from nmlab.reports.read.store import RunStore, newest_or_named, open_store, reading
 from nmlab.reports.read.trials import trial_records
 from nmlab.reports.statistics import mean_interval

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from nmlab.reports.read.collect import Objective, StudyRuns
+from nmlab.reports.read.collect import StudyRuns
+from nmlab.reports.read.objective import Objective
 from nmlab.reports.read.trials import TrialRecord, Value
 from nmlab.reports.statistics import MeanEstimate, mean_interval, paired_difference
 from nmlab.search_spaces.schema.constraints import is_feasible

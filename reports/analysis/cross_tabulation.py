@@ -8,8 +8,8 @@ from nmlab.reports.analysis.compared_studies import ATTRIBUTES, ComparedConfigur
 from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.analysis.marks import ONLY_SEEDS, MarkEvidence, configuration_marks
 from nmlab.reports.analysis.pairwise import Side, best_side
-from nmlab.reports.read.collect import Objective
 from nmlab.reports.read.errors import ReportError
+from nmlab.reports.read.objective import Objective
 from nmlab.reports.read.trials import Value
 from nmlab.reports.values import Mark
 from nmlab.trials.contract.near_names import unknown_name

@@ -12,7 +12,7 @@ from nmlab.reports.analysis.configurations import (
 )
 from nmlab.reports.analysis.metrics import metric_column
 from nmlab.reports.analysis.pairwise import Side
-from nmlab.reports.read.collect import Objective
+from nmlab.reports.read.objective import Objective
 from nmlab.reports.values import Cell, Column, Mark, Style, estimate_cell
 
 RANK = Column("rank", "#", Style.GENERAL, help="rank among the searched configurations of the same pattern")

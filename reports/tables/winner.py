@@ -5,8 +5,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from nmlab.reports.analysis.configurations import Configuration, looked_at, searched
 from nmlab.reports.analysis.metrics import difference_style, is_compared_by_ratio, is_counted, metric_column, plain_name
 from nmlab.reports.analysis.pairwise import Completion, Confirmed, OtherConfiguration, Winner, untested_reason
-from nmlab.reports.read.collect import Objective
 from nmlab.reports.read.evaluations import RunEvaluation
+from nmlab.reports.read.objective import Objective
 from nmlab.reports.tables.best_versus_rest import NOISE, interval_cell, noise_text
 from nmlab.reports.tables.cells import CONFIGURATION, METHOD, PATTERN, Settings, has_several, metric_cell
 from nmlab.reports.tables.confirmation import confirmed_value

@@ -11,8 +11,9 @@ from nmlab.reports.analysis.analysis import analyse
 from nmlab.reports.analysis.configurations import Configuration, configurations_of, searched
 from nmlab.reports.analysis.pairwise import Completion, Winner, winners_of
 from nmlab.reports.narrative.winner_words import winner_sentence
-from nmlab.reports.read.collect import Objective, collect
+from nmlab.reports.read.collect import collect
 from nmlab.reports.read.evaluations import RunEvaluation
+from nmlab.reports.read.objective import Objective
 from nmlab.reports.read.trials import TrialRecord
 from nmlab.reports.statistics import holm, winner_margin, winner_power
 from nmlab.reports.tables.comparison import comparison_tables
