@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import matplotlib
 
-from nmlab.reports.analysis.configurations import value_text
+from nmlab.reports.analysis.settings import value_text
 from nmlab.reports.analysis.space.importance import LOG_RATIO
 from nmlab.reports.figures.style import INK, numbers_on_log_axis
 from nmlab.reports.read.trials import Value

@@ -7,8 +7,9 @@ from itertools import pairwise
 import matplotlib
 import numpy as np
 
-from nmlab.reports.analysis.configurations import Configuration, distinguishing, searched, setting_of, value_text
+from nmlab.reports.analysis.configurations import Configuration, searched
 from nmlab.reports.analysis.metrics import plain_name
+from nmlab.reports.analysis.settings import distinguishing, setting_of, value_text
 from nmlab.reports.analysis.space.importance import LOG_RATIO
 from nmlab.reports.figures.style import (
     INK,

@@ -6,16 +6,9 @@ from dataclasses import dataclass
 
 import matplotlib
 
-from nmlab.reports.analysis.configurations import (
-    Configuration,
-    baselines,
-    distinguishing,
-    groups_of,
-    searched,
-    setting_of,
-    value_text,
-)
+from nmlab.reports.analysis.configurations import Configuration, baselines, groups_of, searched
 from nmlab.reports.analysis.metrics import plain_name
+from nmlab.reports.analysis.settings import distinguishing, setting_of, value_text
 from nmlab.reports.figures.style import (
     DASHES,
     INK,

@@ -3,9 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from nmlab.reports.analysis.configurations import Configuration, searched, setting_text, varying
+from nmlab.reports.analysis.configurations import Configuration, searched
 from nmlab.reports.analysis.metrics import is_counted, plain_name
 from nmlab.reports.analysis.pairwise import Completion, OtherConfiguration, Winner, reasons_text, untested_reason
+from nmlab.reports.analysis.settings import setting_text, varying
 from nmlab.reports.analysis.statements import mean_text, named
 from nmlab.reports.read.evaluations import RunEvaluation
 from nmlab.reports.values import counted

@@ -3,15 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from nmlab.reports.analysis.configurations import (
-    Configuration,
-    setting_text,
-    value_text,
-    varying,
-    varying_by_method,
-)
+from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.analysis.metrics import metric_column
 from nmlab.reports.analysis.pairwise import Side
+from nmlab.reports.analysis.settings import setting_text, value_text, varying, varying_by_method
 from nmlab.reports.read.objective import Objective
 from nmlab.reports.values import Cell, Column, Mark, Style, estimate_cell
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias
 
-from nmlab.reports.analysis.configurations import Configuration, distinguishing, setting_of, value_text
+from nmlab.reports.analysis.configurations import Configuration
+from nmlab.reports.analysis.settings import distinguishing, setting_of, value_text
 from nmlab.reports.read.trials import Value
 from nmlab.trials.contract.run_status import TrialStatus
 
