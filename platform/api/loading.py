@@ -11,8 +11,9 @@ from nmlab.platform.api.results import Configuration, SweepResult, Trial
 from nmlab.platform.launches.launch import LAUNCH_FILE, Launch
 from nmlab.platform.launches.status import confirmation_lines, read_status
 from nmlab.platform.process.credentials import restored_uri
+from nmlab.platform.tracking.result_candidates import Candidate, search
 from nmlab.platform.tracking.result_files import located_files
-from nmlab.platform.tracking.result_lookup import Candidate, Meaning, search
+from nmlab.platform.tracking.result_lookup import Meaning
 from nmlab.reports.read.collect import launch_of
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.histories import read_histories, with_starts
