@@ -12,7 +12,8 @@ from nmlab.reports.analysis.configurations import Configuration, configurations_
 from nmlab.reports.analysis.settings import varying
 from nmlab.reports.read.collect import StudyRuns
 from nmlab.reports.read.frame import trial_frame
-from nmlab.reports.read.trials import TrialRecord, Value
+from nmlab.reports.read.trials import TrialRecord
+from nmlab.reports.read.typed_text import Value
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.values import Scalar
 from nmlab.trials.methods import registry

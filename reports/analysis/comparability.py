@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from nmlab.reports.analysis.configurations import GROUPED_BY, Configuration, evaluation_setting
 from nmlab.reports.analysis.settings import value_text
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.trials import TrialRecord, tag_json
+from nmlab.reports.read.trials import TrialRecord
+from nmlab.reports.read.typed_text import tag_json
 from nmlab.reports.values import counted
 from nmlab.trials.contract import run_tags
 

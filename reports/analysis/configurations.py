@@ -10,7 +10,8 @@ from functools import cached_property
 
 from nmlab.reports.read.collect import StudyRuns
 from nmlab.reports.read.objective import Objective
-from nmlab.reports.read.trials import TrialRecord, Value
+from nmlab.reports.read.trials import TrialRecord
+from nmlab.reports.read.typed_text import Value
 from nmlab.reports.statistics import MeanEstimate, mean_interval, paired_difference
 from nmlab.search_spaces.schema.constraints import is_feasible
 from nmlab.trials.contract import run_params, run_tags

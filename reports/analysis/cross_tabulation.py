@@ -10,7 +10,7 @@ from nmlab.reports.analysis.marks import ONLY_SEEDS, MarkEvidence, configuration
 from nmlab.reports.analysis.pairwise import Side, best_side
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.objective import Objective
-from nmlab.reports.read.trials import Value
+from nmlab.reports.read.typed_text import Value
 from nmlab.reports.values import Mark
 from nmlab.trials.contract.near_names import unknown_name
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from nmlab.reports.analysis.configurations import Configuration
-from nmlab.reports.read.trials import Value
+from nmlab.reports.read.typed_text import Value
 from nmlab.trials.contract import run_params
 
 EXACT_BELOW = 1e6

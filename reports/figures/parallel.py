@@ -21,7 +21,7 @@ from nmlab.reports.figures.style import (
     new_figure,
     saved,
 )
-from nmlab.reports.read.trials import Value
+from nmlab.reports.read.typed_text import Value
 from nmlab.reports.values import counted, wants_log
 
 KEY, TITLE = "parallel_coordinates", "Parallel coordinates"

@@ -16,7 +16,8 @@ from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.histories import Curves, curves_of, read_histories, with_starts
 from nmlab.reports.read.objective import Objective, objective_of
 from nmlab.reports.read.store import RunStore, newest_or_named
-from nmlab.reports.read.trials import TrialRecord, TrialTable, Value, trial_records
+from nmlab.reports.read.trials import TrialRecord, TrialTable, trial_records
+from nmlab.reports.read.typed_text import Value
 from nmlab.trials.contract import run_params, run_tags
 from nmlab.trials.contract.metrics import EVAL, INITIAL, VALIDATION
 from nmlab.trials.contract.near_names import hint

@@ -8,7 +8,7 @@ from nmlab.reports.analysis.configurations import Configuration, evaluation_sett
 from nmlab.reports.analysis.metrics import direction_of, is_counted, selection_metric
 from nmlab.reports.analysis.pairwise import Side, selected_side
 from nmlab.reports.analysis.pairwise.partial import at_the_end
-from nmlab.reports.read.trials import Value
+from nmlab.reports.read.typed_text import Value
 from nmlab.reports.values import Direction, counted
 from nmlab.search_spaces.reading import study_yaml
 from nmlab.search_spaces.reading.problems import StudyError

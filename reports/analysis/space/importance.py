@@ -19,7 +19,7 @@ from optuna.study import StudyDirection
 
 from nmlab.reports.analysis.configurations import Configuration, searched
 from nmlab.reports.analysis.settings import distinguishing, setting_of
-from nmlab.reports.read.trials import Value
+from nmlab.reports.read.typed_text import Value
 from nmlab.reports.values import wants_log
 from nmlab.trials.contract.log_levels import at_least
 

@@ -12,7 +12,7 @@ from nmlab.reports.read.frame import trial_frame
 from nmlab.reports.read.histories import read_histories
 from nmlab.reports.read.objective import objective_of
 from nmlab.reports.read.store import RunStore
-from nmlab.reports.read.trials import typed
+from nmlab.reports.read.typed_text import typed
 
 
 def test_every_child_run_is_a_row(runs):
