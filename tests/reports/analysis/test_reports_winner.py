@@ -125,7 +125,7 @@ def test_one_that_was_stopped_early_is_compared_at_the_last_common_step():
     ]
     progress = pd.concat([curve("a", [(0, 50), (20, 40), (40, 10)]), curve("c", [(0, 50), (10, 41), (20, 35)])])
     found = winner(items, progress=progress)
-    (early,) = [other for other in found.against_all if other.standing is Completion.STOPPED_EARLY]
+    (early,) = [other for other in found.against_all if other.completion is Completion.STOPPED_EARLY]
     assert early.partial.step == 20
     assert early.partial.difference == pytest.approx(-5)
     assert found.is_claimed  # of those that ran to the end
