@@ -131,7 +131,7 @@ def _best(complete: Sequence[Configuration], objective: Objective) -> Configurat
 
 
 def _selecting(item: Configuration, objective: Objective) -> str:
-    """Return the metric that selects a configuration: that of its study if it reports the same, else the reported."""
+    """Return the metric that selects a configuration: its objective if both report one metric, else that metric."""
     own = item.objective.metric if item.objective.reported == objective.reported else objective.reported
     return own if Side(item).values(own) else objective.reported
 
