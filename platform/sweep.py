@@ -1,7 +1,7 @@
 """One launch, from the first process to the last: its phases in order.
 
 Signals, Tune and the phases run in the thread that calls `Sweep.run`. What other threads report, the driver loop's
-apart, only sets an event (`StopRequests`) or is put into a queue (`RecordKeeper.note`).
+apart, only sets an event (`StopRequests`) or is put into a queue (`RecordKeeper.enqueue`).
 """
 
 from collections.abc import Callable, Iterator

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nmlab.platform.api.progress import Display
-from nmlab.platform.api.results import SweepResult
 from nmlab.platform.api.study import Study, as_study
+from nmlab.platform.api.sweep_result import SweepResult
 from nmlab.platform.process.shutdown import SIGNALS
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema import study as schema

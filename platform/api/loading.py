@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 
 from nmlab.platform.api.masks import Mask, load_mask
 from nmlab.platform.api.reading import Place, trial_of_record
-from nmlab.platform.api.results import Configuration, SweepResult, Trial
+from nmlab.platform.api.results import Configuration, Trial
+from nmlab.platform.api.sweep_result import SweepResult
 from nmlab.platform.launches.launch import LAUNCH_FILE, Launch
 from nmlab.platform.launches.status import confirmation_lines, read_status
 from nmlab.platform.process.credentials import restored_uri
+from nmlab.platform.tracking.result_candidates import Candidate, search
 from nmlab.platform.tracking.result_files import located_files
-from nmlab.platform.tracking.result_lookup import Candidate, Meaning, search
-from nmlab.reports.read.collect import launch_of, objective_of
+from nmlab.platform.tracking.result_lookup import Meaning
+from nmlab.reports.read.collect import launch_of
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.histories import read_histories, with_starts
+from nmlab.reports.read.objective import objective_of
 from nmlab.reports.read.store import RunStore, newest_or_named, open_store, reading
 from nmlab.reports.read.trials import trial_records
 from nmlab.reports.statistics import mean_interval

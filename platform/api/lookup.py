@@ -4,7 +4,8 @@ from pathlib import Path
 
 from nmlab.platform.api.masks import Mask
 from nmlab.platform.api.places import results_folder, store_uri
-from nmlab.platform.api.results import Configuration, SweepResult, Trial
+from nmlab.platform.api.results import Configuration, Trial
+from nmlab.platform.api.sweep_result import SweepResult
 
 
 def load_result(

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import TypeAlias
 
-from nmlab.platform.api.results import Configuration, SweepResult, Trial
+from nmlab.platform.api.results import Configuration, Trial
+from nmlab.platform.api.sweep_result import SweepResult
 
 Target: TypeAlias = str | Path | Trial | Configuration | SweepResult
 """Any id that nmlab prints, a trial's folder, a mask file, a checkpoint; or a result."""

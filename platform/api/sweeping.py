@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nmlab.platform.api.places import results_folder, store_uri
-from nmlab.platform.api.results import SweepResult
 from nmlab.platform.api.study import Study, as_study
+from nmlab.platform.api.sweep_result import SweepResult
 
 if TYPE_CHECKING:
     from nmlab.platform.driver.start_launch import ReadyLaunch

@@ -26,7 +26,7 @@ from nmlab.trials.contract.run_status import LaunchStatus
 
 if TYPE_CHECKING:
     from nmlab.platform.api.launching import ReadyLaunch
-    from nmlab.platform.api.results import SweepResult
+    from nmlab.platform.api.sweep_result import SweepResult
 
 Address = Annotated[str | None, typer.Option("--address", help="Ray cluster to join. Default: start a local one.")]
 NewAddress = Annotated[

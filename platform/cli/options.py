@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -85,6 +85,6 @@ Mixed = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.", callback=quieten)]
 
 
-def print_json(value: Any) -> None:
+def print_json(value: object) -> None:
     """Print a value as JSON on the standard output."""
     typer.echo(masked(json.dumps(value, indent=2, default=str)))

@@ -1,12 +1,15 @@
 """``nmlab report``: write the comparison report from MLflow."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nmlab.platform.cli.completion import complete_launch
 from nmlab.platform.cli.options import DEFAULT_URI, Json, Mixed, Results, TrackingUri, console, local_path, print_json
+
+if TYPE_CHECKING:
+    from nmlab.platform.api.reporting import Report, ReportIndex
 
 Study = Annotated[
     str | None,
@@ -58,7 +61,14 @@ def report(
     )
     if as_json:
         print_json(written.record())
-    elif isinstance(written, reporting.Report):
+    else:
+        _print_written(written)
+
+
+def _print_written(written: "Report | ReportIndex") -> None:
+    from nmlab.platform.api import reporting
+
+    if isinstance(written, reporting.Report):
         for sentence in written.headline:
             console().print(sentence, markup=False)
         console().print(f"report: {written.html}", markup=False)

@@ -51,7 +51,7 @@ def run_trials(
     """
 
     def lost(name: str, error: str) -> None:
-        keeper.note(TrainRunLost(host=name, error=error))
+        keeper.enqueue(TrainRunLost(host=name, error=error))
 
     nonce, expected = proof
     dispatcher = start_dispatcher(opened.launch.name, max_failures=max_failures, expected=expected)

@@ -197,7 +197,7 @@ class GroupNotice(GroupRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupEnded(GroupRecord):
-    """The trial of a group ended; its leader exchanged so many bytes with the coordinator."""
+    """The trial of a group ended; its leader exchanged ``exchanged_bytes`` with the coordinator."""
 
     event: ClassVar[str] = "party ended"
     key: str

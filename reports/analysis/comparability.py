@@ -7,9 +7,11 @@ computed it; an accuracy also on the version of its task, its worked examples, n
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from nmlab.reports.analysis.configurations import GROUPED_BY, Configuration, evaluation_setting, value_text
+from nmlab.reports.analysis.configurations import GROUPED_BY, Configuration, evaluation_setting
+from nmlab.reports.analysis.settings import value_text
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.trials import TrialRecord, tag_json
+from nmlab.reports.read.trials import TrialRecord
+from nmlab.reports.read.typed_text import tag_json
 from nmlab.reports.values import counted
 from nmlab.trials.contract import run_tags
 

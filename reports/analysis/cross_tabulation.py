@@ -8,9 +8,9 @@ from nmlab.reports.analysis.compared_studies import ATTRIBUTES, ComparedConfigur
 from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.analysis.marks import ONLY_SEEDS, MarkEvidence, configuration_marks
 from nmlab.reports.analysis.pairwise import Side, best_side
-from nmlab.reports.read.collect import Objective
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.trials import Value
+from nmlab.reports.read.objective import Objective
+from nmlab.reports.read.typed_text import Value
 from nmlab.reports.values import Mark
 from nmlab.trials.contract.near_names import unknown_name
 
@@ -131,7 +131,7 @@ def _best(complete: Sequence[Configuration], objective: Objective) -> Configurat
 
 
 def _selecting(item: Configuration, objective: Objective) -> str:
-    """Return the metric that selects a configuration: that of its study if it reports the same, else the reported."""
+    """Return the metric that selects a configuration: its objective if both report one metric, else that metric."""
     own = item.objective.metric if item.objective.reported == objective.reported else objective.reported
     return own if Side(item).values(own) else objective.reported
 

@@ -22,7 +22,7 @@ from nmlab.reports.figures.style import (
     plain_number,
     saved,
 )
-from nmlab.reports.read.collect import Objective
+from nmlab.reports.read.objective import Objective
 from nmlab.reports.values import wants_log
 
 KEY, TITLE = "pareto", "Quality against cost"

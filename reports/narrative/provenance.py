@@ -8,7 +8,7 @@ from datetime import datetime
 
 from nmlab.reports.analysis.evaluation_check import EvaluationCheck
 from nmlab.reports.read.collect import LaunchRecord, StudyRuns
-from nmlab.reports.read.trials import tag_json
+from nmlab.reports.read.typed_text import tag_json
 from nmlab.reports.values import counted
 from nmlab.trials.contract import run_params, run_tags
 from nmlab.trials.contract.run_artifacts import EVALUATION_FILE

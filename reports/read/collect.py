@@ -14,12 +14,12 @@ import pandas as pd
 
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.histories import Curves, curves_of, read_histories, with_starts
+from nmlab.reports.read.objective import Objective, objective_of
 from nmlab.reports.read.store import RunStore, newest_or_named
-from nmlab.reports.read.trials import TrialRecord, TrialTable, Value, trial_records
-from nmlab.search_spaces.reading import study_yaml
-from nmlab.search_spaces.schema.constraints import Constraint
+from nmlab.reports.read.trials import TrialRecord, TrialTable, trial_records
+from nmlab.reports.read.typed_text import Value
 from nmlab.trials.contract import run_params, run_tags
-from nmlab.trials.contract.metrics import EVAL, INITIAL, VALIDATION, initial_name, reported_name
+from nmlab.trials.contract.metrics import EVAL, INITIAL, VALIDATION
 from nmlab.trials.contract.near_names import hint
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.run_tags import Role
@@ -30,36 +30,6 @@ if TYPE_CHECKING:
 RESIDUAL = "train/residual"
 MOST_CURVES = 300
 _CURVES = (EVAL, VALIDATION, INITIAL)
-
-
-@dataclass(frozen=True, slots=True)
-class Objective:
-    """The objective of the search, by which configurations are selected: a metric name and ``min`` or ``max``.
-
-    ``constraints`` are limits on other metrics; a configuration of the search that breaks one is never the best.
-    """
-
-    metric: str
-    mode: str
-    constraints: tuple[Constraint, ...] = ()
-
-    @property
-    def initial(self) -> str:
-        """The column that holds the same metric of a run's own initial mask."""
-        return initial_name(self.metric)
-
-    @property
-    def reported(self) -> str:
-        """The metric by which configurations are reported and compared.
-
-        It is ``eval/x`` where they are selected by ``validation/x``, otherwise the objective itself.
-        """
-        return reported_name(self.metric)
-
-    @property
-    def selects_on_validation(self) -> bool:
-        """Whether configurations are selected on another text than they are reported on."""
-        return self.metric != self.reported
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,29 +215,6 @@ def _kind(trial: TrialRecord) -> tuple[str, str, Value | None]:
     return trial.method, trial.pattern, trial.settings.get("estimator")
 
 
-def objective_of(params: Mapping[str, str]) -> Objective:
-    """Return the searched metric of a launch, the first if there are several.
-
-    Raises:
-        ReportError: a mode other than ``min`` and ``max``.
-    """
-    metric = _first(params.get(run_params.SEARCH_METRIC, "eval/perplexity"))
-    mode = _first(params.get(run_params.SEARCH_MODE, "min"))
-    if mode not in ("min", "max"):
-        raise ReportError(f"{run_params.SEARCH_MODE} is {mode!r}; expected 'min' or 'max'")
-    return Objective(metric=metric, mode=mode, constraints=_constraints_of(params))
-
-
-def _constraints_of(params: Mapping[str, str]) -> tuple[Constraint, ...]:
-    """Return the constraints of a search from ``search.constraints.METRIC.max`` and ``.min``, by metric."""
-    limits: dict[str, dict[str, float]] = {}
-    for name, value in sorted(params.items()):
-        if name.startswith(run_params.SEARCH_CONSTRAINTS):
-            metric, _, end = name.removeprefix(run_params.SEARCH_CONSTRAINTS).rpartition(".")
-            limits.setdefault(metric, {})[end] = float(value)
-    return tuple(Constraint(metric, max=own.get("max"), min=own.get("min")) for metric, own in limits.items())
-
-
 def launch_of(parent: "Run", *, position: tuple[int, int]) -> LaunchRecord:
     """Return the launch of a parent run; ``position`` is its number and the number of launches of the study."""
     tags, info = parent.data.tags, parent.info
@@ -309,12 +256,6 @@ def _refuse_without_results(table: TrialTable, *, objective: Objective, where: s
     if was_finished and objective.metric not in table.metrics:
         line += hint(objective.metric, sorted(table.metrics))
     raise ReportError(line)
-
-
-def _first(text: str) -> str:
-    """Return the first name of ``a``, ``a,b`` or ``['a', 'b']``."""
-    value = study_yaml.parse(text, source="parameter") if text.startswith("[") else text.split(",")
-    return str(value[0]).strip()
 
 
 def _moment(milliseconds: int) -> datetime:

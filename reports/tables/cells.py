@@ -3,16 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from nmlab.reports.analysis.configurations import (
-    Configuration,
-    setting_text,
-    value_text,
-    varying,
-    varying_by_method,
-)
+from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.analysis.metrics import metric_column
 from nmlab.reports.analysis.pairwise import Side
-from nmlab.reports.read.collect import Objective
+from nmlab.reports.analysis.settings import setting_text, value_text, varying, varying_by_method
+from nmlab.reports.read.objective import Objective
 from nmlab.reports.values import Cell, Column, Mark, Style, estimate_cell
 
 RANK = Column("rank", "#", Style.GENERAL, help="rank among the searched configurations of the same pattern")

@@ -5,10 +5,10 @@ from dataclasses import replace
 from itertools import product
 
 from nmlab.reports.analysis.compared_studies import ComparedConfiguration
-from nmlab.reports.analysis.configurations import value_text
 from nmlab.reports.analysis.cross_tabulation import CrossTabulation, Key, Layout
 from nmlab.reports.analysis.metrics import metric_column, plain_name
-from nmlab.reports.read.trials import Value
+from nmlab.reports.analysis.settings import value_text
+from nmlab.reports.read.typed_text import Value
 from nmlab.reports.tables.cells import metric_cell
 from nmlab.reports.values import Cell, Column, ReportTable, Row, counted
 

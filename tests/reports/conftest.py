@@ -18,8 +18,9 @@ from mlflow.entities import Metric, Param
 from nmlab.reports.analysis.analysis import Analysis, analyse
 from nmlab.reports.analysis.configurations import Configuration, configurations_of
 from nmlab.reports.analysis.evaluation_check import EvaluationCheck, check_evaluations
-from nmlab.reports.read.collect import Objective, StudyRuns, collect
+from nmlab.reports.read.collect import StudyRuns, collect
 from nmlab.reports.read.evaluations import read_evaluations
+from nmlab.reports.read.objective import Objective
 from nmlab.reports.read.store import RunStore, open_store
 from nmlab.reports.read.trials import TrialRecord
 from nmlab.reports.render.document import Document

@@ -8,7 +8,7 @@ from nmlab.reports.analysis.configurations import Configuration, evaluation_sett
 from nmlab.reports.analysis.metrics import direction_of, is_counted, selection_metric
 from nmlab.reports.analysis.pairwise import Side, selected_side
 from nmlab.reports.analysis.pairwise.partial import at_the_end
-from nmlab.reports.read.trials import Value
+from nmlab.reports.read.typed_text import Value
 from nmlab.reports.values import Direction, counted
 from nmlab.search_spaces.reading import study_yaml
 from nmlab.search_spaces.reading.problems import StudyError
@@ -133,7 +133,7 @@ def require_same_evaluation(sides: Iterable[Side]) -> None:
 
 
 def _refuse_better_but_incomplete(fitting: Sequence[Configuration], *, best: Side, metric: str, name: str) -> None:
-    """Refuse a side if a configuration that lacks runs looks better than the best complete one in what selects it."""
+    """Refuse a side if, by the selecting metric, a configuration that lacks runs looks better than the best."""
     by = selection_metric(metric, objective=best.item.objective)
     sign = 1.0 if direction_of(by, objective=best.item.objective) is Direction.HIGHER else -1.0
     for item in fitting:

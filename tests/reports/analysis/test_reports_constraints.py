@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from nmlab.reports.analysis.configurations import best_of, competing_group, ranks
 from nmlab.reports.analysis.pairwise import winners_of
-from nmlab.reports.read.collect import Objective, objective_of
+from nmlab.reports.read.objective import Objective, objective_of
 from nmlab.search_spaces.schema.constraints import Constraint
 
 METRIC, MEMORY = "eval/perplexity", "memory/peak_bytes"

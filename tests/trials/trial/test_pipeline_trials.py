@@ -15,7 +15,7 @@ from nmlab.trials.masks.bundle import read_bundle
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
-from nmlab.trials.parallel.pipeline_group import DistributedGroup
+from nmlab.trials.parallel.distributed_group import DistributedGroup
 from nmlab.trials.trial.run import run_trial
 
 CADENCE = {"log_every": 3, "evaluate_every": 4, "checkpoint_every": 3}
