@@ -15,20 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nmlab.platform.search.changed_space import full_values
-from nmlab.platform.search.initial_points import Given, Value
+from nmlab.platform.search.placement import Placement, placed
 from nmlab.platform.search.strategies import OptunaStrategy, strategy_of
 from nmlab.platform.search.strategy_protocol import Outcome, Proposal, SearchStrategy
 from nmlab.search_spaces.schema.study import Study
-from nmlab.search_spaces.space import Configuration, DefineByRun
+from nmlab.search_spaces.space import Configuration
 from nmlab.trials.contract.log_levels import at_least
 
 _CONFIGURATION = "nmlab:configuration"
@@ -111,9 +105,7 @@ class _Placed:
     """A configuration of an earlier study in the new space: its parameters there, and what it becomes."""
 
     told: _Told
-    configuration: Configuration
-    parameters: Mapping[str, Any]
-    distributions: Mapping[str, BaseDistribution]
+    point: Placement
 
     @property
     def source(self) -> str:
@@ -126,32 +118,12 @@ class _Placed:
         return create_trial(
             state=told.state,
             values=told.values,
-            params=dict(self.parameters),
-            distributions=dict(self.distributions),
-            user_attrs={**told.user_attrs, _CONFIGURATION: self.configuration, _SOURCE: self.source},
+            params=dict(self.point.parameters),
+            distributions=dict(self.point.distributions),
+            user_attrs={**told.user_attrs, _CONFIGURATION: self.point.configuration, _SOURCE: self.source},
             system_attrs=own,
             intermediate_values=told.intermediate_values,
         )
-
-
-class _Walk(Given):
-    """Walks through a space along given values, and keeps the distribution of each."""
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        super().__init__(values)
-        self.distributions: dict[str, BaseDistribution] = {}
-
-    def suggest_categorical(self, name: str, choices: Sequence[Value]) -> Value:
-        self.distributions[name] = CategoricalDistribution(choices)
-        return super().suggest_categorical(name, choices)
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        self.distributions[name] = FloatDistribution(low, high, log=log)
-        return super().suggest_float(name, low, high, log=log)
-
-    def suggest_int(self, name: str, low: int, high: int) -> int:
-        self.distributions[name] = IntDistribution(low, high)
-        return super().suggest_int(name, low, high)
 
 
 def _studies_of(study: Study, earlier: Sequence[Study]) -> dict[str, Study]:
@@ -178,15 +150,8 @@ def _past(strategies: Sequence[OptunaStrategy]) -> dict[str, _Told]:
 
 def _placed(study: Study, told: _Told) -> _Placed | None:
     """Return a configuration in another space; None if no point of that space gives the same trials."""
-    values = told.values
-    walk = _Walk(values)
-    try:
-        configuration = DefineByRun(study)(walk)
-    except ValueError:
-        return None
-    if full_values(study, configuration) != values:
-        return None
-    return _Placed(told, configuration, walk.asked, walk.distributions)
+    point = placed(study, told.values)
+    return None if point is None else _Placed(told, point)
 
 
 @_quiet()
