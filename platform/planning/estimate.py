@@ -13,6 +13,8 @@ from nmlab.platform.planning.listing import Listing, list_trials, varied
 from nmlab.platform.planning.machine import Machine
 from nmlab.platform.planning.planned_stopping import early_stopping
 from nmlab.platform.planning.study_plan import LaunchPlan
+from nmlab.platform.records.events import WarmStarted
+from nmlab.platform.search.warm_start import warm_start_of
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.context.result_cache import CACHE_BYTES
 from nmlab.trials.contract.sections import HeldOutText
@@ -35,18 +37,26 @@ Probes = Mapping[tuple[str, str], ProbeResult]
 
 @dataclass
 class Estimate:
-    """The estimate of a plan on a machine. ``probes``: what probes measured, by method and pattern."""
+    """The estimate of a plan on a machine.
+
+    Attributes:
+        plan: the plan.
+        machine: the machine.
+        probes: what probes measured, by method and pattern.
+        warm: what the search starts from; None if it starts from nothing.
+    """
 
     plan: LaunchPlan
     machine: Machine
     probes: Probes = field(default_factory=dict)
     fake_model: FakeTensorModel | None = None
+    warm: WarmStarted | None = None
 
     @classmethod
-    def here(cls, plan: LaunchPlan, *, probes: Probes | None = None) -> "Estimate":
+    def here(cls, plan: LaunchPlan, *, probes: Probes | None = None, warm: WarmStarted | None = None) -> "Estimate":
         """Return the estimate for this machine."""
         machine = Machine.here(dtype=plan.study.model.dtype, threads=threads_a_slot(plan))
-        return cls(plan, machine, probes or {})
+        return cls(plan, machine, probes or {}, warm=warm)
 
     def check(self) -> None:
         """Raise ``ValueError`` if the study does not fit on this machine."""
@@ -55,7 +65,7 @@ class Estimate:
 
     @cached_property
     def listing(self) -> Listing:
-        return list_trials(self.plan)
+        return list_trials(self.plan, warm=warm_start_of([] if self.warm is None else [self.warm]))
 
     @cached_property
     def load(self) -> Load:

@@ -58,6 +58,33 @@ class ChosenRecord(TypedDict):
     """Its first trial; the others differ from it in the seed alone."""
 
 
+class EnteredRecord(TypedDict):
+    """A configuration of an earlier launch that enters a search with its outcome."""
+
+    launch: str
+    configuration: str
+    """Its digest."""
+    seeds: Sequence[int]
+    """Over which the outcome is: those of the earlier search."""
+    settings: Mapping[str, Any]
+    """Every value, with the defaults of its method, so that it can be placed in any space."""
+    values: NotRequired[Sequence[float]]
+    """The objectives; absent where it was stopped early, or has none."""
+    pruned: NotRequired[bool]
+    intermediate: NotRequired[Mapping[str, float]]
+    """The first objective by step."""
+    constraints: NotRequired[Mapping[str, float]]
+    """By how much it breaks each constraint of the search that it enters."""
+
+
+class WarmSourceRecord(TypedDict):
+    """An earlier launch from which a search starts: its study and name, and in a line what of it is used."""
+
+    study: str
+    launch: str
+    line: str
+
+
 class StageFacts(TypedDict):
     """One worker of a replica: its process, and the bytes and prunable layers that it holds."""
 

@@ -15,7 +15,7 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import JournalStorage
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 
 from nmlab.platform.compat.optuna_trials import open_trial
 from nmlab.platform.search.grid import GridStrategy
@@ -26,15 +26,18 @@ from nmlab.platform.search.initial_points import (
     initial_points,
 )
 from nmlab.platform.search.optuna_journal import OptunaJournalFile
+from nmlab.platform.search.placement import placed
 from nmlab.platform.search.samplers import SAMPLERS, first_points, sampler_of
 from nmlab.platform.search.samplers.qmc import quasi_random_point
 from nmlab.platform.search.strategy_protocol import Outcome, Proposal, SearchStrategy
+from nmlab.platform.search.warm_start import COLD, WARM_STARTED_FROM, WarmStart, entered_outcome
 from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import Configuration, DefineByRun
 from nmlab.trials.contract.log_levels import at_least
 
 _log = logging.getLogger(__name__)
 _CONFIGURATION = "nmlab:configuration"
+_IS_WARM_STARTED = "nmlab:is warm started"
 _REPEATS = 10
 _DIRECTIONS = {"min": StudyDirection.MINIMIZE, "max": StudyDirection.MAXIMIZE}
 _quiet = partial(at_least, logging.ERROR, "optuna")
@@ -49,15 +52,18 @@ class OptunaStrategy:
         journal: the file.
         name: of the Optuna study in it; by default that of ``study``.
         tried_before: configurations that count as tried and are not in the Optuna study.
+        warm: outcomes of earlier launches, which it is told once and which do not count as tried, and further points.
     """
 
     @_quiet()
-    def __init__(self, study: Study, *, journal: Path, name: str | None = None, tried_before: int = 0) -> None:
+    def __init__(
+        self, study: Study, *, journal: Path, name: str | None = None, tried_before: int = 0, warm: WarmStart = COLD
+    ) -> None:
         self.study, self.name, self._tried_before = study, name or study.name, tried_before
         self._space = DefineByRun(study)
         self._configurations = configurations_tried(study)
         self._search = study.search
-        self._first = initial_points(study)
+        self._first = [*initial_points(study), *warm.points_in(study)]
         self._optuna = optuna.create_study(
             study_name=self.name,
             storage=JournalStorage(OptunaJournalFile(str(journal))),
@@ -68,6 +74,7 @@ class OptunaStrategy:
             with warnings.catch_warnings():  # it is experimental
                 warnings.simplefilter("ignore", ExperimentalWarning)
                 self._optuna.set_metric_names(list(study.search.metrics))
+        self._enter(warm)
 
     @_quiet()
     def open(self) -> list[Proposal]:
@@ -136,6 +143,32 @@ class OptunaStrategy:
         """The trials of the Optuna study that are configurations."""
         return self._counted()
 
+    def _enter(self, warm: WarmStart) -> None:
+        """Tell the study what earlier launches found, once; a process that was killed meanwhile is taken up.
+
+        A configuration that lies outside of the space is left out.
+        """
+        if not warm.entered or self._optuna.user_attrs.get(_IS_WARM_STARTED):
+            return
+        held = {_source_of(trial): trial for trial in self._optuna.get_trials(deepcopy=False)}
+        for each in warm.entered:
+            point, source = placed(self.study, each["settings"]), (each["launch"], each["configuration"])
+            if point is None or (source in held and held[source].state.is_finished()):
+                continue
+            if source not in held:
+                attributes = {WARM_STARTED_FROM: each["launch"], "configuration": each["configuration"]}
+                self._optuna.add_trial(
+                    create_trial(
+                        state=TrialState.RUNNING,
+                        params=dict(point.parameters),
+                        distributions=dict(point.distributions),
+                        user_attrs=attributes,
+                    )
+                )
+            number = held[source].number if source in held else len(self._optuna.get_trials(deepcopy=False)) - 1
+            self.tell(number, entered_outcome(each))
+        self._optuna.set_user_attr(_IS_WARM_STARTED, True)
+
     def _counted(self) -> list[optuna.trial.FrozenTrial]:
         """Return the proposals that became trials; repeated points and interrupted asks have no configuration."""
         return [trial for trial in self._optuna.get_trials(deepcopy=False) if _CONFIGURATION in trial.user_attrs]
@@ -147,7 +180,9 @@ class OptunaStrategy:
                 return point
         if not self._is_quasi_random():
             return None
-        place = len(self._optuna.get_trials(deepcopy=False)) - len(self._first)
+        trials = self._optuna.get_trials(deepcopy=False)
+        entered = sum(WARM_STARTED_FROM in trial.user_attrs for trial in trials)
+        place = len(trials) - entered - len(self._first)
         return quasi_random_point(self.study, place=max(0, place))
 
     def _is_quasi_random(self) -> bool:
@@ -179,6 +214,13 @@ class OptunaStrategy:
         raise AssertionError("counting has no end")
 
 
-def strategy_of(study: Study, *, journal: Path) -> SearchStrategy:
+def _source_of(trial: optuna.trial.FrozenTrial) -> tuple[object, object]:
+    """Return the earlier launch and the configuration that a trial of an Optuna study is."""
+    return trial.user_attrs.get(WARM_STARTED_FROM), trial.user_attrs.get("configuration")
+
+
+def strategy_of(study: Study, *, journal: Path, warm: WarmStart = COLD) -> SearchStrategy:
     """Return the search strategy that a study names."""
-    return GridStrategy(study) if study.search.algorithm == "grid" else OptunaStrategy(study, journal=journal)
+    if study.search.algorithm == "grid":
+        return GridStrategy(study)
+    return OptunaStrategy(study, journal=journal, warm=warm)

@@ -21,6 +21,7 @@ from nmlab.platform.search.changed_space import full_values
 from nmlab.platform.search.placement import Placement, placed
 from nmlab.platform.search.strategies import OptunaStrategy, strategy_of
 from nmlab.platform.search.strategy_protocol import Outcome, Proposal, SearchStrategy
+from nmlab.platform.search.warm_start import COLD, WarmStart
 from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import Configuration
 from nmlab.trials.contract.log_levels import at_least
@@ -32,12 +33,17 @@ _OWN_ATTRIBUTES = ("fixed_params",)
 _quiet = partial(at_least, logging.ERROR, "optuna")
 
 
-def extended_strategy(study: Study, *, earlier: Sequence[Study], journal: Path) -> SearchStrategy:
-    """Return the search strategy of a launch, given the earlier versions of its study, oldest first."""
+def extended_strategy(
+    study: Study, *, earlier: Sequence[Study], journal: Path, warm: WarmStart = COLD
+) -> SearchStrategy:
+    """Return the search strategy of a launch, given the earlier versions of its study, oldest first.
+
+    ``warm`` is what its first search started from; a study for a changed space is told what of it lies in that space.
+    """
     names = _studies_of(study, earlier)
     if study.search.algorithm == "grid" or len(names) == 1:
-        return strategy_of(study, journal=journal)
-    return SuccessorStrategy(names, journal=journal)
+        return strategy_of(study, journal=journal, warm=warm)
+    return SuccessorStrategy(names, journal=journal, warm=warm)
 
 
 class SuccessorStrategy:
@@ -46,15 +52,16 @@ class SuccessorStrategy:
     Args:
         studies: the name of each Optuna study, oldest first, with the version of the study that is its space.
         journal: Optuna's journal, which holds all of them.
+        warm: outcomes of earlier launches.
     """
 
-    def __init__(self, studies: Mapping[str, Study], *, journal: Path) -> None:
+    def __init__(self, studies: Mapping[str, Study], *, journal: Path, warm: WarmStart = COLD) -> None:
         *names, newest = studies
         past = _past([OptunaStrategy(studies[name], journal=journal, name=name) for name in names])
         study = studies[newest]
         placed = {place: found for place, told in past.items() if (found := _placed(study, told)) is not None}
         outside = [told for place, told in past.items() if place not in placed]
-        self._newest = OptunaStrategy(study, journal=journal, name=newest, tried_before=len(outside))
+        self._newest = OptunaStrategy(study, journal=journal, name=newest, tried_before=len(outside), warm=warm)
         _feed(self._newest.optuna_study, list(placed.values()))
         self._outside = outside
 
