@@ -16,14 +16,6 @@ from nmlab.platform.records.events import (
 RESULT = {"key": "k", "status": "finished", "step": 4, "metrics": {"eval/perplexity": 2.5}, "reason": ""}
 FACTS = {"pid": 7, "node": "10.0.0.1", "node_id": "n1", "device": "cpu", "slots": 2, "model_digest": "dd"}
 WRITTEN = [
-    {
-        "event": "warm start",
-        "sources": [{"study": "s", "launch": "s-1", "line": "s-1: 1 configuration with outcomes"}],
-        "entered": [
-            {"launch": "s-1", "configuration": "c", "seeds": [0], "settings": {"alpha": 0.9}, "values": [30.5]}
-        ],
-        "points": [{"alpha": 0.95}],
-    },
     {"event": "launch began", "tags": {"nmlab.planned": "1"}, "params": {"method": "susi"}},
     {"event": "trial", "key": "k", "spec": {"method": "susi"}},
     {"event": "replica", "host": "a", "incarnation": 3, "loads": 1, **FACTS},
@@ -50,6 +42,14 @@ WRITTEN = [
         "asked": 3,
         "looked_at": 12,
         "tags": {"nmlab.planned": "8"},
+    },
+    {
+        "event": "warm start",
+        "sources": [{"study": "s", "launch": "s-1", "line": "s-1: 1 configuration with outcomes"}],
+        "entered": [
+            {"launch": "s-1", "configuration": "c", "seeds": [0], "settings": {"alpha": 0.9}, "values": [30.5]}
+        ],
+        "points": [{"alpha": 0.95}],
     },
     {"event": "launch ended", "status": "finished", "time": 5, "tags": {}},
 ]

@@ -243,7 +243,7 @@ def test_a_launch_that_was_stopped_by_its_user_is_extended(versions, in_memory):
 
 WORST_FIRST = [{"alpha": alpha, "learning_rate": 1.0} for alpha in (0.99, 0.98, 0.95, 0.92, 0.9)]
 CHOSEN_ANEW = (
-    f"search={{algorithm: random, samples: 3, confirm: {{top: 2, seeds: 3}}, initial_points: {WORST_FIRST}}}",
+    f"search={{algorithm: random, samples: 3, confirm: {{top: 2, seeds: 3}}, initial_points: {WORST_FIRST[:3]}}}",
     "space={alpha: {choice: [0.9, 0.92, 0.95, 0.98, 0.99]}, learning_rate: {choice: [1.0]}}",
     "budget={max_concurrent: 2}",
 )
@@ -257,7 +257,7 @@ def alphas_of(launch, keys):
 @pytest.mark.parametrize("after", range(2, 10))
 def test_what_a_new_choice_leaves_out_is_not_begun_again(versions, in_memory, after):
     """The driver of the first version is killed amid its confirmation, so many records after its choice."""
-    first, second = versions(CHOSEN_ANEW, ("search.samples=5",))
+    first, second = versions(CHOSEN_ANEW, ("search.samples=5", f"search.initial_points={WORST_FIRST}"))
     with SimulatedLaunch(first, in_memory, seed=3, curve=by_alpha) as launch:
         launch.start()
         launch.run_until(lambda: bool(choices(launch)))
