@@ -33,4 +33,10 @@ def launch_text(launch: GivenLaunch) -> str:
 def launch_texts(given: GivenLaunch | Sequence[GivenLaunch]) -> tuple[str, ...]:
     """Return what finds each of some launches, where one may be given alone."""
     launches = (given,) if isinstance(given, str | Path | SweepResult) else given
-    return tuple(map(launch_text, launches))
+    return tuple(text for each in launches for text in _texts(each))
+
+
+def _texts(launch: GivenLaunch) -> tuple[str, ...]:
+    if isinstance(launch, SweepResult) and launch.pooled:
+        return tuple(f"{launch.study}@{name}" for name in launch.pooled)
+    return (launch_text(launch),)

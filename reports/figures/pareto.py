@@ -184,8 +184,8 @@ def _draw_panel(axes: "matplotlib.axes.Axes", panel: Panel, info: ParetoPanels) 
         )
         crossed = [place for place, is_infeasible in enumerate(series.is_infeasible) if is_infeasible]
         if crossed:
-            at = [[numbers[place] for place in crossed] for numbers in (series.costs, series.values)]
-            axes.scatter(*at, s=60, marker="x", color=colour, linewidths=1.3, zorder=3)
+            costs, values = ([numbers[place] for place in crossed] for numbers in (series.costs, series.values))
+            axes.scatter(costs, values, s=60, marker="x", color=colour, linewidths=1.3, zorder=3)
     axes.set_title(panel.group, loc="left")
     _scale(axes, panel, info)
 
