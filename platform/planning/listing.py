@@ -43,13 +43,16 @@ def list_trials(plan: LaunchPlan, *, warm: WarmStart = COLD) -> Listing:
 
 
 def _settled(plan: LaunchPlan, warm: WarmStart) -> int:
-    """Return how many configurations are known before the first result: initial points, and those that are drawn."""
+    """Return how many configurations are known before the first result: initial points, and those that are drawn.
+
+    With outcomes of earlier launches the first proposal is known in any case.
+    """
     search, wanted = plan.study.search, plan.configurations
     named = len(initial_points(plan.study)) + len(warm.points_in(plan.study))
     inside = (each for each in warm.entered if placed(plan.study, each["settings"]) is not None)
     outcomes = sum("values" in each or each.get("pruned", False) for each in inside)
     drawn = first_points(search, configurations=wanted) - outcomes
-    return min(wanted, max(named, drawn)) if outcomes else first_points(search, configurations=wanted)
+    return min(wanted, max(1, named, drawn)) if outcomes else first_points(search, configurations=wanted)
 
 
 def varied(plan: LaunchPlan, spec: TrialSpec) -> dict[str, Scalar]:

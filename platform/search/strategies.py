@@ -18,6 +18,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from nmlab.platform.compat.optuna_trials import open_trial
+from nmlab.platform.records.payloads import EnteredRecord
 from nmlab.platform.search.grid import GridStrategy
 from nmlab.platform.search.initial_points import (
     Given,
@@ -26,7 +27,7 @@ from nmlab.platform.search.initial_points import (
     initial_points,
 )
 from nmlab.platform.search.optuna_journal import OptunaJournalFile
-from nmlab.platform.search.placement import placed
+from nmlab.platform.search.placement import Placement, placed
 from nmlab.platform.search.samplers import SAMPLERS, first_points, sampler_of
 from nmlab.platform.search.samplers.qmc import quasi_random_point
 from nmlab.platform.search.strategy_protocol import Outcome, Proposal, SearchStrategy
@@ -152,22 +153,25 @@ class OptunaStrategy:
             return
         held = {_source_of(trial): trial for trial in self._optuna.get_trials(deepcopy=False)}
         for each in warm.entered:
-            point, source = placed(self.study, each["settings"]), (each["launch"], each["configuration"])
-            if point is None or (source in held and held[source].state.is_finished()):
-                continue
-            if source not in held:
-                attributes = {WARM_STARTED_FROM: each["launch"], "configuration": each["configuration"]}
-                self._optuna.add_trial(
-                    create_trial(
-                        state=TrialState.RUNNING,
-                        params=dict(point.parameters),
-                        distributions=dict(point.distributions),
-                        user_attrs=attributes,
-                    )
-                )
-            number = held[source].number if source in held else len(self._optuna.get_trials(deepcopy=False)) - 1
-            self.tell(number, entered_outcome(each))
+            trial, point = held.get((each["launch"], each["configuration"])), placed(self.study, each["settings"])
+            if trial is None and point is not None:
+                self.tell(self._add(each, point), entered_outcome(each))
+            elif trial is not None and not trial.state.is_finished():
+                self.tell(trial.number, entered_outcome(each))
         self._optuna.set_user_attr(_IS_WARM_STARTED, True)
+
+    def _add(self, entered: EnteredRecord, point: Placement) -> int:
+        """Add a configuration of an earlier launch that has no outcome yet; return its number."""
+        number = len(self._optuna.get_trials(deepcopy=False))
+        self._optuna.add_trial(
+            create_trial(
+                state=TrialState.RUNNING,
+                params=dict(point.parameters),
+                distributions=dict(point.distributions),
+                user_attrs={WARM_STARTED_FROM: entered["launch"], "configuration": entered["configuration"]},
+            )
+        )
+        return number
 
     def _counted(self) -> list[optuna.trial.FrozenTrial]:
         """Return the proposals that became trials; repeated points and interrupted asks have no configuration."""
