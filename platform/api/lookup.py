@@ -34,12 +34,12 @@ def load_result(
         >>> nmlab.load_result(trial.key).metrics == trial.metrics
         True
     """
-    from nmlab.platform.api.found import Source, pooled, value_of
+    from nmlab.platform.api.loading import ResultSource, pooled, value_of
     from nmlab.platform.tracking.address import absolute_uri
     from nmlab.platform.tracking.result_lookup import find_meaning
 
     folder, uri = results_folder(results).absolute(), absolute_uri(store_uri(tracking_uri))
-    source = Source(uri, folder)
+    source = ResultSource(uri, folder)
     if isinstance(id, str):
         return value_of(find_meaning(id, tracking_uri=uri, results=folder), source)
     return pooled([value_of(find_meaning(each, tracking_uri=uri, results=folder), source) for each in id])

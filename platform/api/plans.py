@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nmlab.platform.planning.estimate import Estimate
+    from nmlab.platform.planning.plan_record import PlanRecord
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -25,12 +26,10 @@ class Plan:
 
     Attributes:
         study: the study.
-        warm_start: what of each earlier launch its search would start from, a line each.
     """
 
     study: Study
     _estimate: "Estimate" = field(repr=False)
-    warm_start: tuple[str, ...] = ()
 
     @property
     def trials(self) -> int:
@@ -52,16 +51,19 @@ class Plan:
         """The memory that one replica takes on its device, its slots included."""
         return int(self.record()["memory"]["needed"])
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> "PlanRecord":
         """Return everything as plain JSON, as ``nmlab plan --json`` prints it."""
-        return dict(self._record)
+        return self._record.copy()
 
     def frame(self) -> "pd.DataFrame":
         """Return the trials that are known before the search begins: method, pattern, seed and what varies."""
         import pandas as pd
 
         listed = self._record["trial list"]
-        rows = [{**{key: trial[key] for key in ("method", "pattern", "seed")}, **trial["settings"]} for trial in listed]
+        rows = [
+            {"method": trial["method"], "pattern": trial["pattern"], "seed": trial["seed"], **trial["settings"]}
+            for trial in listed
+        ]
         return pd.DataFrame(rows).convert_dtypes(convert_floating=False)
 
     def view(self, *, every: bool = False) -> Iterator[RenderableType]:
@@ -72,9 +74,10 @@ class Plan:
         return plan_view({**self._record, "trial list": self._record["trial list"][:shown]})
 
     @cached_property
-    def _record(self) -> dict[str, Any]:
-        record = self._estimate.record(trials=None)
-        return {**record, "warm start": list(self.warm_start)} if self.warm_start else record
+    def _record(self) -> "PlanRecord":
+        from nmlab.platform.planning.plan_record import plan_record
+
+        return plan_record(self._estimate)
 
     def __str__(self) -> str:
         return text_of(self.view())
@@ -87,7 +90,7 @@ class Plan:
 
 
 def plan(
-    study: Study | str | Path | Mapping[str, Any],
+    study: Study | str | Path | Mapping[str, object],
     *,
     preset: str | None = None,
     overrides: Sequence[str] = (),
@@ -141,4 +144,4 @@ def plan(
     if probe:
         estimate = Estimate.here(planned, probes=probe_methods(planned), warm=warm)
         estimate.check()
-    return Plan(loaded, estimate, () if warm is None else tuple(source["line"] for source in warm.sources))
+    return Plan(loaded, estimate)

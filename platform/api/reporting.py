@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, overload
+from typing import overload
 
 from nmlab.platform.api.named_results import GivenLaunch, launch_texts
 from nmlab.platform.api.places import local_path, results_folder, store_uri
 from nmlab.platform.api.rendering import html_facts, html_page
 from nmlab.trials.contract.run_artifacts import REPORT_FOLDER
+from nmlab.trials.contract.values import JsonObject
 
 POOLED_REPORT_FOLDER = "pooled-report"
 """The report of several launches of a study, beside that of one."""
@@ -33,7 +34,7 @@ class Report:
     figures: tuple[Path, ...] = field(repr=False)
     headline: tuple[str, ...]
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> JsonObject:
         """Return the files and the findings as plain values, as ``nmlab report --json`` prints them."""
         return {**vars(self), "tables": list(self.tables), "figures": list(self.figures)}
 
@@ -60,7 +61,7 @@ class ReportIndex:
     reports: tuple[str, ...]
     problems: Mapping[str, str]
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> JsonObject:
         """Return it as plain values, as ``nmlab report --json`` prints it."""
         return {"index": self.html, "reports": list(self.reports), "problems": dict(self.problems)}
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nmlab.platform.api.named_results import GivenLaunch, launch_text, launch_texts
 from nmlab.platform.api.places import results_folder, store_uri
@@ -30,7 +30,7 @@ class SweepInterrupted(KeyboardInterrupt):
 
 
 def sweep(
-    study: Study | str | Path | Mapping[str, Any],
+    study: Study | str | Path | Mapping[str, object],
     *,
     preset: str | None = None,
     overrides: Sequence[str] = (),
@@ -154,7 +154,7 @@ def resume(
 
 def extend(
     launch: str | SweepResult,
-    study: Study | str | Path | Mapping[str, Any] | None = None,
+    study: Study | str | Path | Mapping[str, object] | None = None,
     *,
     overrides: Sequence[str] = (),
     results: str | Path | None = None,

@@ -24,6 +24,7 @@ Probe = Annotated[bool, typer.Option("--probe", help="Load the model and time th
 
 def plan(
     study: StudyName,
+    *,
     preset: Preset = None,
     overrides: Set = None,
     every: All = False,

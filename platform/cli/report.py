@@ -20,6 +20,7 @@ Studies = Annotated[
 
 def report(
     study: Studies = None,
+    *,
     launch: Annotated[
         str | None,
         typer.Option("--launch", help="A launch of the study. Default: the newest.", autocompletion=complete_launch),

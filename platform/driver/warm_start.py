@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.records.events import WarmStarted
@@ -26,6 +26,7 @@ from nmlab.reports.read.errors import ReportError
 from nmlab.search_spaces.schema.algorithms import ALGORITHMS
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.sections import ModelSource
+from nmlab.trials.contract.values import Scalar
 
 if TYPE_CHECKING:
     from nmlab.reports.scaling.proposal import SpaceProposal
@@ -36,7 +37,7 @@ _SCALED = ("logit_magnitude", "learning_rate")
 """What the rule of `nmlab scale` proposes, of this method:"""
 _SCALED_METHOD = "maskpro"
 _STATES = ("complete", "stopped early", "failed")
-Point = Mapping[str, Any]
+Point = Mapping[str, Scalar]
 
 
 def plan_warm_start(
@@ -173,7 +174,11 @@ def _with_own_steps(plan: LaunchPlan, point: Point, proposal: SpaceProposal) -> 
     proposed = int(float(f"{max(1.0, proposal.steps.middle):.2g}"))
     own = {spec.hyperparameters.get("steps") for spec in plan.examples if spec.method == _SCALED_METHOD}
     steps = proposed if "steps" in plan.study.entries else int(str(own.pop()))
-    return {**point, "steps": steps, "learning_rate": float(f"{point['learning_rate'] * proposed / steps:.3g}")}
+    return {
+        **point,
+        "steps": steps,
+        "learning_rate": float(f"{float(str(point['learning_rate'])) * proposed / steps:.3g}"),
+    }
 
 
 def _entered_line(search: EarlierSearch, states: Counter[str], *, seeds: Sequence[int]) -> str:

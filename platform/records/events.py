@@ -7,7 +7,7 @@ event. Events that they have no use for are matched by the class that they share
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, get_args
+from typing import ClassVar, get_args
 
 from nmlab.platform.records.base import Record
 from nmlab.platform.records.payloads import (
@@ -18,6 +18,7 @@ from nmlab.platform.records.payloads import (
     StageFacts,
     WarmSourceRecord,
 )
+from nmlab.trials.contract.values import JsonMapping, JsonObject, Scalar
 
 # --- trials -----------------------------------------------------------------------------------------------------------
 
@@ -225,7 +226,7 @@ class WarmStarted(Record):
     event: ClassVar[str] = "warm start"
     sources: Sequence[WarmSourceRecord]
     entered: Sequence[EnteredRecord]
-    points: Sequence[Mapping[str, Any]]
+    points: Sequence[Mapping[str, Scalar]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,7 +279,7 @@ class UnknownRecord(Record):
 
     name: str
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return the record as it was read."""
         return {"event": self.name, **self.rest}
 
@@ -309,7 +310,7 @@ JournalRecord = (
 _KINDS = {kind.event: kind for kind in get_args(JournalRecord) if kind is not UnknownRecord}
 
 
-def record_from_json(record: Mapping[str, Any]) -> JournalRecord:
+def record_from_json(record: JsonMapping) -> JournalRecord:
     """Return a JSON object with an ``event`` as a record; raises ``ValueError`` if it lacks a field of its event."""
     kind = _KINDS.get(record["event"])
     if kind is None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from nmlab.platform.records.events import JournalRecord, WarmStarted
 from nmlab.platform.records.payloads import EnteredRecord
@@ -10,6 +9,7 @@ from nmlab.platform.search.initial_points import Given
 from nmlab.platform.search.strategy_protocol import Outcome
 from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import Configuration, DefineByRun
+from nmlab.trials.contract.values import Scalar
 
 WARM_STARTED_FROM = "nmlab:warm start from"
 """The user attribute of an Optuna trial that is a configuration of an earlier launch: the launch's name."""
@@ -25,7 +25,7 @@ class WarmStart:
     """
 
     entered: Sequence[EnteredRecord] = ()
-    points: Sequence[Mapping[str, Any]] = ()
+    points: Sequence[Mapping[str, Scalar]] = ()
 
     def points_in(self, study: Study) -> list[Configuration]:
         """Return the points that lie in the space of a study, which an extension may have changed."""
@@ -54,7 +54,7 @@ def entered_outcome(record: EnteredRecord) -> Outcome:
     )
 
 
-def point_in(study: Study, settings: Mapping[str, Any]) -> Configuration | None:
+def point_in(study: Study, settings: Mapping[str, Scalar]) -> Configuration | None:
     """Return the searched values of a study that some settings name; None if one of them lies outside of its space."""
     given = Given(settings)
     if settings.get("method", study.methods[0]) not in study.methods:
