@@ -117,7 +117,7 @@ COMPLETED = {
         *(f"search.algorithm={name}" for name in ("grid", "random", "qmc", "tpe", "gp", "nsga2")),
     ],
     "nmlab plan quickstart --set search.samp": ["search.samples=8"],
-    "nmlab plan quickstart --set fixed.st": ["fixed.steps=600"],
+    "nmlab plan quickstart --set fixed.st": ["fixed.steps=700"],
     "nmlab plan quickstart --set search.scheduler = ": ["asha", "hyperband", "median", "null"],
     "nmlab plan quickstart --set search.algorithm = t": ["tpe"],
     "nmlab plan quickstart --set search.metric = validation/per": ["validation/perplexity"],
