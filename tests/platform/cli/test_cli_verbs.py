@@ -154,7 +154,8 @@ def test_plan_as_text(nmlab):
     code, printed = nmlab("plan", "quickstart", "--set", "baselines=[dense]")
     assert code == 0
     lines = printed.out.splitlines()
-    assert "25" in next(line for line in lines if line.startswith("trials"))
+    assert "40" in next(line for line in lines if line.startswith("trials"))
+    assert any(line.startswith("confirmation") and "seeds 3, 4, 5, 6, 7" in line for line in lines)
     assert "and 3 more; --all lists them" in lines
     assert any(line.startswith("memory") and "free on this machine" in line for line in lines)
     assert any(line.startswith("time") and "estimated" in line for line in lines)
