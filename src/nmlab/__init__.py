@@ -8,7 +8,7 @@ One function for each verb of the command line, under the same name, and four th
     (0,)
     >>> plan = nmlab.plan(study)  # nothing is started; it renders as text and in a notebook
     >>> plan.trials
-    11
+    31
     >>> result = nmlab.sweep(study)  # doctest: +SKIP
     >>> result.configurations  # doctest: +SKIP
     >>> model = result.best().mask.apply()  # doctest: +SKIP

@@ -26,14 +26,16 @@ SMALL = (
     "data.calibration={source: 'builtin:python-docs', samples: 4, sequence_length: 32, batch_size: 2}",
     "data.evaluation={source: 'builtin:python-docs', sequence_length: 32, windows: 4}",
     "fixed.steps=4",
+    "data.validation=null",
     "search.samples=3",
+    "search.confirm=null",
     "seeds=[0, 1]",
     "baselines=[dense, magnitude, wanda]",
 )
 
 
 def small_study(*overrides: str) -> Study:
-    """Return the quickstart study on four short windows, with further overrides."""
+    """Return the quickstart study on four short windows, unvalidated and unconfirmed, with further overrides."""
     return loader.load("quickstart", overrides=[*SMALL, *overrides])
 
 

@@ -86,6 +86,33 @@ def test_every_table_and_figure_that_varies_something_has_a_study():
     assert {item for study in full for item in study.reproduces} == wanted
 
 
+@pytest.mark.parametrize(("name", "preset"), at_every_preset())
+def test_nothing_is_chosen_on_the_text_that_is_reported(name, preset):
+    study = loader.load(name, preset=preset)
+    if name == "susi-tokens":  # shows curves over evaluation
+        assert study.data.validation is None
+        assert configuration_count(study) == 1, "there is nothing to choose"
+        return
+    chosen_on, reported = study.data.validation, study.data.evaluation
+    assert (chosen_on.source, chosen_on.split) != (reported.source, reported.split) or study.data.learning_part
+    assert not any(metric.startswith("eval/") for metric in study.search.metrics)
+
+
+@pytest.mark.parametrize(("name", "preset"), at_every_preset())
+def test_the_best_of_a_search_runs_again_on_fresh_seeds(name, preset):
+    search = loader.load(name, preset=preset).search
+    is_confirmed = search.algorithm != "grid" and len(search.metrics) == 1
+    assert (search.confirm is not None) == is_confirmed
+    if is_confirmed:
+        assert (search.confirm.top, search.confirm.seeds) == (3, 5)
+
+
+def test_what_learns_from_c4_is_chosen_on_its_validation_split():
+    texts = [loader.load(name, preset=preset).data for name, preset in at_every_preset()]
+    of_c4 = {data.validation.source for data in texts if data.calibration.source.startswith("allenai/c4:en/c4-train")}
+    assert of_c4 == {"allenai/c4:en/c4-validation.00000-of-00008.json.gz"}
+
+
 def test_models_of_the_papers_by_hub_id():
     assert set(presets.scales()) == {"tiny", *HUB_IDS}
     assert {name: presets.scale(name)["model"]["source"] for name in HUB_IDS} == HUB_IDS
