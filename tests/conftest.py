@@ -49,6 +49,13 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _what_is_loaded_stays() -> None:
+    """Exempt from garbage collection what earlier files have loaded: every trial begins with a collection."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log) -> RayInOneProcess | None:
     return RayInOneProcess(config, log) if config.getvalue("dist") == "loadfile" else None
