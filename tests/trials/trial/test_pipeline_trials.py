@@ -5,7 +5,6 @@ import time
 
 import numpy as np
 import pytest
-from computed_once import computed_once
 
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import DivergedError, PeerError, PipelineLostError
@@ -34,12 +33,6 @@ LEARNED = {
     "susi, straight through": {"steps": 6, "learning_rate": 0.1, "straight_through": True},
 }
 ONE_SHOT = ("dense", "magnitude", "random", "wanda", "sparsegpt", "sparsegpt_mask", "gblm", "pruner_zero")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _models_are_traced_once():
-    with computed_once():
-        yield
 
 
 @pytest.fixture
