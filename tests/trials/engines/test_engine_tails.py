@@ -101,7 +101,7 @@ def test_points_are_a_poisson_process():
 # three of 2e4 for the event engine, and three of 2e3 for the linear one, which draws a number for every group.
 TAILS = {
     ("event", "2:4"): (1 << 23, 50_000, 0.01),
-    ("event", "8:16"): (1 << 18, 20_000, 0.021),
+    ("event", "8:16"): (1 << 20, 20_000, 0.021),
     ("linear", "8:16"): (1 << 18, 2_000, 0.067),
 }
 
