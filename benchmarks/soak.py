@@ -30,9 +30,7 @@ from pathlib import Path
 
 import yaml
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
-
-from launched import (
+from nmlab.platform.testing.real_launches.launched import (
     GRID,
     NMLAB,
     Nmlab,
@@ -45,7 +43,7 @@ from launched import (
     wait_until,
     workers,
 )
-from raylet_cluster import can_hide_folders, start_blind_node
+from nmlab.platform.testing.real_launches.raylet_cluster import can_hide_folders, start_blind_node
 
 VICTIMS = {
     "worker": "ray::RayTrainWorker",

@@ -12,15 +12,22 @@ from pathlib import Path
 import pytest
 import ray
 import yaml
-from launched import GRID, check_complete, keys, kill_session, results, steps_so_far
-from raylet_cluster import PLACE, TOKEN, Raylets, can_hide_folders
 from shared_masks import SHARED, check_journal, disturb, run_alone, same
-from studies import small
 
 from nmlab.platform import cli
 from nmlab.platform.cluster.nodes import check_nodes
 from nmlab.platform.cluster.session import cluster
 from nmlab.platform.compat.ray_core import reread_authentication
+from nmlab.platform.testing.real_launches.launched import (
+    GRID,
+    check_complete,
+    keys,
+    kill_session,
+    results,
+    steps_so_far,
+)
+from nmlab.platform.testing.real_launches.raylet_cluster import PLACE, TOKEN, Raylets, can_hide_folders
+from nmlab.platform.testing.real_launches.studies import small
 from nmlab.search_spaces import loader
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1800)]

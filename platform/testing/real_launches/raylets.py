@@ -7,15 +7,17 @@ It ends with its input.
 
 import json
 import sys
-
-from ray.cluster_utils import Cluster
+from typing import Any
 
 MEMORY = 100 * 2**20
 
 
-def main():
+def main() -> None:
+    from ray.cluster_utils import Cluster
+
     head = {"num_cpus": 2, "object_store_memory": MEMORY, "include_dashboard": False}
-    cluster, nodes = Cluster(initialize_head=True, head_node_args=head), {}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    nodes: dict[str, Any] = {}
     print(json.dumps({"address": cluster.address}), flush=True)
     for line in sys.stdin:
         command = json.loads(line)
