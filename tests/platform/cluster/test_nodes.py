@@ -16,8 +16,9 @@ from shared_masks import SHARED, check_journal, disturb, run_alone, same
 
 from nmlab.platform import cli
 from nmlab.platform.cluster.nodes import check_nodes
-from nmlab.platform.cluster.session import cluster
+from nmlab.platform.cluster.session import NAMESPACE, cluster
 from nmlab.platform.compat.ray_core import reread_authentication
+from nmlab.platform.dispatch.actor_calls import start_actor
 from nmlab.platform.testing.real_launches.launched import (
     GRID,
     check_complete,
@@ -118,6 +119,21 @@ def test_a_node_with_another_nmlab_and_one_without(raylets, use_token, tmp_path)
                 check_nodes(study, results=tmp_path)
             assert check_nodes(study, results=tmp_path, all_of_them=False).startswith("node ")
             raylets.remove(node)
+
+
+def test_named_actors_are_beside_the_driver(raylets, use_token):
+    """On any node, as Ray places actors without resources, each would be there once in three times."""
+
+    class Placed:
+        async def node(self):
+            return ray.get_runtime_context().get_node_id()
+
+    use_token()
+    with cluster(raylets.address):
+        started = [start_actor(Placed, name=f"placed-{number}", namespace=NAMESPACE)() for number in range(5)]
+        nodes = {actor.ask(lambda placed: placed.node()) for actor in started}
+        assert nodes == {ray.get_runtime_context().get_node_id()}
+        assert nodes.isdisjoint(raylets.raylets)
 
 
 def test_stages_of_several_nodes_share_the_masks_of_a_trial_which_is_as_if_run_alone(raylets, new_nmlab, tmp_path):
