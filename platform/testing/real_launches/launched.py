@@ -164,6 +164,19 @@ def steps_so_far(journal: Records) -> dict[str, int]:
     return {key: step for key, step in steps.items() if key not in set(keys(journal, "ended"))}
 
 
+def replicas_up(journal: Records) -> dict[str, Mapping[str, Any]]:
+    """Return the records of the replicas that are up, by name."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for record in journal:
+        if record["event"] == "launch began":
+            found = {}
+        elif record["event"] == "replica":
+            found[record["host"]] = record
+        elif record["event"] == "replica lost":
+            found.pop(record["host"], None)
+    return found
+
+
 def standstills(journal: Records) -> tuple[list[float], list[float]]:
     """Return how long each trial that was moved made no progress, in seconds: from its last step to the next new one.
 
