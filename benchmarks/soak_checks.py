@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nmlab.platform.testing.real_launches.launched import NMLAB, Nmlab, check_complete, keys, results
 
-REFUSED_S = 120.0
+REFUSED_S = 300.0
 # What a launch may leave in its folder; see docs/architecture.md. Trials' folders are looked into as well.
 EXPECTED = {
     *("launch.json", "study.yaml", "environment.json", "status.json", "journal.jsonl", "log.jsonl", "ray.log"),
