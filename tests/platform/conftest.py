@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import yaml
 from computed_once import computed_once
-from launched import GRID, Nmlab
 from mlflow.tracking import MlflowClient
 from pipelines import run_pipeline  # noqa: F401 (a fixture)
 from quick_stores import empty_store, quick_stores
@@ -18,6 +17,7 @@ from scripted import Scripted, run_script, scripted_in
 from stores import LAUNCH, RECORD
 
 from nmlab.platform.planning.study_plan import LaunchPlan, plan_study
+from nmlab.platform.testing.real_launches.launched import GRID, Nmlab
 from nmlab.platform.tracking.store import MlflowStore
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema.study import Study

@@ -82,7 +82,7 @@ def test_every_table_and_figure_that_varies_something_has_a_study():
     assert {item for study in full for item in study.reproduces} == wanted
 
 
-@pytest.mark.parametrize(("name", "preset"), at_every_preset())
+@pytest.mark.parametrize(("name", "preset"), AT_EVERY_PRESET)
 def test_nothing_is_chosen_on_the_text_that_is_reported(name, preset):
     study = loader.load(name, preset=preset)
     if name == "susi-tokens":  # shows curves over evaluation
@@ -94,7 +94,7 @@ def test_nothing_is_chosen_on_the_text_that_is_reported(name, preset):
     assert not any(metric.startswith("eval/") for metric in study.search.metrics)
 
 
-@pytest.mark.parametrize(("name", "preset"), at_every_preset())
+@pytest.mark.parametrize(("name", "preset"), AT_EVERY_PRESET)
 def test_the_best_of_a_search_runs_again_on_fresh_seeds(name, preset):
     search = loader.load(name, preset=preset).search
     is_confirmed = search.algorithm != "grid" and len(search.metrics) == 1
@@ -104,7 +104,7 @@ def test_the_best_of_a_search_runs_again_on_fresh_seeds(name, preset):
 
 
 def test_what_learns_from_c4_is_chosen_on_its_validation_split():
-    texts = [loader.load(name, preset=preset).data for name, preset in at_every_preset()]
+    texts = [loader.load(name, preset=preset).data for name, preset in AT_EVERY_PRESET]
     of_c4 = {data.validation.source for data in texts if data.calibration.source.startswith("allenai/c4:en/c4-train")}
     assert of_c4 == {"allenai/c4:en/c4-validation.00000-of-00008.json.gz"}
 
