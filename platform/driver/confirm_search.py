@@ -75,7 +75,7 @@ def choose(plan: LaunchPlan, records: Sequence[JournalRecord]) -> ConfirmationCh
         tags={run_tags.CONFIRMATION_SEEDS: ",".join(map(str, plan.confirmation.seeds))},
         version=plan.version if plan.earlier else None,
     )
-    planned = plan.planned(plan.confirmations([*records, choice]), withheld=plan.later_seeds(records).withheld)
+    planned = plan.planned(plan.confirmations([*records, choice]), withheld=plan.withheld(records))
     return replace(choice, tags={run_tags.PLANNED: str(planned), **choice.tags})
 
 

@@ -237,6 +237,7 @@ def _facts_record(plan: LaunchPlan, facts: PreflightFacts) -> dict[str, Any]:
         "search": f"{study.search.algorithm} for {', '.join(study.search.metrics)}",
         "configurations": plan.configurations,
         **({"early stopping": early_stopping(plan).describe()} if study.search.scheduler else {}),
+        **({"search stops": "; ".join(limits)} if (limits := plan.search_limits().describe()) else {}),
         "seeds": list(study.seeds),
         "baseline trials": len(plan.baselines),
         **_confirmation_record(plan),
