@@ -5,11 +5,11 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nmlab.platform.api.progress import Display
-from nmlab.platform.api.results import SweepResult
 from nmlab.platform.api.study import Study, as_study
+from nmlab.platform.api.sweep_result import SweepResult
 from nmlab.platform.process.shutdown import SIGNALS
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema import study as schema
@@ -33,12 +33,25 @@ __all__ = [
 
 
 def ready_to_start(
-    study: Study, *, results: Path, tracking_uri: str, address: str | None, max_failures: int
+    study: Study,
+    *,
+    results: Path,
+    tracking_uri: str,
+    address: str | None,
+    max_failures: int,
+    warm_start: Sequence[str] = (),
 ) -> "ReadyLaunch":
     """Make the folder of a new launch after all checks; see `nmlab.sweep`."""
     from nmlab.platform.driver.start_launch import start_launch
 
-    return start_launch(study, results=results, tracking_uri=tracking_uri, address=address, max_failures=max_failures)
+    return start_launch(
+        study,
+        results=results,
+        tracking_uri=tracking_uri,
+        address=address,
+        max_failures=max_failures,
+        warm_start=warm_start,
+    )
 
 
 def ready_to_resume(
@@ -54,7 +67,7 @@ def ready_to_resume(
 
 def extension_of(
     launch: str | None,
-    study: Study | str | Path | Mapping[str, Any] | None,
+    study: Study | str | Path | Mapping[str, object] | None,
     *,
     overrides: Sequence[str],
     results: Path,
@@ -77,7 +90,7 @@ def ready_to_extend(
 
 
 def _next_version(
-    before: schema.Study, given: Study | str | Path | Mapping[str, Any] | None, *, overrides: Sequence[str]
+    before: schema.Study, given: Study | str | Path | Mapping[str, object] | None, *, overrides: Sequence[str]
 ) -> Study:
     """Return the study of a launch, or another at the preset of the launch where it has that, with overrides."""
     if given is None:
@@ -124,6 +137,7 @@ def run_ready(
         interrupted=ended.interrupted,
         undelivered=ended.undelivered,
         refused=ended.refused,
+        search_stopped=ended.search_stopped,
         confirmation=ended.confirmation,
         page=None if written is None else written.html,
         headline=() if written is None else written.headline,

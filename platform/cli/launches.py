@@ -19,6 +19,7 @@ from nmlab.platform.cli.options import (
     Set,
     StudyName,
     TrackingUri,
+    WarmStart,
     console,
     print_json,
 )
@@ -26,7 +27,7 @@ from nmlab.trials.contract.run_status import LaunchStatus
 
 if TYPE_CHECKING:
     from nmlab.platform.api.launching import ReadyLaunch
-    from nmlab.platform.api.results import SweepResult
+    from nmlab.platform.api.sweep_result import SweepResult
 
 Address = Annotated[str | None, typer.Option("--address", help="Ray cluster to join. Default: start a local one.")]
 NewAddress = Annotated[
@@ -66,12 +67,14 @@ NoReport = Annotated[bool, typer.Option("--no-report", help="Do not write the re
 
 def sweep(
     study: StudyName,
+    *,
     preset: Preset = None,
     overrides: Set = None,
     results: Results = Path("results"),
     tracking_uri: TrackingUri = DEFAULT_URI,
     address: Address = None,
     max_failures: MaxFailures = 3,
+    warm_start: WarmStart = None,
     no_report: NoReport = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -89,12 +92,14 @@ def sweep(
         tracking_uri=tracking_uri,
         address=address,
         max_failures=max_failures,
+        warm_start=warm_start or (),
     )
     _run(ready, report=not no_report, quiet=quiet, as_json=as_json)
 
 
 def resume(
     name: LaunchName = None,
+    *,
     results: Results = Path("results"),
     address: NewAddress = None,
     tracking_uri: NewTrackingUri = None,
@@ -117,6 +122,7 @@ def resume(
 
 def extend(
     name: ExtendedLaunch,
+    *,
     study: NextStudy = None,
     overrides: Set = None,
     results: Results = Path("results"),
@@ -149,6 +155,7 @@ def extend(
 
 def status(
     name: LaunchName = None,
+    *,
     results: Results = Path("results"),
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until the launch ends.")] = False,
     as_json: Json = False,
@@ -159,9 +166,9 @@ def status(
     """
     from rich.live import Live
 
-    from nmlab.platform.api import upkeep
+    from nmlab.platform.api.launch_status import status as status_of
 
-    found = upkeep.status(name, results=results)
+    found = status_of(name, results=results)
     if as_json:
         print_json(found.record())
         return
@@ -171,7 +178,7 @@ def status(
     with Live(found.view(), console=console(), refresh_per_second=2) as live:
         while found.is_alive:
             time.sleep(1.0)
-            found = upkeep.status(found.launch, results=results)
+            found = status_of(found.launch, results=results)
             live.update(found.view())
 
 
@@ -233,8 +240,9 @@ def _print_result(result: "SweepResult", *, argument: str, quiet: bool, as_json:
     out = console()
     if not quiet:
         out.print(_summary(result))
-    for sentence in (*result.headline, *result.confirmation):
-        out.print(sentence, markup=False)
+    for sentence in (result.search_stopped, *result.headline, *result.confirmation):
+        if sentence:
+            out.print(sentence, markup=False)
     if result.page is not None:
         out.print(f"report: {result.page}", markup=False)
     for line in _what_is_left(result, argument):

@@ -29,6 +29,10 @@ VERBS = {
         "studies",
         "List the studies that come with nmlab, or show one with its presets: what it asks, reproduces and costs.",
     ),
+    "new": Verb(
+        "new",
+        "Write a commented study for a model and a text: what fits here, and ranges that worked at that size.",
+    ),
     "plan": Verb(
         "plan",
         "Check a study against its model, text and machine; show its trials, and its memory, time and disk.",
@@ -89,7 +93,7 @@ VERBS = {
         "Serve MLflow's web pages on the tracking store until Ctrl-C. For a remote store only its address is printed.",
     ),
 }
-"""In the order in which ``nmlab --help`` lists them; a test holds the summaries to the docstrings."""
+"""The commands, in the order of ``nmlab --help``; a test compares the summaries with the docstrings."""
 
 
 class VerbGroup(TyperGroup):

@@ -1,10 +1,15 @@
-"""Extend a launch: another version of its study, checked against the one that it has, and what that adds."""
+"""Extend a launch: another version of its study, checked against the one that it has, and what that adds.
+
+Nothing here writes. `Sweep.run` calls `Launch.extend` once its process owns the launch, before it does anything else:
+that writes `study-2.yaml` (3, ...) and then names it in `launch.json`. Killed before the second write, the launch is
+as it was; killed after it, `nmlab resume` goes on with the new version. What follows is written as by any process of a
+launch: `LaunchBegan` with the new number of trials, and the records of what is added.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from nmlab.platform.driver.start_launch import ReadyLaunch, continue_launch
 from nmlab.platform.launches.journal import read_without_metrics
@@ -15,6 +20,7 @@ from nmlab.platform.search.changed_space import space_problem
 from nmlab.search_spaces.reading.problems import StudyError
 from nmlab.search_spaces.schema.extension import change_lines, changed_settings, extension_problems
 from nmlab.search_spaces.schema.study import Study
+from nmlab.trials.contract.values import JsonObject
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class Extension:
         changes: what it changes: setting -> value before and value after.
         trials_before: the trials of the launch, at most, without it.
         trials: the trials of the launch, at most, with it.
+        search_stopped: why its search proposes nothing more with this version, in one line; "" if it does.
     """
 
     launch: Launch
@@ -34,6 +41,7 @@ class Extension:
     changes: dict[str, tuple[object, object]]
     trials_before: int
     trials: int
+    search_stopped: str = ""
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -45,9 +53,10 @@ class Extension:
             f"{self.launch.name}: version {self.plan.version} of its study",
             *(f"  {line}" for line in change_lines(before, study)),
             trials if more else f"no trial more: {self.trials} in all",
+            *([self.search_stopped] if self.search_stopped else []),
         )
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> JsonObject:
         """Return it as plain JSON."""
         return {
             "launch": self.launch.name,
@@ -55,6 +64,7 @@ class Extension:
             "changes": {path: {"before": old, "after": new} for path, (old, new) in self.changes.items()},
             "trials before": self.trials_before,
             "trials": self.trials,
+            **({"search stopped": self.search_stopped} if self.search_stopped else {}),
         }
 
 
@@ -82,6 +92,7 @@ def plan_extension(launch: Launch, study: Study) -> Extension:
         changes=changed_settings(before, study),
         trials_before=_planned(old, records),
         trials=_planned(plan, records),
+        search_stopped=plan.search_limits(records).line,
     )
 
 
@@ -115,4 +126,4 @@ def _space_problem(plan: LaunchPlan) -> str:
 
 
 def _planned(plan: LaunchPlan, records: Sequence[JournalRecord]) -> int:
-    return plan.planned(plan.confirmations(records), withheld=plan.later_seeds(records).withheld)
+    return plan.planned(plan.confirmations(records), withheld=plan.withheld(records))

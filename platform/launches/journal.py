@@ -6,9 +6,8 @@ Everything else (MLflow, the report, a later process) reads the journal and can 
 import json
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.records.events import (
@@ -17,16 +16,18 @@ from nmlab.platform.records.events import (
     LaunchEnded,
     TrialEnded,
     TrialMetrics,
+    WarmStarted,
     event_of,
     record_from_json,
 )
 from nmlab.trials.contract.declarations import is_intermediate
 from nmlab.trials.contract.run_status import ENDED_FOR_GOOD
+from nmlab.trials.contract.values import JsonMapping
 from nmlab.trials.files.atomic_file import atomic_file
 from nmlab.trials.files.checked_json import DamagedFileError, check_format, checked_line, nmlab_version, read_line
 
-FlatResult = Mapping[str, Any]
-"""A result with its metrics beside its other fields, as Tune reports it."""
+FlatResult = JsonMapping
+"""A result with its metrics besides its other fields, as Tune reports it."""
 
 FORMAT = 2
 """From format 2 on every line has a checksum; the first format had no number."""
@@ -61,14 +62,18 @@ class Journal:
         return os.fstat(self._file).st_size
 
     def write(self, records: Sequence[JournalRecord]) -> None:
-        """Append records; if one ends a trial, the search or the launch, all are on disk (fsync) when this returns.
+        """Append records; all are on disk (fsync) when this returns if one ends a trial, the search or the launch.
+
+        So they are if one says what the search starts from.
 
         Raises ``OSError`` if they cannot be written; then none of them is in the file.
         """
-        is_end = any(isinstance(record, TrialEnded | ConfirmationChosen | LaunchEnded) for record in records)
+        is_end = any(
+            isinstance(record, TrialEnded | ConfirmationChosen | WarmStarted | LaunchEnded) for record in records
+        )
         self._append([record.to_json() for record in records], on_disk=is_end)
 
-    def _append(self, lines: Iterable[Mapping[str, Any]], *, on_disk: bool) -> None:
+    def _append(self, lines: Iterable[JsonMapping], *, on_disk: bool) -> None:
         data = b"".join(checked_line(line) + b"\n" for line in lines)
         with self._guard:
             before = self.size
@@ -165,6 +170,16 @@ def read_journal(launch: Launch) -> Iterator[JournalRecord]:
 def read_without_metrics(launch: Launch) -> list[JournalRecord]:
     """Return what `read_journal` yields without the points of trials, which are most of a journal."""
     return [record for record in read_journal(launch) if not isinstance(record, TrialMetrics)]
+
+
+def begin_with(launch: Launch, records: Sequence[JournalRecord]) -> None:
+    """Write the first records of a launch that no process has run; raises ``OSError`` if they cannot be written."""
+    if records:
+        journal = Journal(launch)
+        try:
+            journal.write(records)
+        finally:
+            journal.close()
 
 
 def write_log(launch: Launch, records: Iterator[JournalRecord]) -> None:

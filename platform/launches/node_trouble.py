@@ -23,6 +23,7 @@ from nmlab.platform.records.events import (
     TrialMetrics,
     TrialSubmitted,
     UnknownRecord,
+    WarmStarted,
     WeightsChecked,
 )
 
@@ -33,8 +34,8 @@ class NodeTrouble:
     def __init__(self) -> None:
         self.lines: dict[str, str] = {}
 
-    def note(self, record: JournalRecord, *, replicas: Mapping[str, ReplicaSnapshot]) -> JournalRecord:
-        """Return a record of the dispatcher; a ``ResultRefused`` gets the address of its node."""
+    def collect(self, record: JournalRecord, *, replicas: Mapping[str, ReplicaSnapshot]) -> JournalRecord:
+        """Add what a record says of a node to `lines`; return it, a refused result with its node's address."""
         match record:
             case ReplicaRefused():
                 self.lines |= {f"node {node}": f"refused: {record.reason}" for node in record.nodes or ()}
@@ -48,7 +49,7 @@ class NodeTrouble:
                 pass
             case TrialSubmitted() | TrialLeased() | TrialMetrics() | TrialEnded() | TrialActorLost():
                 pass
-            case GroupRecord() | LaunchBegan() | ConfirmationChosen() | LaunchEnded() | UnknownRecord():
+            case GroupRecord() | WarmStarted() | LaunchBegan() | ConfirmationChosen() | LaunchEnded() | UnknownRecord():
                 pass
             case _ as never:
                 assert_never(never)

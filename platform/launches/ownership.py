@@ -24,7 +24,7 @@ import psutil
 from nmlab.trials.files.checked_json import read_checked, write_checked
 
 HEARTBEAT_SECONDS = 3.0
-"""Between two heartbeats of an owner, each a small file on a folder that may be shared over a network."""
+"""Pause between two heartbeats of an owner, each a small file in a folder that may be shared over a network."""
 SILENT_OWNER_SECONDS = 4 * HEARTBEAT_SECONDS
 """Seconds without a heartbeat after which an owner on another machine counts as gone."""
 FORMAT = 1
@@ -79,19 +79,23 @@ def owned(folder: Path, *, take_over: bool = False) -> Iterator["Ownership"]:
     Raises:
         OwnedError: another process owns it; the text names the process.
     """
-    lock = _locked(folder)
-    try:
-        if lock is None:
-            raise OwnedError(f"{_refusal(folder, read_owner(folder))}; wait for it, or end it with Ctrl-C there")
-        _check_heartbeat(folder, take_over=take_over, has_locks=lock >= 0)
+    with _lock(folder) as has_locks:
+        _check_heartbeat(folder, take_over=take_over, has_locks=has_locks)
         ownership = Ownership(folder)
         try:
             yield ownership
         finally:
             ownership.release()
-    finally:
-        if lock is not None and lock >= 0:
-            os.close(lock)
+
+
+def check_not_owned(folder: Path, *, take_over: bool = False) -> None:
+    """Raise ``OwnedError`` as `owned` does, before anything is done for the launch.
+
+    With ``take_over`` the heartbeat of an owner on another machine is left to `owned`, which watches it for a while.
+    """
+    with _lock(folder) as has_locks:
+        if not take_over:
+            _check_heartbeat(folder, take_over=False, has_locks=has_locks)
 
 
 def held_by(folder: Path) -> str:
@@ -188,6 +192,19 @@ def _check_heartbeat(folder: Path, *, take_over: bool, has_locks: bool) -> None:
         time.sleep(HEARTBEAT_SECONDS / 6)
 
 
+@contextmanager
+def _lock(folder: Path) -> Iterator[bool]:
+    """Hold the launch's lock; yield whether the file system has locks. Raises ``OwnedError`` if another has it."""
+    lock = _locked(folder)
+    if lock is None:
+        raise OwnedError(f"{_refusal(folder, read_owner(folder))}; wait for it, or end it with Ctrl-C there")
+    try:
+        yield lock >= 0
+    finally:
+        if lock >= 0:
+            os.close(lock)
+
+
 def _locked(folder: Path) -> int | None:
     """Return the descriptor that holds the lock, -1 if the file system has no locks, None if another process has it."""
     try:
@@ -235,7 +252,7 @@ def _this_process() -> Owner:
 
 
 def _machine() -> str:
-    """Return what processes that see each other's process ids have in common; the host's name if it is not known."""
+    """Return an id of this boot and process-id namespace, in which process ids are comparable, or the host's name."""
     with contextlib.suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"

@@ -45,7 +45,7 @@ class TrialSnapshot(TypedDict):
 
 
 class FreshRecord(TypedDict):
-    """The fields of an ``OnFreshSeeds``."""
+    """How far the runs of a configuration on fresh seeds are: the fields of an ``OnFreshSeeds``."""
 
     metric: str
     planned: int
@@ -78,7 +78,7 @@ class ConfirmationSnapshot(TypedDict):
     ended: int
     is_chosen: bool
     configurations: int
-    """Of the search, that were chosen."""
+    """How many configurations of the search were chosen."""
     baselines: int
     asked: int
     """Configurations that were to be chosen; more than were, if no more of them finished on all seeds."""
@@ -104,6 +104,8 @@ class Snapshot(TypedDict):
     best: NotRequired[Sequence[StandingRecord]]
     confirmation: NotRequired[ConfirmationSnapshot]
     """Absent where the study asks for none."""
+    search_stopped: NotRequired[str]
+    """Why the search stopped before it had tried everything, and what was not run; absent if it did not."""
     trials: Mapping[str, TrialSnapshot]
 
 

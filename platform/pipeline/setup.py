@@ -22,8 +22,9 @@ from nmlab.trials.compat import Store
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import PeerError, PipelineLostError
 from nmlab.trials.contract.trial_spec import TrialSpec
+from nmlab.trials.parallel.distributed_group import PATIENCE, DistributedGroup
 from nmlab.trials.parallel.mask_parallel import PipelineEvaluators
-from nmlab.trials.parallel.pipeline_group import PATIENCE, SINGLE_PROCESS, DistributedGroup, PipelineGroup
+from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, PipelineGroup
 from nmlab.trials.trial.outcome import NullEvents
 from nmlab.trials.trial.run import follow_trial, run_trial
 
@@ -54,7 +55,7 @@ def form_pipelines(*, slots: int, device: torch.device) -> list[PipelineGroup]:
 
 
 def stage_facts(replica: ReplicaContext, pipeline: PipelineGroup, *, pid: int) -> list[StageFacts]:
-    """Return what the record of a replica tells of each of its workers; all of them must call this."""
+    """Return the facts on each worker of a replica for its record; all of them must call this."""
     own: StageFacts = {"pid": pid, "bytes": replica.frozen.bytes, "layers": len(replica.frozen.layers)}
     return pipeline.all_gather(own)
 

@@ -7,10 +7,18 @@ event. Events that they have no use for are matched by the class that they share
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, get_args
+from typing import ClassVar, get_args
 
 from nmlab.platform.records.base import Record
-from nmlab.platform.records.payloads import ChosenRecord, ResultRecord, SpecRecord, StageFacts
+from nmlab.platform.records.payloads import (
+    ChosenRecord,
+    EnteredRecord,
+    ResultRecord,
+    SpecRecord,
+    StageFacts,
+    WarmSourceRecord,
+)
+from nmlab.trials.contract.values import JsonMapping, JsonObject, Scalar
 
 # --- trials -----------------------------------------------------------------------------------------------------------
 
@@ -196,7 +204,7 @@ class GroupNotice(GroupRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupEnded(GroupRecord):
-    """The trial of a group ended; its leader exchanged so many bytes with the coordinator."""
+    """The trial of a group ended; its leader exchanged ``exchanged_bytes`` with the coordinator."""
 
     event: ClassVar[str] = "party ended"
     key: str
@@ -205,6 +213,20 @@ class GroupEnded(GroupRecord):
 
 
 # --- launches ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmStarted(Record):
+    """What the search of a launch starts from: written with its folder, before its first process, and never again.
+
+    The ``entered`` configurations of earlier launches are told to the search and are none of its own; ``points`` are
+    searched values that are tried first. Nothing of the ``sources`` is looked up again.
+    """
+
+    event: ClassVar[str] = "warm start"
+    sources: Sequence[WarmSourceRecord]
+    entered: Sequence[EnteredRecord]
+    points: Sequence[Mapping[str, Scalar]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,7 +279,7 @@ class UnknownRecord(Record):
 
     name: str
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return the record as it was read."""
         return {"event": self.name, **self.rest}
 
@@ -279,6 +301,7 @@ JournalRecord = (
     | PeerLost
     | GroupNotice
     | GroupEnded
+    | WarmStarted
     | LaunchBegan
     | ConfirmationChosen
     | LaunchEnded
@@ -287,7 +310,7 @@ JournalRecord = (
 _KINDS = {kind.event: kind for kind in get_args(JournalRecord) if kind is not UnknownRecord}
 
 
-def record_from_json(record: Mapping[str, Any]) -> JournalRecord:
+def record_from_json(record: JsonMapping) -> JournalRecord:
     """Return a JSON object with an ``event`` as a record; raises ``ValueError`` if it lacks a field of its event."""
     kind = _KINDS.get(record["event"])
     if kind is None:

@@ -5,14 +5,15 @@ The names are those of the journal and are kept. A record of an earlier version 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
+from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 
+from nmlab.trials.contract.values import JsonMapping, Scalar
 from nmlab.trials.files.file_digest import FileDescription
 
 if TYPE_CHECKING:
     from nmlab.trials.trial.outcome import TrialResult
 
-SpecRecord = Mapping[str, Any]
+SpecRecord = JsonMapping
 """A ``TrialSpec`` as plain JSON; read it with ``TrialSpec.from_record``, which knows the earlier spellings."""
 
 
@@ -24,7 +25,7 @@ class Point(TypedDict):
     values: Mapping[str, float]
 
 
-InitialMaskRecord = Mapping[str, Any]
+InitialMaskRecord = JsonMapping
 """The record of a ``SharedMask`` as plain JSON: what the mask is, was made from and cost, and the key of its file."""
 
 
@@ -53,9 +54,36 @@ class ChosenRecord(TypedDict):
     role: str
     """A ``Role``."""
     mean: NotRequired[float]
-    """Of the objective over the seeds of the search; a baseline is not chosen by it and has none here."""
+    """The mean of the objective over the seeds of the search; a baseline is not chosen by it and has none here."""
     spec: SpecRecord
     """Its first trial; the others differ from it in the seed alone."""
+
+
+class EnteredRecord(TypedDict):
+    """A configuration of an earlier launch that enters a search with its outcome."""
+
+    launch: str
+    configuration: str
+    """Its digest."""
+    seeds: Sequence[int]
+    """Over which the outcome is: those of the earlier search."""
+    settings: Mapping[str, Scalar]
+    """Every value, with the defaults of its method, so that it can be placed in any space."""
+    values: NotRequired[Sequence[float]]
+    """The objectives; absent where it was stopped early, or has none."""
+    pruned: NotRequired[bool]
+    intermediate: NotRequired[Mapping[str, float]]
+    """The first objective by step."""
+    constraints: NotRequired[Mapping[str, float]]
+    """By how much it breaks each constraint of the search that it enters."""
+
+
+class WarmSourceRecord(TypedDict):
+    """An earlier launch from which a search starts: its study and name, and in a line what of it is used."""
+
+    study: str
+    launch: str
+    line: str
 
 
 class StageFacts(TypedDict):

@@ -25,9 +25,10 @@ from nmlab.platform.records.events import (
     TrialMetrics,
     TrialSubmitted,
     UnknownRecord,
+    WarmStarted,
 )
 from nmlab.platform.records.payloads import ResultRecord, SpecRecord
-from nmlab.platform.search.stopping_rules import Comparison, Rule
+from nmlab.platform.search.stopping_rules import ConfigurationAtStep, Rule
 from nmlab.trials.contract.declarations import has_phase
 from nmlab.trials.contract.metrics import Phase
 from nmlab.trials.contract.run_status import TrialStatus
@@ -118,7 +119,7 @@ class EarlyStopping:
                     self._end(record.key, record.result)
                 case TrialLeased() | ResultRefused() | TrialActorLost() | ReplicaRecord() | GroupRecord():
                     pass
-                case LaunchBegan() | ConfirmationChosen() | LaunchEnded() | UnknownRecord():
+                case WarmStarted() | LaunchBegan() | ConfirmationChosen() | LaunchEnded() | UnknownRecord():
                     pass
                 case _ as never:
                     assert_never(never)
@@ -177,7 +178,7 @@ class EarlyStopping:
                 continue
             mean = math.fsum(values.values()) / len(values)
             reason = self._rule.falls_behind(
-                Comparison(configuration=name, step=step, loss=mean, has_moved=seeds.has_moved(values))
+                ConfigurationAtStep(configuration=name, step=step, loss=mean, has_moved=seeds.has_moved(values))
             )
             if reason:
                 shown = f"{self._sign * mean:.4g}" if math.isfinite(mean) else "not finite"

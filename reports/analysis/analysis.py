@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from nmlab.reports.analysis.budgets import EqualBudget, FrontPoint, equal_budgets, front_points
 from nmlab.reports.analysis.claims import Judgement, judgements_of
 from nmlab.reports.analysis.claims.select import planned_values
-from nmlab.reports.analysis.configurations import Configuration, configurations_of, searched, setting_text, varying
+from nmlab.reports.analysis.configurations import Configuration, configurations_of, searched
 from nmlab.reports.analysis.evaluation_check import EvaluationCheck, check_evaluations
 from nmlab.reports.analysis.masks.overlaps import overlap
 from nmlab.reports.analysis.metrics import evaluation_metrics
@@ -21,9 +21,10 @@ from nmlab.reports.analysis.pairwise import (
 )
 from nmlab.reports.analysis.published import published_tables
 from nmlab.reports.analysis.published.versus_published import Pair, pairs_of
+from nmlab.reports.analysis.settings import setting_text, varying
 from nmlab.reports.analysis.summary_rows import SummaryRow, names_of, summary_rows_of
 from nmlab.reports.read.collect import StudyRuns
-from nmlab.reports.read.evaluations import Evaluation, MaskLosses, read_evaluations, read_mask_losses
+from nmlab.reports.read.evaluations import MaskLosses, RunEvaluation, read_evaluations, read_mask_losses
 from nmlab.reports.read.masks import PackedMask, read_masks
 from nmlab.reports.read.store import RunStore
 
@@ -52,7 +53,7 @@ class Analysis:
     runs: StudyRuns
     configurations: tuple[Configuration, ...]
     summary_rows: tuple[SummaryRow, ...]
-    evaluations: Mapping[str, Evaluation]
+    evaluations: Mapping[str, RunEvaluation]
     check: EvaluationCheck | None
     comparisons: Mapping[str, Mapping[Hashable, tuple[PairwiseComparison, ...]]]
     winners: Mapping[Hashable, Winner]
@@ -127,8 +128,8 @@ def _name(item: Configuration, configurations: Sequence[Configuration]) -> str:
 
 
 def _evaluations_of_the_fixed(
-    store: RunStore, configurations: Sequence[Configuration], *, known: Mapping[str, Evaluation | None]
-) -> dict[str, Evaluation]:
+    store: RunStore, configurations: Sequence[Configuration], *, known: Mapping[str, RunEvaluation | None]
+) -> dict[str, RunEvaluation]:
     """Read the evaluations of searched configurations without training noise, which are tested over windows."""
     fixed = [item for item in searched(configurations) if not Side(item).has_training_noise]
     run_ids = [trial.run_id for item in fixed for trial in item.finished if trial.run_id not in known]

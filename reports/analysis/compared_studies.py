@@ -12,7 +12,7 @@ from nmlab.reports.read.collect import StudyRuns, collect
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.evaluations import read_evaluations
 from nmlab.reports.read.store import RunStore
-from nmlab.reports.read.trials import Value
+from nmlab.reports.read.typed_text import Value
 
 ATTRIBUTES = ("study", "method", "pattern", "role")
 
@@ -71,7 +71,7 @@ def read_studies(store: RunStore, *, studies: Sequence[str]) -> tuple[ComparedSt
 
 
 def evidence_of(store: RunStore, *, studies: Sequence[ComparedStudy]) -> MarkEvidence:
-    """Return what marks rest on beside the seeds: evaluations of masks without training noise, and the winners.
+    """Return the evidence of marks besides the seeds: evaluations of masks without training noise, and the winners.
 
     Raises:
         ReportError: a corrupted artifact.

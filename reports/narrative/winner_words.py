@@ -3,18 +3,19 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from nmlab.reports.analysis.configurations import Configuration, searched, setting_text, varying
+from nmlab.reports.analysis.configurations import Configuration, searched
 from nmlab.reports.analysis.metrics import is_counted, plain_name
 from nmlab.reports.analysis.pairwise import Completion, OtherConfiguration, Winner, reasons_text, untested_reason
+from nmlab.reports.analysis.settings import setting_text, varying
 from nmlab.reports.analysis.statements import mean_text, named
-from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.read.evaluations import RunEvaluation
 from nmlab.reports.values import counted
 
 NAMED = 3  # configurations in a sentence
 
 
 def winner_sentence(
-    winner: Winner, *, members: Sequence[Configuration], evaluations: Mapping[str, Evaluation] | None = None
+    winner: Winner, *, members: Sequence[Configuration], evaluations: Mapping[str, RunEvaluation] | None = None
 ) -> str:
     """Return one sentence on the best searched configuration of a group, and one on those that are not complete.
 
@@ -55,7 +56,7 @@ def _all_others(count: int) -> str:
     return {1: "the other one", 2: "both others"}.get(count, f"all {count} others")
 
 
-def _doubt(winner: Winner, tried: Sequence[Configuration], evaluations: Mapping[str, Evaluation]) -> str:
+def _doubt(winner: Winner, tried: Sequence[Configuration], evaluations: Mapping[str, RunEvaluation]) -> str:
     """Return why no winner is named."""
     others = winner.complete
     if not winner.best.is_complete:
@@ -78,12 +79,12 @@ def _doubt(winner: Winner, tried: Sequence[Configuration], evaluations: Mapping[
     )
 
 
-def _reasons(untested: Sequence[OtherConfiguration], evaluations: Mapping[str, Evaluation], others: int) -> str:
+def _reasons(untested: Sequence[OtherConfiguration], evaluations: Mapping[str, RunEvaluation], others: int) -> str:
     count = f"{others} others" if others > 1 else "other one"
     return f"{count}: {_reasons_alone(untested, evaluations)}"
 
 
-def _reasons_alone(untested: Sequence[OtherConfiguration], evaluations: Mapping[str, Evaluation]) -> str:
+def _reasons_alone(untested: Sequence[OtherConfiguration], evaluations: Mapping[str, RunEvaluation]) -> str:
     comparisons = [other.comparison for other in untested if other.comparison is not None]
     return reasons_text(untested_reason(item, evaluations=evaluations) for item in comparisons)
 
@@ -105,15 +106,15 @@ def _about_better(winner: Winner, tried: Sequence[Configuration]) -> list[str]:
 def _about_incomplete(winner: Winner, tried: Sequence[Configuration]) -> list[str]:
     """Name incomplete configurations that look better, and count those that were stopped early."""
     found = []
-    lacking = [other for other in winner.better_but_incomplete if other.standing is Completion.LACKS_RUNS]
-    ahead = [other for other in winner.better_but_incomplete if other.standing is Completion.STOPPED_EARLY]
+    lacking = [other for other in winner.better_but_incomplete if other.completion is Completion.LACKS_RUNS]
+    ahead = [other for other in winner.better_but_incomplete if other.completion is Completion.STOPPED_EARLY]
     if lacking:
         shown = listed([f"{short_name(other.item, tried)}, {_runs(other.item)}" for other in lacking], separator="; ")
         found.append(f"Better on the runs that finished, but incomplete: {shown}.")
     if ahead:
         shown = listed([f"{short_name(other.item, tried)}{_at(other)}" for other in ahead], separator="; ")
         found.append(f"Stopped early while ahead of the best: {shown}.")
-    early = [other for other in winner.against_all if other.standing is Completion.STOPPED_EARLY]
+    early = [other for other in winner.against_all if other.completion is Completion.STOPPED_EARLY]
     if early and (winner.complete or not winner.is_claimed):
         open_ones = sum(not other.is_worse for other in early)
         verb = "was" if open_ones == 1 else "were"

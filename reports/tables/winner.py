@@ -5,8 +5,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from nmlab.reports.analysis.configurations import Configuration, looked_at, searched
 from nmlab.reports.analysis.metrics import difference_style, is_compared_by_ratio, is_counted, metric_column, plain_name
 from nmlab.reports.analysis.pairwise import Completion, Confirmed, OtherConfiguration, Winner, untested_reason
-from nmlab.reports.read.collect import Objective
-from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.read.evaluations import RunEvaluation
+from nmlab.reports.read.objective import Objective
 from nmlab.reports.tables.best_versus_rest import NOISE, interval_cell, noise_text
 from nmlab.reports.tables.cells import CONFIGURATION, METHOD, PATTERN, Settings, has_several, metric_cell
 from nmlab.reports.tables.confirmation import confirmed_value
@@ -34,7 +34,7 @@ def winner_table(
     configurations: Sequence[Configuration],
     *,
     winners: Mapping[Hashable, Winner],
-    evaluations: Mapping[str, Evaluation],
+    evaluations: Mapping[str, RunEvaluation],
 ) -> ReportTable:
     """Return one row for each searched configuration that is compared with the best of its group.
 
@@ -75,16 +75,16 @@ def standing_text(other: OtherConfiguration) -> str:
 
     On the way masks are measured on the validation text where the study has one.
     """
-    if other.standing is Completion.LACKS_RUNS:
+    if other.completion is Completion.LACKS_RUNS:
         return f"{len(other.item.finished)} of {other.item.planned} runs"
     step = other.partial.step if other.partial is not None else None
     if step is None:
-        return str(other.standing)
+        return str(other.completion)
     where = " on the validation text" if other.item.objective.selects_on_validation else ""
-    return f"{other.standing}, compared at step {step:,}{where}"
+    return f"{other.completion}, compared at step {step:,}{where}"
 
 
-def verdict_text(other: OtherConfiguration, *, evaluations: Mapping[str, Evaluation]) -> str:
+def verdict_text(other: OtherConfiguration, *, evaluations: Mapping[str, RunEvaluation]) -> str:
     """Return ``worse``, ``not separable``, ``looks better`` or ``not tested`` with its reason.
 
     A configuration that ran to the end looks better only where another text selected the best.
@@ -92,7 +92,7 @@ def verdict_text(other: OtherConfiguration, *, evaluations: Mapping[str, Evaluat
     if other.is_worse:
         return "worse"
     if other.is_better:
-        return "looks better, but was not selected" if other.standing is Completion.COMPLETE else "looks better"
+        return "looks better, but was not selected" if other.completion is Completion.COMPLETE else "looks better"
     if other.is_tested or is_counted(other.item.objective.reported):
         return "not separable"
     reason = untested_reason(other.comparison, evaluations=evaluations) if other.comparison is not None else ""
@@ -115,7 +115,7 @@ def _row(
     winner: Winner,
     *,
     settings: Settings,
-    evaluations: Mapping[str, Evaluation],
+    evaluations: Mapping[str, RunEvaluation],
     has_pattern: bool,
 ) -> Row:
     item, best = other.item, winner.best
@@ -134,7 +134,7 @@ def _row(
         Cell(verdict_text(other, evaluations=evaluations)),
         Cell(item.key, run_ids=item.run_ids),
     )
-    return Row(cells, run_ids=run_ids, kind="searched", is_flawed=other.standing is not Completion.COMPLETE)
+    return Row(cells, run_ids=run_ids, kind="searched", is_flawed=other.completion is not Completion.COMPLETE)
 
 
 def _note(winner: Winner, *, has_pattern: bool) -> str:
@@ -151,7 +151,7 @@ def _note(winner: Winner, *, has_pattern: bool) -> str:
 def winner_values(
     winners: Mapping[Hashable, Winner],
     *,
-    evaluations: Mapping[str, Evaluation],
+    evaluations: Mapping[str, RunEvaluation],
     configurations: Sequence[Configuration],
     confirmed: Mapping[Hashable, Confirmed],
 ) -> tuple[dict[str, object], ...]:
@@ -174,7 +174,7 @@ def winner_values(
     )
 
 
-def _plain_value(winner: Winner, evaluations: Mapping[str, Evaluation]) -> dict[str, object]:
+def _plain_value(winner: Winner, evaluations: Mapping[str, RunEvaluation]) -> dict[str, object]:
     runner_up = winner.runner_up
     return {
         "pattern": winner.best.pattern,
@@ -192,7 +192,7 @@ def _plain_value(winner: Winner, evaluations: Mapping[str, Evaluation]) -> dict[
     }
 
 
-def _other(other: OtherConfiguration, evaluations: Mapping[str, Evaluation]) -> dict[str, object]:
+def _other(other: OtherConfiguration, evaluations: Mapping[str, RunEvaluation]) -> dict[str, object]:
     return {
         "configuration": other.item.key,
         "mean": _mean(other.item),

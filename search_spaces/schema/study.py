@@ -155,7 +155,7 @@ class Study(Section):
     space: Mapping[Identifier, SpaceEntry] = Field(default_factory=dict)
     """Hyperparameters to be searched."""
     baselines: Annotated[tuple[Baseline, ...], AfterValidator(distinct)] = ("dense",)
-    """Methods run beside the search for comparison, by name or as a mapping with hyperparameters.
+    """Methods run besides the search for comparison, by name or as a mapping with hyperparameters.
 
     Such a mapping may also name a pattern, and how many samples of the calibration text the method reads.
     """
@@ -188,6 +188,8 @@ class Study(Section):
             *objectives.constraints(self.search, methods=self.methods, data=self.data),
             *objectives.scheduler(self.search, intervals=self.intervals),
             *objectives.confirmation(self.search),
+            *objectives.stopping(self.search),
+            *checks.gpu_hours(self.budget, replica=self.replica),
             *checks.calibration(self.data),
         ]
         if problems:

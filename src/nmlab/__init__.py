@@ -8,7 +8,7 @@ One function for each verb of the command line, under the same name, and four th
     (0,)
     >>> plan = nmlab.plan(study)  # nothing is started; it renders as text and in a notebook
     >>> plan.trials
-    11
+    31
     >>> result = nmlab.sweep(study)  # doctest: +SKIP
     >>> result.configurations  # doctest: +SKIP
     >>> model = result.best().mask.apply()  # doctest: +SKIP
@@ -25,20 +25,25 @@ from typing import TYPE_CHECKING
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # a program that uses nmlab decides what is shown
 
 if TYPE_CHECKING:
+    from nmlab.platform.api.browsing import ui
     from nmlab.platform.api.checkup import Check, doctor
+    from nmlab.platform.api.cleaning import Cleaned, clean
     from nmlab.platform.api.comparing import Comparison, MaskDifference, compare, diff, scale
     from nmlab.platform.api.evaluating import Evaluation, evaluate
     from nmlab.platform.api.exporting import Export, export
+    from nmlab.platform.api.launch_status import Status, status
     from nmlab.platform.api.listings import Hyperparameter, MethodInfo, StudyInfo, methods, studies
     from nmlab.platform.api.lookup import load_result
     from nmlab.platform.api.masks import Mask, load_mask, load_model
+    from nmlab.platform.api.new import new
     from nmlab.platform.api.plans import Plan, plan
     from nmlab.platform.api.reporting import Report, ReportIndex, report
-    from nmlab.platform.api.results import Configuration, SweepResult, Trial
+    from nmlab.platform.api.results import Configuration, Trial
     from nmlab.platform.api.running import run
     from nmlab.platform.api.study import Study, load_study
+    from nmlab.platform.api.submitting import submit
+    from nmlab.platform.api.sweep_result import SweepResult
     from nmlab.platform.api.sweeping import SweepInterrupted, extend, resume, sweep
-    from nmlab.platform.api.upkeep import Cleaned, Status, clean, status, submit, ui
     from nmlab.platform.launches.endings import HeadLostError, RefusedError, SweepError
     from nmlab.platform.launches.ownership import OwnedError
     from nmlab.platform.process.interruption import RunInterrupted
@@ -52,7 +57,7 @@ if TYPE_CHECKING:
 _API = "nmlab.platform.api"
 _HOME = {
     # The verbs of the command line.
-    "clean": f"{_API}.upkeep",
+    "clean": f"{_API}.cleaning",
     "compare": f"{_API}.comparing",
     "diff": f"{_API}.comparing",
     "doctor": f"{_API}.checkup",
@@ -60,16 +65,17 @@ _HOME = {
     "export": f"{_API}.exporting",
     "extend": f"{_API}.sweeping",
     "methods": f"{_API}.listings",
+    "new": f"{_API}.new",
     "plan": f"{_API}.plans",
     "report": f"{_API}.reporting",
     "resume": f"{_API}.sweeping",
     "run": f"{_API}.running",
     "scale": f"{_API}.comparing",
-    "status": f"{_API}.upkeep",
+    "status": f"{_API}.launch_status",
     "studies": f"{_API}.listings",
-    "submit": f"{_API}.upkeep",
+    "submit": f"{_API}.submitting",
     "sweep": f"{_API}.sweeping",
-    "ui": f"{_API}.upkeep",
+    "ui": f"{_API}.browsing",
     # What is there already.
     "load_mask": f"{_API}.masks",
     "load_model": f"{_API}.masks",
@@ -77,7 +83,7 @@ _HOME = {
     "load_study": f"{_API}.study",
     # Values.
     "Check": f"{_API}.checkup",
-    "Cleaned": f"{_API}.upkeep",
+    "Cleaned": f"{_API}.cleaning",
     "Comparison": f"{_API}.comparing",
     "Configuration": f"{_API}.results",
     "Evaluation": f"{_API}.evaluating",
@@ -89,10 +95,10 @@ _HOME = {
     "Plan": f"{_API}.plans",
     "Report": f"{_API}.reporting",
     "ReportIndex": f"{_API}.reporting",
-    "Status": f"{_API}.upkeep",
+    "Status": f"{_API}.launch_status",
     "Study": f"{_API}.study",
     "StudyInfo": f"{_API}.listings",
-    "SweepResult": f"{_API}.results",
+    "SweepResult": f"{_API}.sweep_result",
     "Trial": f"{_API}.results",
     # Errors. All that are about what was given are ValueErrors with one line for each problem.
     "ExportError": "nmlab.trials.export.exporter",
@@ -150,6 +156,7 @@ __all__ = [
     "load_result",
     "load_study",
     "methods",
+    "new",
     "plan",
     "report",
     "resume",

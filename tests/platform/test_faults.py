@@ -17,19 +17,19 @@ import pytest
 import yaml
 from forked_commands import ForkedProcess
 from gates import PACED, STEPS, Gate
-from launched import (
+from run_alone import run_alone, same_results
+
+from nmlab.platform.testing.real_launches.launched import (
     Nmlab,
     check_complete,
     keys,
     kill_session,
     results,
-    same_results,
     session,
     steps_so_far,
     wait_until,
     workers,
 )
-from run_alone import run_alone
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]  # minutes only where others use the machine
 

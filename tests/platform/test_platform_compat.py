@@ -9,7 +9,6 @@ from pathlib import Path
 import optuna
 import pytest
 import ray
-from launched import wait_until
 from optuna.trial import TrialState
 from ray._raylet import RAY_NODE_ID_KEY
 from ray.core.generated.common_pb2 import ActorDeathCause, OomContext
@@ -18,6 +17,7 @@ from ray.train import Result, RunConfig, ScalingConfig
 
 from nmlab.platform.cluster.session import cluster
 from nmlab.platform.compat import optuna_trials, ray_core, ray_train
+from nmlab.platform.testing.real_launches.launched import wait_until
 
 pytestmark = pytest.mark.ray
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from launched import GRID
+from nmlab.platform.testing.real_launches.launched import GRID
 
 VARIABLE = "NMLAB_PACED_GATE"
 STEPS = 300

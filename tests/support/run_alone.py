@@ -1,5 +1,6 @@
 """Every trial of a study, run in this process one after the other: what a launch of it must give, whatever died."""
 
+import numpy as np
 from safetensors.numpy import load_file
 
 from nmlab.platform.planning.study_plan import plan_study
@@ -29,7 +30,7 @@ class Listener:
 
 
 def run_alone(path, folder):
-    """Run every trial of a study, of which all points are a grid; return what `launched.results` does of a launch."""
+    """Run every trial of a study, of which all points are a grid; return what `results` does of a launch."""
     study = loader.load(path)
     plan = plan_study(study)
     replica, found = ReplicaContext(FrozenModel.load(study.model)), {}
@@ -44,3 +45,14 @@ def run_alone(path, folder):
         if (place / "mask.safetensors").is_file():
             found[spec.key]["mask"] = {n: bits.tolist() for n, bits in load_file(place / "mask.safetensors").items()}
     return found
+
+
+def same_results(ours, theirs):
+    """Return whether two launches have the same values, bit for bit."""
+    assert ours.keys() == theirs.keys()
+    for key, values in theirs.items():
+        assert ours[key].keys() == values.keys()
+        assert all(np.array_equal(ours[key][place], value) for place, value in values.items() if place != "mask")
+    return {key: values.get("mask") for key, values in ours.items()} == {
+        key: values.get("mask") for key, values in theirs.items()
+    }

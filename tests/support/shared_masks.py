@@ -5,8 +5,8 @@ import json
 import os
 import signal
 
-from launched import GRID, session, steps_so_far
-from raylet_cluster import PLACE
+from nmlab.platform.testing.real_launches.launched import GRID, session, steps_so_far
+from nmlab.platform.testing.real_launches.raylet_cluster import PLACE
 
 STEPS = 160
 RESOURCES = {"cpus": 0.5, "custom": {PLACE: 1}}

@@ -33,7 +33,7 @@ class Role(StrEnum):
     SEARCH = "search"
     """A point of the search space."""
     BASELINE = "baseline"
-    """Run beside the search for comparison; so is every model from elsewhere."""
+    """Run besides the search for comparison; so is every model from elsewhere."""
 
 
 class FrozenWeights(StrEnum):
@@ -96,6 +96,8 @@ CONFIRMATION_SEEDS: Final = "nmlab.confirmation_seeds"
 """Launch: the seeds of its confirmation, with commas between; absent without ``search.confirm``."""
 PLANNED: Final = "nmlab.planned"
 """Launch: the number of planned trials."""
+SEARCH_STOPPED: Final = "nmlab.search_stopped"
+"""Launch: why its search stopped before it had tried everything, and what was not run; absent if it did not."""
 STUDY_VERSIONS: Final = "nmlab.study_versions"
 """Launch: how many versions of its study it has; absent where it was never extended."""
 EXTENSION: Final = "nmlab.extension."
@@ -106,6 +108,8 @@ REMOVED_PARAM: Final = "(removed)"
 """The value of ``CHANGED_PARAM`` where the newest version of the study has no such setting."""
 REPRODUCES: Final = "nmlab.reproduces"
 """Launch: the published items that the study reproduces (``maskpro/table-10``), with commas between."""
+WARM_START: Final = "nmlab.warm_start"
+"""Launch: the earlier launches that its search started from and what of each it uses, a line each, or absent."""
 FROZEN_WEIGHTS: Final = "nmlab.frozen_weights"
 """Launch: a ``FrozenWeights``."""
 MODEL_LOADS: Final = "nmlab.model_loads"
@@ -139,7 +143,7 @@ DEPENDS_ON_SEED: Final = "nmlab.depends_on_seed"
 INITIAL_MASK_DIGEST: Final = "nmlab.initial_mask_digest"
 """Initial mask: its own digest. Trial: the digests of the masks it started from, with commas between."""
 NOTES: Final = "nmlab.notes"
-"""Trial or initial mask: what a reader must know beside the numbers, a line each."""
+"""Trial or initial mask: what a reader must know besides the numbers, a line each."""
 
 # Experiments.
 STUDY: Final = "nmlab.study"
@@ -166,7 +170,7 @@ class Fact(StrEnum):
     DEPENDS_ON_SEED = "depends_on_seed"
 
 
-OF_THE_NEWEST: Final = (PLANNED, CONFIRMATION_SEEDS, REPRODUCES, STUDY_VERSIONS)
+OF_THE_NEWEST: Final = (PLANNED, CONFIRMATION_SEEDS, REPRODUCES, STUDY_VERSIONS, SEARCH_STOPPED)
 """Tags of a launch that each of its processes sets anew; the others say how its first one began."""
 
 
