@@ -1,7 +1,7 @@
 """Private parts of Ray Train. Importing this module imports Ray Train."""
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -43,10 +43,11 @@ class TrainerWithController(DataParallelTrainer):
         """Start the controller by ``start``, which returns its actor handle; return the result of the run."""
         return result_of(start())
 
-    def _initialize_and_run_controller(self, *, callbacks: Sequence[object], **settings: Any) -> Result:
+    def _initialize_and_run_controller(self, **settings: Any) -> Result:
         """Have the controller run on the driver's node, as Train does."""
         key = uuid.uuid4().hex.encode()
-        kept = [each for each in callbacks if not isinstance(each, DatasetsCallback | PlacementGroupCleanerCallback)]
+        unused = (DatasetsCallback, PlacementGroupCleanerCallback)
+        kept = [callback for callback in settings["callbacks"] if not isinstance(callback, unused)]
         settings |= {"callbacks": [*kept, _Reservation(key)], "scaling_policy": _FixedSize(self.scaling_config)}
         here = {NODE_ID_LABEL: ray.get_runtime_context().get_node_id()}
         environment = {"env_vars": get_env_vars_to_propagate()}
