@@ -42,6 +42,7 @@ class SweepResult:
             ``search.confirm``, and for a launch whose folder is not here.
         page: the report that was written at its end, if there is one.
         headline: the findings of that report, in a few sentences.
+        pooled: the launches, where it is several of one study whose runs are pooled; then it has no folder.
     """
 
     study: str
@@ -59,6 +60,7 @@ class SweepResult:
     confirmation: tuple[str, ...] = field(default=(), repr=False)
     page: Path | None = field(default=None, repr=False)
     headline: tuple[str, ...] = field(default=(), repr=False)
+    pooled: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def finished_trials(self) -> int:
@@ -140,6 +142,8 @@ class SweepResult:
         from nmlab.platform.api.reporting import report
 
         folder = output or (None if self.folder is None else self.folder / "report")
+        if self.pooled:
+            return report(self.pooled, output=output, public=public, tracking_uri=self.tracking_uri)
         return report(
             self.study, launch=self.launch, output=folder, mixed=True, public=public, tracking_uri=self.tracking_uri
         )
@@ -157,9 +161,13 @@ class SweepResult:
     @cached_property
     def _runs(self) -> "StudyRuns":
         from nmlab.reports.read.collect import collect
+        from nmlab.reports.read.pool import collect_pool
         from nmlab.reports.read.store import open_store
 
-        return collect(open_store(self.tracking_uri), study=self.study, launch=self.launch, needs_finished=False)
+        store = open_store(self.tracking_uri)
+        if self.pooled:
+            return collect_pool(store, study=self.study, launches=self.pooled, needs_finished=False)
+        return collect(store, study=self.study, launch=self.launch, needs_finished=False)
 
     def _repr_html_(self) -> str:
         ended = ", ".join(f"{count} {status}" for status, count in sorted(self.counts.items()))

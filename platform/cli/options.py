@@ -11,7 +11,7 @@ from nmlab.platform.api import places
 from nmlab.platform.api.command import quieten
 from nmlab.platform.api.consoles import console
 from nmlab.platform.api.places import DEFAULT_URI
-from nmlab.platform.cli.completion import complete_preset, complete_setting, complete_study
+from nmlab.platform.cli.completion import complete_launch, complete_preset, complete_setting, complete_study
 from nmlab.trials.contract.secrets import masked
 
 __all__ = ["DEFAULT_URI", "console"]
@@ -76,6 +76,16 @@ LeaveDense = Annotated[
         metavar="NAME",
         help="Weights of decoder blocks to leave without a mask: part of a name, or a pattern; may be repeated.",
         show_default=False,
+    ),
+]
+WarmStart = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--warm-start",
+        metavar="LAUNCH",
+        help="An earlier launch, its folder, or a study, from whose outcomes the search starts; may be repeated.",
+        show_default=False,
+        autocompletion=complete_launch,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]

@@ -11,17 +11,18 @@ from nmlab.platform.cli.options import DEFAULT_URI, Json, Mixed, Results, Tracki
 if TYPE_CHECKING:
     from nmlab.platform.api.reporting import Report, ReportIndex
 
-Study = Annotated[
-    str | None,
+Studies = Annotated[
+    list[str] | None,
     typer.Argument(
-        help="A study (its newest launch), a launch, or its folder. Default: every study, and an index page.",
+        help="A study (its newest launch), a launch, or its folder; or several launches of one study, whose runs are "
+        "pooled. Default: every study, and an index page.",
         autocompletion=complete_launch,
     ),
 ]
 
 
 def report(
-    study: Study = None,
+    study: Studies = None,
     *,
     launch: Annotated[
         str | None,
@@ -32,7 +33,7 @@ def report(
         typer.Option(
             "--output",
             "-o",
-            help="Folder to write to. Default: results/STUDY/report, or results/reports.",
+            help="Folder to write to. Default: results/STUDY/report, results/STUDY/pooled-report or results/reports.",
             callback=local_path("output folder"),
         ),
     ] = None,
@@ -51,7 +52,7 @@ def report(
     from nmlab.platform.api import reporting
 
     written = reporting.report(
-        study,
+        study or None,
         launch=launch,
         output=output,
         mixed=mixed,

@@ -179,11 +179,17 @@ def configurations_of(runs: StudyRuns) -> tuple[Configuration, ...]:
     """
     own, fresh = (_by_configuration(runs, is_confirmation=is_fresh) for is_fresh in (False, True))
     expected = max(runs.fresh_seeds, *map(len, fresh.values()), 0)
-    again = {key: replace(_configuration(trials, runs.objective), expected=expected) for key, trials in fresh.items()}
+    again = {
+        key: replace(_configuration(trials, runs.objective), expected=runs.expected.get((key, True), expected))
+        for key, trials in fresh.items()
+    }
     items = {key: replace(item, trials=(), expected=0) for key, item in again.items()}
     items |= {key: _configuration(trials, runs.objective) for key, trials in own.items()}
     found = [replace(items[key], confirmation=again.get(key)) for key in sorted(items)]
-    return tuple(sorted(_with_expected(found), key=_order))
+    known = [
+        replace(item, expected=runs.expected.get((item.key, False), item.expected)) for item in _with_expected(found)
+    ]
+    return tuple(sorted(known, key=_order))
 
 
 def _by_configuration(runs: StudyRuns, *, is_confirmation: bool) -> dict[str, list[TrialRecord]]:

@@ -10,7 +10,14 @@ from nmlab.reports.analysis.settings import setting_text, value_text, varying, v
 from nmlab.reports.read.objective import Objective
 from nmlab.reports.values import Cell, Column, Mark, Style, estimate_cell
 
-RANK = Column("rank", "#", Style.GENERAL, help="rank among the searched configurations of the same pattern")
+INFEASIBLE = "infeasible"
+"""What stands for a rank, or a mean, of what breaks a constraint of the search."""
+RANK = Column(
+    "rank",
+    "#",
+    Style.GENERAL,
+    help="rank among the searched configurations of the same pattern",
+)
 CONFIGURATION = Column("configuration", "configuration", Style.CODE, help="hash of the setting without its seed")
 METHOD = Column("method", "method")
 PATTERN = Column("pattern", "pattern", help="N of every M weights are kept")
@@ -51,8 +58,8 @@ class Settings:
 
 
 def rank_cell(item: Configuration, *, places: dict[str, int]) -> Cell:
-    """Return a configuration's rank; empty where it has none."""
-    return Cell(places.get(item.key, ""))
+    """Return a configuration's rank, or that it breaks a constraint; empty where it has none."""
+    return Cell(INFEASIBLE if item.breaks_constraint else places.get(item.key, ""))
 
 
 def pattern_columns(configurations: Sequence[Configuration]) -> tuple[Column, ...]:
