@@ -10,15 +10,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nmlab.reports.read.collect import (
-from nmlab.reports.read.objective import objective_of
     LaunchRecord,
     StudyRuns,
     launch_of,
-    objective_of,
     read_runs,
     refuse_without_results,
 )
 from nmlab.reports.read.errors import ReportError
+from nmlab.reports.read.objective import objective_of
 from nmlab.reports.read.store import RunStore, newest_or_named
 from nmlab.reports.read.trials import TrialRecord
 from nmlab.trials.contract import run_params, run_tags
