@@ -25,7 +25,7 @@ LAYERS = {
         {"compat", "installation", "records"},
         {"failures", "process", "pipeline", "search"},
         {"launches", "planning"},
-        {"cluster", "tracking"},
+        {"cluster", "new_study", "tracking"},
         {"dispatch", "run_one"},
         {"mask_parallel", "tuning"},
         {"replicas"},

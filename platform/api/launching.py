@@ -136,6 +136,7 @@ def run_ready(
         interrupted=ended.interrupted,
         undelivered=ended.undelivered,
         refused=ended.refused,
+        search_stopped=ended.search_stopped,
         confirmation=ended.confirmation,
         page=None if written is None else written.html,
         headline=() if written is None else written.headline,

@@ -123,7 +123,7 @@ def plan(
         >>> import nmlab
         >>> plan = nmlab.plan("quickstart", overrides=["search.samples=4", "seeds=[0]"])
         >>> plan.trials, plan.configurations
-        (11, 4)
+        (31, 4)
     """
     loaded = as_study(study, preset=preset, overrides=overrides)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.journal import begin_with, ended_trials, read_without_metrics
 from nmlab.platform.launches.launch import Launch, LaunchSettings
+from nmlab.platform.launches.ownership import check_not_owned
 from nmlab.platform.planning.study_plan import LaunchPlan, plan_study
 from nmlab.platform.process.credentials import restored_uri
 from nmlab.platform.records.events import WarmStarted
@@ -121,8 +122,10 @@ def continue_launch(
         address: the cluster from now on, as in `resumed_address`.
         take_over: whether to take it from an owner whose machine is gone.
 
-    Raises ``ValueError`` as `start_launch` does, and for a damaged launch.
+    Raises ``ValueError`` as `start_launch` does, for a damaged launch, and for one that another process owns, before
+    any node of a cluster is asked.
     """
+    check_not_owned(launch.folder, take_over=take_over)
     stored = launch.settings()
     uri = restored_uri(stored["tracking_uri"]) if tracking_uri is None else absolute_uri(tracking_uri)
     extends, plan = plan is not None, plan or plan_of(launch)

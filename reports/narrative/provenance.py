@@ -93,7 +93,8 @@ def _study_facts(runs: StudyRuns) -> tuple[tuple[str, str], ...]:
     facts += [("started", moment_text(launch.started))]
     if launch.ended is not None:
         seconds = (launch.ended - launch.started).total_seconds()
-        facts.append(("ended", f"{moment_text(launch.ended)}, after {seconds:,.0f} s"))
+        after = "" if runs.pooled else f", after {seconds:,.0f} s"  # other time may lie between launches
+        facts.append(("ended", f"{moment_text(launch.ended)}{after}"))
     facts.append(("runs planned", UNKNOWN if launch.planned is None else str(launch.planned)))
     statuses = Counter(str(trial.status) for trial in runs.trials)
     facts += [(f"runs {status}", str(count)) for status, count in sorted(statuses.items())]

@@ -1,6 +1,5 @@
 """The records of a sweep belong to one thread at a time; other threads leave theirs in a queue."""
 
-import contextlib
 import threading
 from dataclasses import replace
 
@@ -37,8 +36,8 @@ def keeper(opened, shown):
     with owned(opened.launch.folder) as ownership:
         keeper = RecordKeeper(opened, ownership=ownership, gives_up=lambda: False, watch=shown.append)
         yield keeper
-        with contextlib.suppress(OSError):  # closed already
-            close_launch(opened, keeper=keeper, is_interrupted=True)
+        opened.recorder.give_up()
+        opened.journal.close()
 
 
 def in_a_thread(work):

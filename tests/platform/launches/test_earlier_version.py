@@ -4,9 +4,9 @@ import json
 
 import pytest
 from earlier import FINISHED, UNRECEIVED, earlier_launch
-from launched import check_complete, keys
 
 from nmlab.platform import cli
+from nmlab.platform.testing.real_launches.launched import check_complete, keys
 
 pytestmark = pytest.mark.ray
 

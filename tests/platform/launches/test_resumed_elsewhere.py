@@ -1,5 +1,6 @@
 """A resumed launch: where it runs from now on, what it needs where nothing is left, and results that are no folder."""
 
+import os
 import shlex
 
 import pytest
@@ -11,6 +12,7 @@ from nmlab.platform.cluster.submit import extend_command, resume_command
 from nmlab.platform.driver.start_launch import resumed_address
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.journal import Journal, read_journal
+from nmlab.platform.launches.ownership import owned
 from nmlab.platform.planning.listing import list_trials
 from nmlab.platform.records.events import TrialEnded, TrialSubmitted
 
@@ -74,6 +76,15 @@ def test_a_store_that_is_given_is_used_from_now_on(launch_at, nmlab, tracking_ur
     code, printed = nmlab("resume", launch.folder, "--no-report", "--tracking-uri", "sqlite:///other.db")
     assert code == 0, printed.err
     assert launch.settings()["tracking_uri"] == other
+
+
+def test_an_owned_launch_is_refused_before_its_cluster_is_asked(launch_at, nmlab):
+    launch = launch_at("127.0.0.1:1", status="")
+    with owned(launch.folder):
+        code, printed = nmlab("resume", launch.folder, "--no-report")
+    assert code == 2
+    (line,) = printed.err.splitlines()
+    assert f"launch {launch.name} is owned by process {os.getpid()} of " in line
 
 
 def test_a_launch_that_is_not_over_joins_the_cluster_that_is_given(launch_at, nmlab):

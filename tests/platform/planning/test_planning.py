@@ -81,6 +81,12 @@ def test_a_refusal_names_the_slots_that_fit(study_of):
         check_study_fits(study_of(), LOAD, machine=cpu(processes(1) + 1050 * MB))
 
 
+def test_gpu_hours_cannot_be_limited_where_none_are_used(plan_of):
+    study = plan_of("budget.total={gpu_hours: 3}").study
+    with pytest.raises(ValueError, match=r"^budget.total.gpu_hours = 3: this machine has no GPU; expected"):
+        check_study_fits(study, LOAD, machine=cpu(10**12))
+
+
 def test_a_model_larger_than_a_gpu_is_offered_pipeline_stages(study_of):
     with pytest.raises(
         ValueError, match=r"each GPU has 600 MB free; slots: 1 with pipeline_stages: 3 would fit on 3 GPUs$"

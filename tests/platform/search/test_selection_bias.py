@@ -40,6 +40,7 @@ SETTINGS = (
     f"space={{mutation: {{grid: {CHANGES}}}}}",
     f"seeds={list(range(SEEDS))}",
     "baselines=[]",
+    "data.validation=null",
     f"search={{algorithm: grid, confirm: {{top: {FINALISTS}, seeds: {FRESH_SEEDS}}}}}",
     "data.calibration={source: 'builtin:python-docs', samples: 4, sequence_length: 32, batch_size: 2}",
     "data.evaluation={source: 'builtin:python-docs', sequence_length: 32, windows: 4}",

@@ -38,6 +38,7 @@ SETTINGS = (
     f"space={{mutation: {{grid: {CHANGES}}}}}",
     f"seeds={list(range(SEEDS))}",
     "baselines=[]",
+    "data.validation=null",
     "intervals={evaluate_every: 10}",
     "data.calibration={source: 'builtin:python-docs', samples: 4, sequence_length: 32, batch_size: 2}",
     "data.evaluation={source: 'builtin:python-docs', sequence_length: 32, windows: 4}",
