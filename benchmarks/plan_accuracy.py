@@ -65,7 +65,7 @@ def rows(folder: str, millions: int, *, batch: int, length: int, methods: list[s
             "millions": millions,
             "method": name,
             "state_bytes": [predicted.state_bytes, measured.state_bytes],
-            "uncertain_bytes": predicted.uncertain,
+            "uncertain_bytes": predicted.uncertain_bytes,
             "peak_bytes": [predicted.slot_bytes, measured.peak_bytes],
             "step_seconds": [predicted.step_seconds, measured.step_seconds],
             "start_seconds": [predicted.start_seconds, measured.start_seconds],

@@ -35,7 +35,7 @@ PAGES = ("report.html", "report.md", "report.json")
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ReportFiles:
     """The files of a written report, and its headline of two to five sentences."""
 
     html: Path
@@ -54,7 +54,7 @@ def write_report(
     mixed: bool = False,
     ui_base: str = UI_BASE,
     public: bool = False,
-) -> Report:
+) -> ReportFiles:
     """Write ``report.html``, ``report.md``, ``report.json``, ``tables/*.csv|tex`` and ``figures/*.svg|png``.
 
     The same store gives the same bytes, apart from the one line in each of the first two that starts with
@@ -79,7 +79,7 @@ def write_report(
     return write_document(document, output=output)
 
 
-def write_document(document: Document, *, output: Path) -> Report:
+def write_document(document: Document, *, output: Path) -> ReportFiles:
     """Write a report from its document; see :func:`write_report`."""
     try:
         _refuse_foreign_folder(output)
@@ -210,8 +210,8 @@ def _put_in_place(folder: Path, output: Path) -> None:
         raise
 
 
-def _report_at(output: Path, document: Document) -> Report:
-    return Report(
+def _report_at(output: Path, document: Document) -> ReportFiles:
+    return ReportFiles(
         html=output / "report.html",
         markdown=output / "report.md",
         tables=sorted((output / "tables").iterdir()),
@@ -220,4 +220,4 @@ def _report_at(output: Path, document: Document) -> Report:
     )
 
 
-__all__ = ["UI_BASE", "Report", "ReportError", "document_of", "write_document", "write_report"]
+__all__ = ["UI_BASE", "ReportError", "ReportFiles", "document_of", "write_document", "write_report"]

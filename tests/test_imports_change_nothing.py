@@ -157,6 +157,6 @@ def test_private_methods_of_others_are_overridden_in_compat_alone(imported):
     asyncio asks of every event loop."""
     compat = ("nmlab.platform.compat.", "nmlab.trials.compat.")
     found = {name for name in imported["overrides"] if not name.startswith(compat)}
-    loop = "nmlab.platform.testing.simulation.simulated_ray._VirtualLoop"
+    loop = "nmlab.platform.testing.simulation.virtual_loop.VirtualLoop"
     asked = {"nmlab.trials.evaluation.harness.MaskedLM._loglikelihood_tokens"}
     assert found == asked | {f"{loop}._process_events", f"{loop}._write_to_self"}

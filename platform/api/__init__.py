@@ -7,17 +7,18 @@ called, so that a listing or a refusal loads neither torch nor Ray.
 | --- | --- |
 | `study` | `load_study`, `Study` |
 | `plans` | `plan`, `Plan` |
-| `sweeping` | `sweep`, `resume`; `launching` runs a launch for them and for the command line |
-| `running` | `run` |
+| `sweeping` | `sweep`, `resume`, `extend`; `launching` runs a launch for them and for the command line |
+| `running` | `run`; `trial_specification` makes the specification of its trial |
 | `results` | `SweepResult`, `Configuration`, `Trial`; `frames` makes their DataFrames |
 | `lookup` | `load_result` |
 | `masks` | `load_mask`, `load_model`, `Mask` |
-| `evaluating`, `exporting` | `evaluate`, `export` |
+| `evaluating`, `exporting` | `evaluate` (`evaluation_record` is its JSON), `export` |
 | `reporting`, `comparing` | `report`; `compare`, `scale`, `diff` |
 | `listings` | `methods`, `studies` |
-| `checkup`, `upkeep` | `doctor`; `status`, `clean`, `submit`, `ui` |
+| `checkup`, `launch_status`, `cleaning` | `doctor`, `status`, `clean` |
+| `submitting`, `browsing` | `submit` (`jobs` sends it), `ui` |
 | `suggestions` | what the completion of a shell offers |
-| `named_results`, `found`, `reading` | from an id or a value to a result, and from MLflow to values |
+| `named_results`, `loading`, `reading` | the name of what is given, the value of a name, the values of a launch |
 | `places` | the results folder and the tracking store that are taken where none is given |
 | `connection` | on which Ray a sweep runs |
 | `progress`, `rendering` | how a sweep is shown while it runs; values as text and HTML |

@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nmlab.platform.api.named_results import Target, target_name
 from nmlab.platform.api.places import results_folder, store_uri
 from nmlab.platform.api.rendering import html_page
+from nmlab.trials.contract.values import JsonObject
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +83,7 @@ class MaskDifference:
 
         return pd.DataFrame([asdict(row) for row in self._compared.layers]).convert_dtypes(convert_floating=False)
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> JsonObject:
         """Return everything as plain JSON, as ``nmlab diff --json`` prints it."""
         first, second = self._names
         taken = {"trials": list(self.trials), "taken": list(self.taken)}
@@ -178,7 +179,7 @@ def diff(
         >>> len(found.layers), found.patterns
         (14, ('2:4', '2:4'))
     """
-    from nmlab.platform.tracking.result_files import located
+    from nmlab.platform.tracking.result_files import located_files
     from nmlab.trials.export.overlap import compare as overlap
     from nmlab.trials.export.subject import Base, read_masks
 
@@ -187,14 +188,14 @@ def diff(
     uri, folder = store_uri(tracking_uri), results_folder(results)
     found, places = [], []
     for name in names:
-        with located(name, tracking_uri=uri, results=folder) as place:
-            found.append(read_masks(place.place, base=base))
-            places.append(place)
+        with located_files(name, tracking_uri=uri, results=folder) as files:
+            found.append(read_masks(files.place, base=base))
+            places.append(files)
     (ours, pattern), (theirs, other) = found
     compared = overlap(ours, theirs, patterns=(pattern, other))
     return MaskDifference(
         trials=(places[0].key, places[1].key),
-        taken=(places[0].said, places[1].said),
+        taken=(places[0].how_chosen, places[1].how_chosen),
         patterns=(str(pattern), str(other)),
         agreement=compared.total.agreement,
         chance=compared.chance.agreement,

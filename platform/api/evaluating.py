@@ -1,10 +1,11 @@
 """Evaluate the mask of a run, a mask bundle, or any checkpoint."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from nmlab.platform.api.evaluation_record import EvaluationRecord, evaluation_record, evaluation_rows
 from nmlab.platform.api.evaluation_settings import evaluation_spec, given_evaluation
 from nmlab.platform.api.named_results import Target, target_name
 from nmlab.platform.api.places import results_folder, store_uri
@@ -37,20 +38,20 @@ class Evaluation:
     trial: str | None
     run_id: str | None
     has_mask: bool
-    _facts: Mapping[str, Any] = field(repr=False)
+    _record: EvaluationRecord = field(repr=False)
 
     @property
     def perplexity(self) -> float:
         """The perplexity on the held-out text."""
         return self.metrics["eval/perplexity"]
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> EvaluationRecord:
         """Return everything as plain JSON, as ``nmlab evaluate --json`` prints it."""
-        return dict(self._facts)
+        return self._record.copy()
 
     def rows(self) -> dict[str, str]:
         """Return what is shown: name -> text."""
-        return dict(_rows(self._facts))
+        return dict(evaluation_rows(self._record))
 
     def __str__(self) -> str:
         rows = self.rows()
@@ -129,7 +130,7 @@ def evaluate(
     """
     from nmlab.platform.tracking.address import check_store
     from nmlab.platform.tracking.external_model import table_of
-    from nmlab.platform.tracking.result_files import located
+    from nmlab.platform.tracking.result_files import located_files
     from nmlab.trials.evaluation import evaluate as measure
     from nmlab.trials.evaluation.throughput import Workload
     from nmlab.trials.export.speed import measure_speed
@@ -142,7 +143,7 @@ def evaluate(
     given = given_evaluation(tasks=tasks, few_shot=few_shot, **text, **sizes, questions=questions)
     table = table_of(study, tracking_uri=uri) if study else None
     base = Base(None if model is None else str(model), revision, dtype, tuple(leave_dense))
-    with located(named, tracking_uri=uri, results=results_folder(results)) as found:
+    with located_files(named, tracking_uri=uri, results=results_folder(results)) as found:
         subject = open_subject(found.place, base=base, device=best_device())
         spec = _specification(given, subject=subject, table=table)
         _check_recordable(found.run_id, table, spec, record=record)
@@ -153,8 +154,9 @@ def evaluate(
             _keep(found.run_id, subject, evaluated, spec=spec, table=table, label=label, uri=uri) if record else None
         )
         use = measure_speed(subject, Workload(batch=spec.batch_size, prompt=spec.sequence_length)) if speed else None
-    own = _facts(named, subject, evaluated, spec=spec, run_id=run_id)
-    facts = {**own, "use": use, "trial": found.key, "taken": found.said}
+    kept = evaluation_record(
+        named, subject, evaluated, spec=spec, run_id=run_id, use=use, trial=found.key, taken=found.how_chosen
+    )
     sparsity = subject.sparsity()
     return Evaluation(
         metrics=dict(evaluated.metrics),
@@ -163,11 +165,11 @@ def evaluate(
         trial=found.key,
         run_id=run_id,
         has_mask=subject.finished is not None,
-        _facts=facts,
+        _record=kept,
     )
 
 
-def _specification(given: dict[str, Any], *, subject: "Subject", table: "Table | None") -> "EvaluationSpec":
+def _specification(given: Mapping[str, object], *, subject: "Subject", table: "Table | None") -> "EvaluationSpec":
     """Return what to measure on: the study's text and tasks, else the run's own, with the given settings changed."""
     from nmlab.trials.contract.sections import EvaluationSpec
 
@@ -213,71 +215,3 @@ def _keep(
     table = table or Table()
     identity = identify(subject, label=label, evaluation=spec, study=table.study)
     return record_external(identity, subject=subject, evaluated=evaluated, table=table, tracking_uri=place)
-
-
-def _facts(
-    target: str, subject: "Subject", evaluated: "EvaluationResult", *, spec: "EvaluationSpec", run_id: str | None
-) -> dict[str, Any]:
-    from nmlab.trials.contract.model_settings import settings_of
-
-    frozen, found = subject.model.frozen, subject.sparsity()
-    layers = [{"name": at.name, "density": at.density, "pattern": str(at.pattern or "none")} for at in found.layers]
-    return {
-        "target": target,
-        "kind": subject.kind,
-        "model": {**settings_of(frozen.source), "digest": frozen.digest},
-        "mask": vars(subject.finished.info) if subject.finished else None,
-        "coverage": frozen.coverage.sentence("prunes" if found.pattern else "masks can cover"),
-        "covered": frozen.coverage.share,
-        "stored": frozen.stored,
-        "sparsity": {"pattern": str(found.pattern or "none"), "density": found.density, "layers": layers},
-        "evaluation": spec.model_dump(mode="json"),
-        "metrics": dict(evaluated.metrics),
-        "tasks": dict(evaluated.tasks.facts) if evaluated.tasks else None,
-        "recorded": run_id,
-    }
-
-
-def _rows(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    model, evaluation = facts["model"], facts["evaluation"]
-    if facts["taken"]:
-        yield "result", facts["taken"]
-    yield "model", f"{model['source']} in {model['dtype']}, digest {model['digest']}"
-    if facts["mask"]:
-        yield "mask", f"{facts['mask']['method']} {facts['mask']['pattern']}"
-    if facts["stored"]:
-        yield "weights", facts["stored"]
-    yield "pattern", _pattern(facts["sparsity"])
-    yield "coverage", facts["coverage"]
-    windows = f"{evaluation['windowing']} windows of {evaluation['sequence_length']} tokens"
-    yield "text", f"{evaluation['source']}, {windows}"
-    for name, value in facts["metrics"].items():
-        yield name, f"{value:.6g}"
-    if facts["recorded"]:
-        yield "recorded", f"run {facts['recorded']}"
-    if facts["use"]:
-        yield from _use(facts["use"])
-
-
-def _use(use: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    count, load = use["flops"], use["workload"]
-    yield (
-        "FLOPs",
-        f"{count['dense']:.4g} for a prompt of {load['prompt']} tokens, {count['prunable']:.4g} of them in "
-        f"layers with a mask; {count['with_pattern']:.4g} with sparse kernels",
-    )
-    for speed in use["tokens_per_second"]:
-        text = f"{speed['prefill']:.4g} prefill, {speed['decode']:.4g} decode" if speed["prefill"] else speed["skipped"]
-        yield f"tokens/s {speed['name']}", text
-
-
-def _pattern(sparsity: Mapping[str, Any]) -> str:
-    layers = sparsity["layers"]
-    other = [layer["name"] for layer in layers if layer["pattern"] == "none"]
-    density = f"{sparsity['density']:.4g} of the weights are not zero"
-    if sparsity["pattern"] != "none":
-        return f"{sparsity['pattern']} in all {len(layers)} prunable layers; {density}"
-    if len(other) == len(layers):
-        return f"none in any of {len(layers)} layers; {density}"
-    named = ", ".join(other[:3]) + (f" and {len(other) - 3} more" if len(other) > 3 else "")
-    return f"none that all layers share; {len(layers) - len(other)} of {len(layers)} follow one, not {named}; {density}"

@@ -1,13 +1,13 @@
 """Write a masked model in another format, and read it back to verify it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from nmlab.platform.api.named_results import Target, target_name
 from nmlab.platform.api.places import local_path, results_folder, store_uri
 from nmlab.platform.api.rendering import html_text
+from nmlab.trials.contract.values import JsonMapping, JsonObject
 
 READABLE = ("hf", "mask")
 """The formats that `nmlab.evaluate` reads."""
@@ -33,9 +33,9 @@ class Export:
     trial: str | None
     taken: str
     _about: str = field(repr=False)
-    _facts: Mapping[str, Any] = field(repr=False)
+    _facts: JsonMapping = field(repr=False)
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> JsonObject:
         """Return everything as plain JSON, as ``nmlab export --json`` prints it."""
         return {**self._facts, "trial": self.trial, "taken": self.taken}
 
@@ -102,7 +102,7 @@ def export(
         >>> nmlab.evaluate("pruned", windows=4).pattern
         '2:4'
     """
-    from nmlab.platform.tracking.result_files import located
+    from nmlab.platform.tracking.result_files import located_files
     from nmlab.trials.export import formats
     from nmlab.trials.export.exporter import export as write
     from nmlab.trials.export.subject import Base, open_subject
@@ -112,10 +112,10 @@ def export(
     base = Base(None if model is None else str(model), revision, dtype, tuple(leave_dense))
     folder = local_path(output, what="output folder")
     uri, kept = store_uri(tracking_uri), results_folder(results)
-    with located(target_name(target), tracking_uri=uri, results=kept) as found:
+    with located_files(target_name(target), tracking_uri=uri, results=kept) as found:
         subject = open_subject(found.place, base=base, device=best_device())
         facts = write(subject, exporter, folder=folder)
     difference = float(facts["verified"]["largest_difference"])
     return Export(
-        folder, exporter.name, str(facts["pattern"]), difference, found.key, found.said, exporter.about, facts
+        folder, exporter.name, str(facts["pattern"]), difference, found.key, found.how_chosen, exporter.about, facts
     )

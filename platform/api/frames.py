@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import pandas as pd
+from pydantic.fields import FieldInfo
 
 from nmlab.reports.analysis.configurations import Configuration, configurations_of, looked_at, ranks, varying
 from nmlab.reports.read.collect import StudyRuns
 from nmlab.reports.read.frame import trial_frame
 from nmlab.reports.read.trials import TrialRecord, Value
 from nmlab.trials.contract.run_status import TrialStatus
+from nmlab.trials.contract.values import Scalar
 from nmlab.trials.methods import registry
 
 Kind: TypeAlias = type[float] | type[int] | type[bool] | type[str]
@@ -89,7 +91,7 @@ def typed_column(values: "pd.Series[Any]", *, kind: Kind | None) -> "pd.Series[A
     return values.infer_objects().convert_dtypes(convert_floating=False)
 
 
-def typed_settings(settings: Mapping[str, Value], *, method: str) -> dict[str, Any]:
+def typed_settings(settings: Mapping[str, Value], *, method: str) -> dict[str, Scalar]:
     """Return the settings of a trial with the types that its method declares; others as they read."""
     kinds = {name: kind_in((method,), name) for name in settings}
     return {name: _typed(value, kinds[name]) for name, value in settings.items()}
@@ -126,13 +128,13 @@ def kind_in(methods: Iterable[str], name: str) -> Kind | None:
     return declared.pop() if len(declared) == 1 else None
 
 
-def _typed(value: Value, kind: Kind | None) -> Any:
+def _typed(value: Value, kind: Kind | None) -> Scalar:
     if kind is bool:
         return str(value) == "True"
     return value if kind is None else kind(value)
 
 
-def _fields(method: str) -> Mapping[str, Any]:
+def _fields(method: str) -> Mapping[str, FieldInfo]:
     """Return the fields of a method's configuration; none for a model from elsewhere, or a package that is gone."""
     try:
         return registry.get(method).config.model_fields
@@ -158,14 +160,14 @@ def _record(item: Configuration) -> dict[str, str]:
     return {"configuration": item.key, "role": str(item.role), "method": item.method, "pattern": item.pattern}
 
 
-def _numbers(item: Configuration, places: Mapping[str, int]) -> dict[str, Any]:
+def _numbers(item: Configuration, places: Mapping[str, int]) -> dict[str, object]:
     value = item.value
     estimate = {name: None if value is None else getattr(value, name) for name in ("mean", "low", "high")}
     counts = {"n": len(item.finished), "planned": item.planned, "rank": places.get(item.key)}
     return {"metric": item.objective.reported, **estimate, **counts}
 
 
-def _selection(item: Configuration, among: Mapping[str, int]) -> dict[str, Any]:
+def _selection(item: Configuration, among: Mapping[str, int]) -> dict[str, object]:
     fresh = None if item.fresh_or_own is item else item.fresh_or_own.value
     estimate = {
         f"fresh_{name}": None if fresh is None else getattr(fresh, name) for name in ("mean", "low", "high", "n")

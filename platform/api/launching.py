@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nmlab.platform.api.progress import Display
 from nmlab.platform.api.results import SweepResult
@@ -52,7 +52,7 @@ def ready_to_resume(
 
 def extension_of(
     launch: str | None,
-    study: Study | str | Path | Mapping[str, Any] | None,
+    study: Study | str | Path | Mapping[str, object] | None,
     *,
     overrides: Sequence[str],
     results: Path,
@@ -75,7 +75,7 @@ def ready_to_extend(
 
 
 def _next_version(
-    before: schema.Study, given: Study | str | Path | Mapping[str, Any] | None, *, overrides: Sequence[str]
+    before: schema.Study, given: Study | str | Path | Mapping[str, object] | None, *, overrides: Sequence[str]
 ) -> Study:
     """Return the study of a launch, or another at the preset of the launch where it has that, with overrides."""
     if given is None:

@@ -1,10 +1,11 @@
 """List the methods and the packaged studies."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, overload
 
 from nmlab.platform.api.rendering import html_facts
+from nmlab.trials.contract.values import JsonMapping, JsonObject
 
 if TYPE_CHECKING:
     from nmlab.search_spaces.schema.study import Study
@@ -44,9 +45,9 @@ class MethodInfo:
     learned: bool
     package: str
     hyperparameters: tuple[Hyperparameter, ...] = field(repr=False)
-    _schema: Mapping[str, Any] = field(repr=False, compare=False)
+    _schema: JsonMapping = field(repr=False, compare=False)
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> JsonObject:
         """Return it as plain JSON, with the JSON schema of each hyperparameter, as ``nmlab methods --json`` prints."""
         names = ("name", "summary", "paper", "cost", "patterns", "learned", "package")
         return {**{name: getattr(self, name) for name in names}, "hyperparameters": dict(self._schema)}
@@ -102,9 +103,9 @@ class StudyInfo:
 
         return summary_of(self.search)
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> JsonObject:
         """Return it as plain JSON, as ``nmlab studies --json`` prints it."""
-        own: dict[str, Any] = {
+        own: JsonObject = {
             "name": self.name,
             "preset": self.preset,
             "title": self.title,
@@ -196,7 +197,7 @@ def studies(name: str | None = None) -> StudyInfo | tuple[StudyInfo, ...]:
     return replace(sizes[0], sizes=sizes)
 
 
-def study_schema() -> dict[str, Any]:
+def study_schema() -> JsonObject:
     """Return the JSON Schema of study files."""
     from nmlab.search_spaces.json_schema import json_schema
 

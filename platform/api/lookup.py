@@ -33,9 +33,9 @@ def load_result(
         >>> nmlab.load_result(trial.key).metrics == trial.metrics
         True
     """
-    from nmlab.platform.api.found import Source, value_of
+    from nmlab.platform.api.loading import ResultSource, value_of
     from nmlab.platform.tracking.address import absolute_uri
     from nmlab.platform.tracking.result_lookup import find_meaning
 
     folder, uri = results_folder(results).absolute(), absolute_uri(store_uri(tracking_uri))
-    return value_of(find_meaning(id, tracking_uri=uri, results=folder), Source(uri, folder))
+    return value_of(find_meaning(id, tracking_uri=uri, results=folder), ResultSource(uri, folder))

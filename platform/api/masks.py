@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nmlab.platform.api.rendering import html_facts
+from nmlab.trials.contract.values import JsonMapping
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +28,7 @@ class Mask:
 
     _finished: "FinishedMask" = field(repr=False)
     origin: str = ""
-    _model: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    _model: JsonMapping = field(default_factory=dict, repr=False)
 
     @property
     def pattern(self) -> str:

@@ -1,12 +1,15 @@
 """A plan as text: what a study would run, and its memory, time and disk."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 from rich.table import Table
 
 from nmlab.platform.planning.admission import size
+
+if TYPE_CHECKING:
+    from nmlab.platform.planning.plan_record import MemoryRecord, PlanRecord
 
 SHOWN = 10
 """How many trials are listed where not all of them are."""
@@ -23,7 +26,7 @@ _APART = (
 )
 
 
-def plan_view(record: Mapping[str, Any]) -> Iterator[RenderableType]:
+def plan_view(record: "PlanRecord") -> Iterator[RenderableType]:
     """Yield the lines and tables that show the record of a plan, in order."""
     yield from _facts(record)
     yield ""
@@ -41,7 +44,7 @@ def plan_view(record: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield f"                 {size(freed)} of it are free again after `nmlab clean`, which keeps every result"
 
 
-def _facts(record: Mapping[str, Any]) -> Iterator[RenderableType]:
+def _facts(record: "PlanRecord") -> Iterator[RenderableType]:
     for name, value in record.items():
         if isinstance(value, str | int | list) and name not in _APART:
             text = size(float(str(value))) if name == "bytes a replica" else str(value)
@@ -50,7 +53,7 @@ def _facts(record: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield f"{'note':16} {note}"
 
 
-def _memory(record: Mapping[str, Any]) -> Iterator[RenderableType]:
+def _memory(record: "PlanRecord") -> Iterator[RenderableType]:
     memory = record["memory"]
     yield _bytes(memory)
     for row in memory["methods"]:
@@ -68,13 +71,13 @@ def _memory(record: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield f"shared           {size(memory['shared'])} that a replica keeps for all trials; {bound}"
 
 
-def _how(record: Mapping[str, Any]) -> str:
+def _how(record: "PlanRecord") -> str:
     if record["seconds are"] == "measured":
         return " by a few real steps here"
     return " from the speed of a matrix product here; --probe measures"
 
 
-def _trials(record: Mapping[str, Any]) -> Table:
+def _trials(record: "PlanRecord") -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("trial", "method", "pattern", "seed", "settings"):
         table.add_column(column, justify="right" if column in ("trial", "seed") else "left", overflow="fold")
@@ -87,7 +90,7 @@ def _trials(record: Mapping[str, Any]) -> Table:
     return table
 
 
-def _bytes(memory: Mapping[str, Any]) -> Table:
+def _bytes(memory: "MemoryRecord") -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("a slot of", "pattern", "state", "masked weights", "activations", "peak", "a step"):
         table.add_column(column, justify="left" if column in ("a slot of", "pattern") else "right", no_wrap=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nmlab.platform.planning.estimate import Estimate
+    from nmlab.platform.planning.plan_record import PlanRecord
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -48,16 +49,19 @@ class Plan:
         """The memory that one replica takes on its device, its slots included."""
         return int(self.record()["memory"]["needed"])
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> "PlanRecord":
         """Return everything as plain JSON, as ``nmlab plan --json`` prints it."""
-        return dict(self._record)
+        return self._record.copy()
 
     def frame(self) -> "pd.DataFrame":
         """Return the trials that are known before the search begins: method, pattern, seed and what varies."""
         import pandas as pd
 
         listed = self._record["trial list"]
-        rows = [{**{key: trial[key] for key in ("method", "pattern", "seed")}, **trial["settings"]} for trial in listed]
+        rows = [
+            {"method": trial["method"], "pattern": trial["pattern"], "seed": trial["seed"], **trial["settings"]}
+            for trial in listed
+        ]
         return pd.DataFrame(rows).convert_dtypes(convert_floating=False)
 
     def view(self, *, every: bool = False) -> Iterator[RenderableType]:
@@ -68,8 +72,10 @@ class Plan:
         return plan_view({**self._record, "trial list": self._record["trial list"][:shown]})
 
     @cached_property
-    def _record(self) -> dict[str, Any]:
-        return self._estimate.record(trials=None)
+    def _record(self) -> "PlanRecord":
+        from nmlab.platform.planning.plan_record import plan_record
+
+        return plan_record(self._estimate)
 
     def __str__(self) -> str:
         return text_of(self.view())
@@ -82,7 +88,7 @@ class Plan:
 
 
 def plan(
-    study: Study | str | Path | Mapping[str, Any],
+    study: Study | str | Path | Mapping[str, object],
     *,
     preset: str | None = None,
     overrides: Sequence[str] = (),

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, overload
+from typing import overload
 
 from nmlab.platform.api.places import local_path, results_folder, store_uri
 from nmlab.platform.api.rendering import html_facts, html_page
 from nmlab.trials.contract.run_artifacts import REPORT_FOLDER
+from nmlab.trials.contract.values import JsonObject
 
 _LARGEST_PAGE = 8 * 2**20
 
@@ -30,7 +31,7 @@ class Report:
     figures: tuple[Path, ...] = field(repr=False)
     headline: tuple[str, ...]
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> JsonObject:
         """Return the files and the findings as plain values, as ``nmlab report --json`` prints them."""
         return {**vars(self), "tables": list(self.tables), "figures": list(self.figures)}
 
@@ -57,7 +58,7 @@ class ReportIndex:
     reports: tuple[str, ...]
     problems: Mapping[str, str]
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> JsonObject:
         """Return it as plain values, as ``nmlab report --json`` prints it."""
         return {"index": self.html, "reports": list(self.reports), "problems": dict(self.problems)}
 

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nmlab.platform.api.rendering import html_facts
 from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
+from nmlab.trials.contract.values import Hyperparameters, JsonObject
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +46,7 @@ class Trial:
     seed: int
     status: str
     reason: str
-    settings: Mapping[str, Any] = field(repr=False)
+    settings: Hyperparameters = field(repr=False)
     metrics: Mapping[str, float] = field(repr=False)
     study: str
     launch: str
@@ -109,7 +110,7 @@ class Configuration:
         key: the configuration's key; `load_result` takes it.
         method: its method.
         pattern: its pattern.
-        role: ``"search"``, or ``"baseline"`` if it was run beside the search for comparison.
+        role: ``"search"``, or ``"baseline"`` if it was run besides the search for comparison.
         settings: hyperparameters and other settings by name.
         metric: the reported metric: the searched one, or ``eval/x`` where the search is by ``validation/x``.
         mean: its mean over the finished seeds of the search; None if none finished.
@@ -131,7 +132,7 @@ class Configuration:
     method: str
     pattern: str
     role: str
-    settings: Mapping[str, Any] = field(repr=False)
+    settings: Hyperparameters = field(repr=False)
     metric: str
     mean: float | None
     low: float | None
@@ -325,7 +326,7 @@ class SweepResult:
             self.study, launch=self.launch, output=folder, mixed=True, public=public, tracking_uri=self.tracking_uri
         )
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> JsonObject:
         """Return how it ended as plain JSON, as ``nmlab sweep --json`` prints it."""
         names = ("status", "model_loads", "frozen_weights", "seconds", "interrupted", "undelivered")
         written = None if self.page is None else {"html": str(self.page), "headline": list(self.headline)}

@@ -1,26 +1,25 @@
 """Run one configuration in this process, without Ray."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from nmlab.platform.api.evaluation_settings import calibration_spec, evaluation_spec, given_evaluation
 from nmlab.platform.api.places import results_folder, store_uri
 from nmlab.platform.api.results import Trial
+from nmlab.platform.api.trial_specification import TrialTexts, specification
 from nmlab.platform.process.interruption import Interruption, RunInterrupted
+from nmlab.trials.contract.values import Hyperparameters
 
 if TYPE_CHECKING:
     from nmlab.trials.contract.trial_spec import TrialSpec
     from nmlab.trials.trial.outcome import TrialResult
 
-__all__ = ["Ran", "RunInterrupted", "run", "run_spec", "specification"]
+__all__ = ["Ran", "RunInterrupted", "run", "run_spec"]
 
 Watch: TypeAlias = Callable[[int, Mapping[str, float]], None]
 """Called with the step and the values of every point of a trial."""
-_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?")
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Ran:
 
 def run(
     method: str,
-    hyperparameters: Mapping[str, Any] | None = None,
+    hyperparameters: Hyperparameters | None = None,
     *,
     model: str | Path = "builtin:tiny",
     revision: str | None = None,
@@ -109,19 +108,20 @@ def run(
         >>> int(trial.history().index.max())
         4
     """
-    from nmlab.platform.api.found import Source, recorded_trial
+    from nmlab.platform.api.loading import ResultSource, recorded_trial
     from nmlab.platform.api.run_progress import RunProgress
     from nmlab.platform.tracking.address import absolute_uri
 
     spec = specification(
         method,
         hyperparameters,
-        texts={
-            "data": str(data),
-            "evaluation": None if evaluation is None else str(evaluation),
-            "splits": (split, evaluation_split),
-            "column": column,
-        },
+        texts=TrialTexts(
+            data=str(data),
+            evaluation=None if evaluation is None else str(evaluation),
+            split=split,
+            evaluation_split=evaluation_split,
+            column=column,
+        ),
         model={"source": str(model), "revision": revision, "dtype": dtype, "leave_dense": tuple(leave_dense)},
         sizes={"samples": samples, "sequence_length": sequence_length, "batch_size": batch_size},
         measured={
@@ -138,51 +138,7 @@ def run(
     ran = run_spec(spec, results=folder, tracking_uri=uri, progress=RunProgress(shown=progress))
     if ran.saved:
         raise RunInterrupted(ran.saved)
-    return recorded_trial(spec.key, Source(absolute_uri(uri), folder.absolute()))
-
-
-def specification(
-    method: str,
-    hyperparameters: Mapping[str, Any] | Sequence[str] | None,
-    *,
-    texts: Mapping[str, Any],
-    model: Mapping[str, Any],
-    sizes: Mapping[str, Any],
-    measured: Mapping[str, Any],
-    pattern: str,
-    seed: int,
-) -> "TrialSpec":
-    """Return the specification of a trial, with the method's defaults filled in.
-
-    Args:
-        method: the method's name.
-        hyperparameters: by name, or as the command line has them: ``NAME=VALUE``, with values in YAML.
-        texts: ``data``, ``evaluation``, ``splits`` and ``column``, as `run` takes them.
-        model: the settings of a model source.
-        sizes: ``samples``, ``sequence_length`` and ``batch_size``.
-        measured: the settings of the evaluation that may be None.
-        pattern: as N:M.
-        seed: of the trial.
-
-    Raises:
-        ValueError: one line about what is wrong.
-    """
-    from nmlab.trials.contract.model_settings import model_source
-    from nmlab.trials.contract.pattern import Pattern
-    from nmlab.trials.contract.trial_spec import TrialSpec
-
-    learned, held_out = _texts(**texts)
-    windows = {name: value for name, value in sizes.items() if name != "samples"}
-    options = {"source": "--evaluation" if texts["evaluation"] else "--data", "split": "--evaluation-split"}
-    return TrialSpec(
-        method=method,
-        pattern=str(Pattern.parse(pattern)),
-        seed=seed,
-        hyperparameters=_hyperparameters(method, pattern, hyperparameters or {}),
-        model=model_source(model),
-        calibration=calibration_spec({**sizes, **learned}),
-        evaluation=evaluation_spec({**held_out, **windows, **given_evaluation(**measured)}, options=options),
-    )
+    return recorded_trial(spec.key, ResultSource(absolute_uri(uri), folder.absolute()))
 
 
 def run_spec(spec: "TrialSpec", *, results: Path, tracking_uri: str, progress: "AbstractContextManager[Watch]") -> Ran:
@@ -218,58 +174,3 @@ def run_spec(spec: "TrialSpec", *, results: Path, tracking_uri: str, progress: "
     is_saved = interruption.is_asked() and result.status == TrialStatus.STOPPED
     saved = interruption.saved(result.step) if is_saved else ""
     return Ran(spec, result, folder, facts.coverage.sentence(), saved)
-
-
-def _texts(
-    data: str, evaluation: str | None, *, splits: tuple[str | None, str | None], column: str | None
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the settings of the text to learn from and of the text to evaluate on.
-
-    One text given alone is cut (a Hugging Face dataset at its split): no mask is evaluated on the text it learned from.
-    """
-    learned = {"source": data, "split": splits[0], "column": column}
-    held_out = {"source": evaluation or data, "split": splits[1], "column": column}
-    if evaluation is not None or data.startswith("builtin:"):
-        return learned, held_out
-    if Path(data).expanduser().exists() or not _HUB_ID.fullmatch(data):
-        return {**learned, "source": f"{data}[:80%]"}, {**held_out, "source": f"{data}[80%:]"}
-    if splits[1] is None:
-        name = splits[0] or "train"
-        return {**learned, "split": f"{name}[:80%]"}, {**held_out, "split": f"{name}[80%:]"}
-    return learned, held_out
-
-
-def _hyperparameters(method: str, pattern: str, given: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:
-    from nmlab.search_spaces.reading.overrides import as_given
-    from nmlab.trials.contract.errors import SettingError
-    from nmlab.trials.contract.pattern import Pattern
-    from nmlab.trials.methods import registry
-
-    named = dict(given) if isinstance(given, Mapping) else _parsed(given)
-    known = registry.get(method)
-    try:
-        config = known.configure(named)
-    except SettingError as error:
-        own = [] if isinstance(given, Mapping) else [text for text in given if _name_of(text) == error.setting]
-        raise ValueError(f"{as_given(own[-1])}: {error}" if own else str(error)) from error
-    if reason := known.unsupported_reason(Pattern.parse(pattern), config):
-        raise ValueError(f"{method}: {reason}")
-    return config.model_dump()
-
-
-def _parsed(given: Sequence[str]) -> dict[str, Any]:
-    from nmlab.search_spaces.reading import study_yaml
-    from nmlab.search_spaces.reading.overrides import as_given
-
-    parsed = {}
-    for text in given:
-        _, equals, value = text.partition("=")
-        if not equals:
-            raise ValueError(f"--set {text!r}: expected NAME=VALUE, for example steps=500")
-        parsed[_name_of(text)] = study_yaml.read(value, source=as_given(text), has_lines=False)[0]
-    return parsed
-
-
-def _name_of(text: str) -> str:
-    """Return the hyperparameter that NAME=VALUE sets."""
-    return text.partition("=")[0].strip()

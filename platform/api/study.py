@@ -13,6 +13,7 @@ from nmlab.search_spaces.reading.presets import merged
 from nmlab.search_spaces.reading.problems import StudyError, problem_lines
 from nmlab.search_spaces.schema import study as schema
 from nmlab.search_spaces.schema.places import SettingPlaces
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.files.checked_json import nmlab_version
 
 
@@ -93,7 +94,7 @@ class Study(schema.Study):
 
 
 def load_study(
-    source: str | Path | Mapping[str, Any], *, preset: str | None = None, overrides: Sequence[str] = ()
+    source: str | Path | Mapping[str, object], *, preset: str | None = None, overrides: Sequence[str] = ()
 ) -> Study:
     """Load a study.
 
@@ -124,7 +125,7 @@ def load_study(
 
 
 def as_study(
-    given: schema.Study | str | Path | Mapping[str, Any], *, preset: str | None = None, overrides: Sequence[str] = ()
+    given: schema.Study | str | Path | Mapping[str, object], *, preset: str | None = None, overrides: Sequence[str] = ()
 ) -> Study:
     """Return a study that a function was given: the study itself, or what `load_study` takes.
 
@@ -140,14 +141,14 @@ def as_study(
     return study.with_overrides(*overrides) if overrides else study
 
 
-def _settings(study: schema.Study) -> dict[str, Any]:
+def _settings(study: schema.Study) -> JsonObject:
     """Return what was set of a study, without defaults, as its file would say it."""
     return study.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
-def _nested(changes: Mapping[str, Any]) -> dict[str, Any]:
+def _nested(changes: Mapping[str, object]) -> JsonObject:
     """Return settings by key, with ``{"a.b": c}`` as ``{"a": {"b": c}}``."""
-    nested: dict[str, Any] = {}
+    nested: JsonObject = {}
     for path, value in changes.items():
         *sections, name = path.split(".")
         change = {name: _plain(value)}

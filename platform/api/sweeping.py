@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nmlab.platform.api.places import results_folder, store_uri
 from nmlab.platform.api.results import SweepResult
@@ -29,7 +29,7 @@ class SweepInterrupted(KeyboardInterrupt):
 
 
 def sweep(
-    study: Study | str | Path | Mapping[str, Any],
+    study: Study | str | Path | Mapping[str, object],
     *,
     preset: str | None = None,
     overrides: Sequence[str] = (),
@@ -146,7 +146,7 @@ def resume(
 
 def extend(
     launch: str | SweepResult,
-    study: Study | str | Path | Mapping[str, Any] | None = None,
+    study: Study | str | Path | Mapping[str, object] | None = None,
     *,
     overrides: Sequence[str] = (),
     results: str | Path | None = None,
@@ -203,7 +203,7 @@ def extend(
 
 
 def _named(launch: str | SweepResult | None) -> str | None:
-    """Return what finds a launch: its folder, where a result has one, else its name."""
+    """Return the text by which a launch is found: the folder of a result if it has one, else the name."""
     return str(launch.folder or launch.launch) if isinstance(launch, SweepResult) else launch
 
 

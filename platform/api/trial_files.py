@@ -14,7 +14,7 @@ from nmlab.trials.contract.run_artifacts import MASK_FILE
 
 def mask_of(trial: Trial) -> Mask:
     """Return the mask of a trial, from its folder here or else from MLflow; see `Trial.mask`."""
-    from nmlab.platform.tracking.result_files import located
+    from nmlab.platform.tracking.result_files import located_files
 
     if trial.method == "dense":
         raise ValueError(f"trial {trial.key} is the dense model, which has no mask")
@@ -24,7 +24,7 @@ def mask_of(trial: Trial) -> Mask:
         return load_mask(trial.folder)
     if trial.run_id is None:
         raise ValueError(f"trial {trial.key}: its folder holds no {MASK_FILE}, and MLflow has no run of it")
-    with located(trial.run_id, tracking_uri=trial.tracking_uri) as found:
+    with located_files(trial.run_id, tracking_uri=trial.tracking_uri) as found:
         if not (Path(found.place) / MASK_FILE).is_file():
             raise ValueError(f"run {trial.run_id} of trial {trial.key} holds no {MASK_FILE}")
         return load_mask(found.place)

@@ -21,6 +21,7 @@ Name = Annotated[
 
 def clean(
     name: Name = None,
+    *,
     checkpoints: Annotated[
         bool, typer.Option("--checkpoints", help="Only checkpoints of trials that have ended.")
     ] = False,
@@ -40,9 +41,9 @@ def clean(
 
     Example: nmlab clean quickstart --keep-best --yes
     """
-    from nmlab.platform.api import upkeep
+    from nmlab.platform.api import cleaning
 
-    found = upkeep.clean(name, checkpoints=checkpoints, keep_best=keep_best, whole=whole, delete=yes, results=results)
+    found = cleaning.clean(name, checkpoints=checkpoints, keep_best=keep_best, whole=whole, delete=yes, results=results)
     if as_json:
         print_json(found.record())
     else:

@@ -21,6 +21,7 @@ def _names(text: str | None) -> list[str]:
 
 def compare(
     studies: Studies,
+    *,
     rows: Annotated[
         str | None, typer.Option("--rows", metavar="A,B", help="What rows are: study, method, pattern or settings.")
     ] = None,

@@ -13,6 +13,7 @@ from nmlab.platform.cli.options import DEFAULT_URI, Json, LeaveDense, Results, T
 def diff(
     first: TargetName,
     second: TargetName,
+    *,
     model: Model = None,
     revision: Revision = None,
     dtype: Dtype = None,

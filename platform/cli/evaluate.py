@@ -25,6 +25,7 @@ Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16. D
 
 def evaluate(
     target: TargetName,
+    *,
     data: Annotated[str | None, typer.Option(help="Held-out text, as in a study. Default: the run's own.")] = None,
     split: Annotated[str | None, typer.Option(help="Split of a Hugging Face dataset.")] = None,
     column: Annotated[str | None, typer.Option(help="Column that holds the text.")] = None,

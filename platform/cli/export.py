@@ -21,6 +21,7 @@ from nmlab.platform.cli.options import (
 
 def export(
     target: TargetName,
+    *,
     format_: Annotated[str, typer.Option("--format", "-f", help="mask, hf, onnx or torch-sparse.")],
     output: Annotated[
         Path,

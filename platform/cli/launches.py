@@ -66,6 +66,7 @@ NoReport = Annotated[bool, typer.Option("--no-report", help="Do not write the re
 
 def sweep(
     study: StudyName,
+    *,
     preset: Preset = None,
     overrides: Set = None,
     results: Results = Path("results"),
@@ -95,6 +96,7 @@ def sweep(
 
 def resume(
     name: LaunchName = None,
+    *,
     results: Results = Path("results"),
     address: NewAddress = None,
     tracking_uri: NewTrackingUri = None,
@@ -117,6 +119,7 @@ def resume(
 
 def extend(
     name: ExtendedLaunch,
+    *,
     study: NextStudy = None,
     overrides: Set = None,
     results: Results = Path("results"),
@@ -149,6 +152,7 @@ def extend(
 
 def status(
     name: LaunchName = None,
+    *,
     results: Results = Path("results"),
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until the launch ends.")] = False,
     as_json: Json = False,
@@ -159,9 +163,9 @@ def status(
     """
     from rich.live import Live
 
-    from nmlab.platform.api import upkeep
+    from nmlab.platform.api.launch_status import status as status_of
 
-    found = upkeep.status(name, results=results)
+    found = status_of(name, results=results)
     if as_json:
         print_json(found.record())
         return
@@ -171,7 +175,7 @@ def status(
     with Live(found.view(), console=console(), refresh_per_second=2) as live:
         while found.is_alive:
             time.sleep(1.0)
-            found = upkeep.status(found.launch, results=results)
+            found = status_of(found.launch, results=results)
             live.update(found.view())
 
 

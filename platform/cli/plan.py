@@ -12,6 +12,7 @@ Probe = Annotated[bool, typer.Option("--probe", help="Load the model and time th
 
 def plan(
     study: StudyName,
+    *,
     preset: Preset = None,
     overrides: Set = None,
     every: All = False,

@@ -19,6 +19,7 @@ Study = Annotated[
 
 def report(
     study: Study = None,
+    *,
     launch: Annotated[
         str | None,
         typer.Option("--launch", help="A launch of the study. Default: the newest.", autocompletion=complete_launch),

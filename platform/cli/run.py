@@ -28,6 +28,7 @@ Hyperparameters = Annotated[
 
 def run(
     method: Annotated[str, typer.Argument(help="A method; see `nmlab methods`.", autocompletion=complete_method)],
+    *,
     hyperparameters: Hyperparameters = None,
     model: Annotated[str, typer.Option(help="builtin:tiny, or a Hugging Face folder or hub id.")] = "builtin:tiny",
     revision: Annotated[str | None, typer.Option(help="Revision of a Hugging Face hub id.")] = None,
@@ -70,12 +71,15 @@ def run(
     Example: nmlab run maskpro --set steps=500 --set learning_rate=3 --set logit_magnitude=5 --tasks quiz.jsonl
     """
     from nmlab.platform.api.run_progress import RunProgress
-    from nmlab.platform.api.running import RunInterrupted, run_spec, specification
+    from nmlab.platform.api.running import RunInterrupted, run_spec
+    from nmlab.platform.api.trial_specification import TrialTexts, specification
 
     spec = specification(
         method,
         hyperparameters,
-        texts={"data": data, "evaluation": evaluation, "splits": (split, evaluation_split), "column": column},
+        texts=TrialTexts(
+            data=data, evaluation=evaluation, split=split, evaluation_split=evaluation_split, column=column
+        ),
         model={"source": model, "revision": revision, "dtype": dtype, "leave_dense": leave_dense or ()},
         sizes={"samples": samples, "sequence_length": sequence_length, "batch_size": batch_size},
         measured={

@@ -20,6 +20,7 @@ Studies = Annotated[
 
 def scale(
     studies: Studies,
+    *,
     groups: Annotated[
         int | None, typer.Option("--groups", help="How many groups of M weights the larger model has.")
     ] = None,

@@ -47,6 +47,7 @@ Resume = Annotated[
 
 def submit(
     address: Dashboard,
+    *,
     results: Results,
     study: Study = None,
     resume: Resume = None,
@@ -61,9 +62,9 @@ def submit(
 
     Example: nmlab submit quickstart --address http://10.0.0.1:8265 --results /shared/nmlab
     """
-    from nmlab.platform.api import jobs, upkeep
+    from nmlab.platform.api import jobs, submitting
 
-    job = upkeep.submit(
+    job = submitting.submit(
         study,
         address=address,
         results=results,

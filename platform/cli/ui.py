@@ -17,6 +17,7 @@ def ui(
             autocompletion=complete_launch,
         ),
     ] = None,
+    *,
     tracking_uri: TrackingUri = DEFAULT_URI,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = 5000,
@@ -25,10 +26,10 @@ def ui(
 
     Example: nmlab ui quickstart --port 5001
     """
-    from nmlab.platform.api import upkeep
+    from nmlab.platform.api import browsing
 
     try:
-        upkeep.ui(
+        browsing.ui(
             study,
             host=host,
             port=port,

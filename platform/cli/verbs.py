@@ -93,7 +93,7 @@ VERBS = {
         "Serve MLflow's web pages on the tracking store until Ctrl-C. For a remote store only its address is printed.",
     ),
 }
-"""In the order in which ``nmlab --help`` lists them; a test holds the summaries to the docstrings."""
+"""The commands, in the order of ``nmlab --help``; a test compares the summaries with the docstrings."""
 
 
 class VerbGroup(TyperGroup):

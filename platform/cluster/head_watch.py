@@ -20,7 +20,7 @@ A head on an overloaded machine answers late, and a sweep there goes on. After 6
 _REQUEST_SECONDS = 3.0
 """How long one connection or one request may take, so that several fit into the limits above."""
 _PAUSE_SECONDS = 1.0
-"""Between two requests."""
+"""Pause between two requests."""
 
 
 class HeadWatch:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypedDict, TypeVar, cast
 
-from nmlab.platform.cluster.proof import PACKAGES, Record, difference, looker
+from nmlab.platform.cluster.proof import PACKAGES, Inspection, difference, process_inspector
 from nmlab.platform.planning.admission import Load, why_worker_does_not_fit
 from nmlab.platform.planning.checks import check_slots
 from nmlab.platform.planning.machine import free_bytes
@@ -36,10 +36,10 @@ def check_nodes(study: Study, *, results: Path, all_of_them: bool = True) -> str
     Without ``all_of_them`` one node is enough; the problem of another is returned as a note ("" if there is none), and
     replicas do not start on that node. Must be called on a cluster that this process has joined.
     """
-    look = looker()
+    inspect_process = process_inspector()
     with _mark_in(results) as mark:
         wanted = [*_files(study), str(mark)]
-        expected, answers = look(PACKAGES, wanted), _ask_all(look, PACKAGES, wanted)
+        expected, answers = inspect_process(PACKAGES, wanted), _ask_all(inspect_process, PACKAGES, wanted)
     problems = [(node, problem) for node, found in answers.items() if (problem := _problem(found, expected, mark))]
     if not problems:
         return ""
@@ -70,7 +70,7 @@ def check_room(study: Study, load: Load) -> None:
         raise ValueError(f"no node has room for a replica; on {node}, which has most, {refusal}")
 
 
-def _ask_all(look: Callable[..., T], *arguments: object) -> dict[str, T | Exception]:
+def _ask_all(function: Callable[..., T], *arguments: object) -> dict[str, T | Exception]:
     """Run a function on every working node; return its result, or the error, by address. Nodes that left have none.
 
     Raises ``ValueError`` if there is no working node.
@@ -79,7 +79,7 @@ def _ask_all(look: Callable[..., T], *arguments: object) -> dict[str, T | Except
     from ray.exceptions import TaskUnschedulableError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    task, asked = ray.remote(num_cpus=0, max_retries=0)(look), {}
+    task, asked = ray.remote(num_cpus=0, max_retries=0)(function), {}
     for node in ray_nodes():
         if node["Alive"] and any(node["Resources"].get(kind, 0) > 0 for kind in ("CPU", "GPU")):
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
@@ -106,7 +106,7 @@ def ray_nodes() -> list[RayNode]:
     return cast(list[RayNode], ray.nodes())
 
 
-def _problem(found: Record | Exception, expected: Record, mark: Path) -> str:
+def _problem(found: Inspection | Exception, expected: Inspection, mark: Path) -> str:
     if isinstance(found, Exception):
         return f"does not answer: {type(found).__name__}: {str(found).strip().splitlines()[0]}"
     if problem := difference(found, expected):

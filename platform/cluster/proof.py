@@ -8,11 +8,10 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import TypedDict, cast
 
 from nmlab.platform.records.payloads import Proof
 
-Record = dict[str, Any]
 COMPARED = ("nmlab", "code", "torch", "transformers", "python")
 ROOT = "nmlab"
 PACKAGES = (ROOT, f"{ROOT}.platform", f"{ROOT}.trials", f"{ROOT}.search_spaces", f"{ROOT}.reports")
@@ -20,13 +19,25 @@ PACKAGES = (ROOT, f"{ROOT}.platform", f"{ROOT}.trials", f"{ROOT}.search_spaces",
 _PREFIX = ".nonce-"
 
 
-def looker() -> Callable[[Sequence[str], Sequence[str]], Record]:
+class Inspection(TypedDict):
+    """The code and versions of a process ("" for what is not installed), and the files that it cannot read."""
+
+    code: str
+    python: str
+    nmlab: str
+    torch: str
+    transformers: str
+    missing: list[str]
+
+
+def process_inspector() -> Callable[[Sequence[str], Sequence[str]], Inspection]:
     """Return a function that reports the code and versions of a process, and which of some files it cannot read.
 
     It is a nested function, which Ray sends as code, so that it runs on a node without nmlab.
     """
 
-    def look(packages: Sequence[str], files: Sequence[str]) -> Record:
+    # In quotes: the annotation itself would be sent too, as a name that a node without nmlab cannot import.
+    def inspect_process(packages: Sequence[str], files: Sequence[str]) -> "Inspection":
         import hashlib
         import os
         import sys
@@ -54,11 +65,13 @@ def looker() -> Callable[[Sequence[str], Sequence[str]], Record]:
         return {
             "code": code(),
             "python": ".".join(map(str, sys.version_info[:2])),
-            **{name: version(name) for name in ("nmlab", "torch", "transformers")},
+            "nmlab": version("nmlab"),
+            "torch": version("torch"),
+            "transformers": version("transformers"),
             "missing": [name for name in files if not os.access(name, os.R_OK)],
         }
 
-    return look
+    return inspect_process
 
 
 def difference(found: Mapping[str, object], expected: Mapping[str, object]) -> str:
@@ -97,7 +110,7 @@ def prove(nonce: Path) -> Proof:
         text = nonce.read_text(encoding="ascii")
     except (OSError, ValueError):
         text = ""
-    return cast(Proof, {"nonce": text, "folder": str(nonce.parent), **looker()(PACKAGES, ())})
+    return cast(Proof, {"nonce": text, "folder": str(nonce.parent), **process_inspector()(PACKAGES, ())})
 
 
 def why_refused(proofs: Sequence[Proof], expected: Proof | None, *, node_id: str = "") -> dict[str, str]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _EXPECTED = "expected the dashboard of its head node, for example http://10.0.0.1:8265"
 _START = ("python", "-m", "nmlab")
 _POLL_SECONDS = 2.0
-"""Between two requests for the output of a job, each of which sends all of it again."""
+"""Pause between two requests for the output of a job, each of which sends all of it again."""
 _JOB_STOP_SECONDS = 30
 """How long ``ray job stop`` waits for a sweep to save its trials before it kills it; Ray's own default is 3 seconds."""
 

@@ -23,11 +23,11 @@ Actor = TypeVar("Actor")
 Answer = TypeVar("Answer")
 Given = ParamSpec("Given")
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 1.0
-"""Between two tries of a call: short at first, because Ray restarts an actor in about a second."""
+"""Pause between two tries of a call: short at first, because Ray restarts an actor in about a second."""
 _OVERDUE_SECONDS = 20.0
 """How long an answer may take beyond what the call waits for; then it counts as lost, and the call is made again."""
 _CALLS_AT_ONCE = 1000
-"""Of an actor; most of them only wait."""
+"""Calls that an actor serves at once; most of them only wait."""
 _STARTS = 3
 """How often an actor is started that dies before it answers: Ray gives an actor up for good where one call of its head
 to the process that started the actor fails, as on an overloaded machine."""
@@ -65,7 +65,7 @@ class RunningActor(Generic[Actor]):
 
 
 def start_actor(actor: Callable[Given, Actor], *, name: str, namespace: str) -> Callable[Given, RunningActor[Actor]]:
-    """Return what starts an actor on this node, given the arguments of its class; Ray restarts it whenever it dies.
+    """Return a function that starts an actor on this node, with the arguments of its class; Ray restarts it if it dies.
 
     The namespace is given, because a process that was connected by its user has one of its own.
     """

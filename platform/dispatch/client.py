@@ -74,7 +74,7 @@ class DispatchClient:
     # --- replicas -------------------------------------------------------------------------------------------------
 
     def refuse(self, replica: str, *, reason: str) -> None:
-        """Say that a replica does not load its model, and why."""
+        """Report that a replica does not load its model, and why."""
         self._calls.ask(lambda dispatcher: dispatcher.refuse(replica, reason=reason))
 
     def admit(self, replica: str, *, proofs: Sequence[Proof]) -> str:

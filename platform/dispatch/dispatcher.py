@@ -38,7 +38,7 @@ from nmlab.platform.dispatch.state import DispatchState
 from nmlab.platform.records.payloads import Proof, ReplicaFacts, ResultRecord, SpecRecord
 
 _PING_SECONDS = 1.0
-"""Between two calls that find out whether a replica's process lives: a killed one costs a second, not 15."""
+"""Pause between two checks of a replica's process: a killed one is noticed in a second, not in 15."""
 
 
 def start_dispatcher(launch: str, *, max_failures: int, expected: Proof | None = None) -> DispatchClient:

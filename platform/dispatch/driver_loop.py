@@ -16,7 +16,7 @@ _DRAIN_SECONDS = 0.5
 FINAL_RECORDS_SECONDS = 90.0
 """How long the last records may take. A dispatcher that is lost then is an error of its client after 60 s already."""
 _PAUSE_SECONDS = 0.05
-"""Between two rounds without records, so that a dispatcher that answers at once is not asked in a busy loop."""
+"""Pause after a round without records, so that a dispatcher that answers at once is not asked in a busy loop."""
 
 
 class DriverLoop:

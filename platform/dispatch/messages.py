@@ -54,7 +54,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class RecordSource:
     """Where a record comes from: the message of this number of a process, about the lease with this epoch."""
 
     process: ReplicaProcess
@@ -68,7 +68,7 @@ class LoggedRecord:
 
     sequence: int
     record: JournalRecord
-    source: Source | None = None
+    source: RecordSource | None = None
 
 
 @dataclass(frozen=True, slots=True)

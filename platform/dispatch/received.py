@@ -5,7 +5,7 @@ from collections.abc import Callable, Container
 from dataclasses import replace
 from typing import assert_never
 
-from nmlab.platform.dispatch.messages import Drained, LoggedRecord, RefusedEnd, ReplicaProcess, Source
+from nmlab.platform.dispatch.messages import Drained, LoggedRecord, RecordSource, RefusedEnd, ReplicaProcess
 from nmlab.platform.records.events import (
     ConfirmationChosen,
     GroupRecord,
@@ -162,11 +162,11 @@ class ResultCheck:
         reason = self._reason(end, source)
         return replace(logged, record=self._refuse(end, source, reason=reason)) if reason else logged
 
-    def _reason(self, end: TrialEnded, source: Source) -> str:
+    def _reason(self, end: TrialEnded, source: RecordSource) -> str:
         message = (source.process, source.number)
         return self._reasons.get(message) or self._unreadable(end)
 
-    def _refuse(self, end: TrialEnded, source: Source, *, reason: str) -> ResultRefused:
+    def _refuse(self, end: TrialEnded, source: RecordSource, *, reason: str) -> ResultRefused:
         assert source.epoch is not None, "an end belongs to a lease"
         self._reasons[source.process, source.number] = reason
         self.refused.append(RefusedEnd(process=source.process, key=end.key, epoch=source.epoch, reason=reason))

@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from nmlab.platform.dispatch.messages import LoggedRecord, ReplicaProcess, Source, can_wait
+from nmlab.platform.dispatch.messages import LoggedRecord, RecordSource, ReplicaProcess, can_wait
 from nmlab.platform.records.events import JournalRecord, TrialEnded
 
 
@@ -15,7 +15,7 @@ class RecordLog:
         self._unconfirmed: dict[ReplicaProcess, deque[int]] = {}
         self._withdrawn: set[int] = set()
 
-    def append(self, record: JournalRecord, *, source: Source | None = None) -> None:
+    def append(self, record: JournalRecord, *, source: RecordSource | None = None) -> None:
         """Add a record at the end."""
         self._sequence += 1
         self._records.append(LoggedRecord(self._sequence, record, source))

@@ -20,9 +20,9 @@ from nmlab.platform.dispatch.messages import (
     MustIntroduce,
     Receipt,
     ReceiveAnswer,
+    RecordSource,
     RefusedEnd,
     ReplicaProcess,
-    Source,
     TrialUpdate,
 )
 from nmlab.platform.dispatch.record_log import RecordLog
@@ -220,7 +220,7 @@ class DispatchState:
 
     def _handle(self, known: KnownReplica, message: Message) -> None:
         """Append a replica's message to the log, unless it belongs to a lease that is over."""
-        record, source = message.record, Source(known.process, message.number, message.epoch)
+        record, source = message.record, RecordSource(known.process, message.number, message.epoch)
         if message.epoch is not None and isinstance(record, TrialMetrics | TrialEnded):
             if not self._leases.is_current(record.key, message.epoch):
                 return

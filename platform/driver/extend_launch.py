@@ -1,10 +1,15 @@
-"""Extend a launch: another version of its study, checked against the one that it has, and what that adds."""
+"""Extend a launch: another version of its study, checked against the one that it has, and what that adds.
+
+Nothing here writes. `Sweep.run` calls `Launch.extend` once its process owns the launch, before it does anything else:
+that writes `study-2.yaml` (3, ...) and then names it in `launch.json`. Killed before the second write, the launch is
+as it was; killed after it, `nmlab resume` goes on with the new version. What follows is written as by any process of a
+launch: `LaunchBegan` with the new number of trials, and the records of what is added.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from nmlab.platform.driver.start_launch import ReadyLaunch, continue_launch
 from nmlab.platform.launches.journal import read_without_metrics
@@ -15,6 +20,7 @@ from nmlab.platform.search.changed_space import space_problem
 from nmlab.search_spaces.reading.problems import StudyError
 from nmlab.search_spaces.schema.extension import change_lines, changed_settings, extension_problems
 from nmlab.search_spaces.schema.study import Study
+from nmlab.trials.contract.values import JsonObject
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ class Extension:
             *([self.search_stopped] if self.search_stopped else []),
         )
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> JsonObject:
         """Return it as plain JSON."""
         return {
             "launch": self.launch.name,

@@ -71,7 +71,7 @@ class RecordKeeper:
         """Accept new records of the dispatcher; they are in the journal when this returns."""
         self._check_thread()
         self.model_loads += sum(isinstance(record, ReplicaStarted) for record in records)
-        located = [self._nodes.note(record, replicas=self._state.replicas) for record in records]
+        located = [self._nodes.collect(record, replicas=self._state.replicas) for record in records]
         completed = self._opened.completion.complete(located)
         self.keep(completed)
         self._follow(completed)

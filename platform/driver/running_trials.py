@@ -24,9 +24,9 @@ _TRAIN_CLEANUP_SECONDS = 4.0
 """How long Train runs get to remove what they started on a cluster that stays: the second that it takes, and some."""
 _POLL_SECONDS = 0.05
 _SHUTDOWN_WAIT_SECONDS = 4.0
-"""After a signal: how long replicas are waited for whatever they send."""
+"""How long after a signal to wait for replicas, even silent ones."""
 _HANGING_SECONDS = 2.0
-"""After a signal: replicas that have sent nothing for so long, four heartbeats, are waited for no longer."""
+"""After a signal, replicas that have sent nothing for four heartbeats are waited for no longer."""
 
 
 class RunningTrials:

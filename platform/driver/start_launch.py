@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.journal import ended_trials, read_without_metrics
-from nmlab.platform.launches.launch import Launch
+from nmlab.platform.launches.launch import Launch, LaunchSettings
 from nmlab.platform.planning.study_plan import LaunchPlan, plan_study
 from nmlab.platform.process.credentials import restored_uri
 from nmlab.platform.tracking.address import absolute_uri, check_store
@@ -65,7 +65,11 @@ def start_launch(
     load, note = _admitted(plan, address, results)
     uri = absolute_uri(tracking_uri)
     check_store(uri, study=study.name)
-    settings = {"tracking_uri": uri, "address": recorded_address(address), "max_failures": max_failures}
+    settings: LaunchSettings = {
+        "tracking_uri": uri,
+        "address": recorded_address(address),
+        "max_failures": max_failures,
+    }
     launch = launches.create(study, results=results, settings=settings)
     return ReadyLaunch(
         plan=plan,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from nmlab.platform.process.shutdown import Shutdown
 
 UNRESPONSIVE_SECONDS = 1.5
-"""Once this process is to end: seconds for which it waits for anything that sends no messages."""
+"""Seconds that this process, once it is to end, waits for anything that sends no messages."""
 
 
 class StopRequests:

@@ -35,7 +35,7 @@ class Best:
     folders: tuple[tuple[int, Path], ...] = ()
 
 
-class FinishedTrial(NamedTuple):
+class FinishedTrialFiles(NamedTuple):
     """A finished trial by its files: the searched metric, the one that is reported, its folder and all its metrics."""
 
     seed: int
@@ -89,7 +89,7 @@ def best_in_folder(folder: Path) -> Best:
     launch = Launch(folder)
     study = launch.study()
     objective = Objective(study.search.metrics[0], study.search.modes[0])
-    found: dict[tuple[str, str], list[FinishedTrial]] = {}
+    found: dict[tuple[str, str], list[FinishedTrialFiles]] = {}
     for path in sorted(launch.trials_folder.glob(f"*/{RECORD_FILE}")):
         record = json.loads(path.read_text(encoding="utf-8"))
         spec = TrialSpec.from_record(record["spec"])
@@ -97,7 +97,7 @@ def best_in_folder(folder: Path) -> Best:
             float(record["metrics"].get(name, math.nan)) for name in (objective.metric, objective.reported)
         )
         if spec.method != "dense" and spec.seed in study.seeds and math.isfinite(value):
-            trial = FinishedTrial(spec.seed, value, reported, path.parent, record["metrics"])
+            trial = FinishedTrialFiles(spec.seed, value, reported, path.parent, record["metrics"])
             found.setdefault((spec.pattern, spec.configuration), []).append(trial)
     if not found:
         raise ValueError(f"launch {launch.name} has no finished configuration with a mask")
@@ -117,8 +117,8 @@ def best_in_folder(folder: Path) -> Best:
 
 
 def _feasible(
-    found: Mapping[tuple[str, str], list[FinishedTrial]], *, limits: Sequence[Constraint], launch: str
-) -> dict[tuple[str, str], list[FinishedTrial]]:
+    found: Mapping[tuple[str, str], list[FinishedTrialFiles]], *, limits: Sequence[Constraint], launch: str
+) -> dict[tuple[str, str], list[FinishedTrialFiles]]:
     """Return the configurations that keep every constraint; raises ``ValueError`` if none does."""
     kept = {name: trials for name, trials in found.items() if is_feasible(limits, [trial.metrics for trial in trials])}
     if not kept:

@@ -6,9 +6,8 @@ Everything else (MLflow, the report, a later process) reads the journal and can 
 import json
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.records.events import (
@@ -22,11 +21,12 @@ from nmlab.platform.records.events import (
 )
 from nmlab.trials.contract.declarations import is_intermediate
 from nmlab.trials.contract.run_status import ENDED_FOR_GOOD
+from nmlab.trials.contract.values import JsonMapping
 from nmlab.trials.files.atomic_file import atomic_file
 from nmlab.trials.files.checked_json import DamagedFileError, check_format, checked_line, nmlab_version, read_line
 
-FlatResult = Mapping[str, Any]
-"""A result with its metrics beside its other fields, as Tune reports it."""
+FlatResult = JsonMapping
+"""A result with its metrics besides its other fields, as Tune reports it."""
 
 FORMAT = 2
 """From format 2 on every line has a checksum; the first format had no number."""
@@ -68,7 +68,7 @@ class Journal:
         is_end = any(isinstance(record, TrialEnded | ConfirmationChosen | LaunchEnded) for record in records)
         self._append([record.to_json() for record in records], on_disk=is_end)
 
-    def _append(self, lines: Iterable[Mapping[str, Any]], *, on_disk: bool) -> None:
+    def _append(self, lines: Iterable[JsonMapping], *, on_disk: bool) -> None:
         data = b"".join(checked_line(line) + b"\n" for line in lines)
         with self._guard:
             before = self.size

@@ -3,12 +3,11 @@
 import hashlib
 import re
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, Unpack, cast
 
 from nmlab.platform.process.credentials import kept_uri
 from nmlab.search_spaces import loader
@@ -21,10 +20,10 @@ from nmlab.trials.contract.run_artifacts import (
     STUDY_FILE,
     study_file,
 )
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.files.atomic_file import atomic_file
 from nmlab.trials.files.checked_json import DamagedFileError, nmlab_version, read_checked, write_checked
 
-Record = dict[str, Any]
 LAUNCH_FILE = "launch.json"
 FORMAT = 1
 _EXTENDED = 2
@@ -35,6 +34,27 @@ _MADE_BY = "made_by"
 _VERSIONS = "study_versions"
 _BESIDE_SETTINGS = (_STUDY, _MADE_BY, _VERSIONS)
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):/")
+
+
+class LaunchSettings(TypedDict):
+    """What a launch is continued with, besides its study.
+
+    Attributes:
+        tracking_uri: the MLflow store, without a password.
+        address: of the Ray cluster; None is one of its own.
+        max_failures: how often a trial may lose its replica, and a replica its worker.
+    """
+
+    tracking_uri: str
+    address: str | None
+    max_failures: int
+
+
+class ChangedSettings(TypedDict, total=False):
+    """Settings that a later process of a launch may change."""
+
+    tracking_uri: str
+    address: str | None
 
 
 @dataclass(frozen=True)
@@ -60,7 +80,7 @@ class StudyVersion:
         """What wrote it, in words."""
         return f"nmlab {self.made_by or 'of an earlier version'}"
 
-    def record(self) -> Record:
+    def record(self) -> JsonObject:
         """Return it as the launch record keeps it."""
         return {name: value for name, value in vars(self).items() if name != "number"}
 
@@ -164,11 +184,12 @@ class Launch:
             raise ValueError(f"launch {self.folder} cannot be extended: {error.strerror}") from error
         return added
 
-    def settings(self) -> Record:
+    def settings(self) -> LaunchSettings:
         """Read the settings of the launch other than the study; raises ``ValueError`` that names a damaged file."""
-        return {name: value for name, value in self._record().items() if name not in _BESIDE_SETTINGS}
+        found = {name: value for name, value in self._record().items() if name not in _BESIDE_SETTINGS}
+        return cast(LaunchSettings, found)
 
-    def change_settings(self, **changed: Any) -> None:
+    def change_settings(self, **changed: Unpack[ChangedSettings]) -> None:
         """Write the given settings if they differ from the stored ones; only the launch's owner may call this.
 
         Raises ``ValueError`` that names a damaged file, and ``OSError`` if the file cannot be written.
@@ -177,18 +198,18 @@ class Launch:
         if {**record, **changed} != record:
             self._write({**record, **changed})
 
-    def _record(self) -> Record:
+    def _record(self) -> JsonObject:
         path = self.folder / LAUNCH_FILE
         try:
             return read_checked(path, kind="launch record", format=_EXTENDED, before=_SETTINGS)
         except OSError as error:
             raise ValueError(f"launch record {str(path)!r} cannot be read: {error.strerror}") from error
 
-    def _write(self, record: Record) -> None:
+    def _write(self, record: JsonObject) -> None:
         write_checked(self.folder / LAUNCH_FILE, record, format=_EXTENDED if _VERSIONS in record else FORMAT)
 
 
-def create(study: Study, *, results: Path, settings: Mapping[str, Any]) -> Launch:
+def create(study: Study, *, results: Path, settings: LaunchSettings) -> Launch:
     """Make the folder of a new launch; raises ``ValueError`` if it cannot be written."""
     check_is_local(results)
     name = f"{study.name}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -197,7 +218,7 @@ def create(study: Study, *, results: Path, settings: Mapping[str, Any]) -> Launc
         launch.folder.mkdir(parents=True)
         path = launch.folder / STUDY_FILE
         path.write_text(_resolved(study, launch=launch.name), encoding="utf-8")
-        kept = {name: kept_uri(value) if name == "tracking_uri" else value for name, value in settings.items()}
+        kept = {name: kept_uri(str(value)) if name == "tracking_uri" else value for name, value in settings.items()}
         record = {**kept, _STUDY: file_digest(path), _MADE_BY: nmlab_version()}
         write_checked(launch.folder / LAUNCH_FILE, record, format=FORMAT)
     except OSError as error:

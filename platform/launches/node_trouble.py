@@ -33,8 +33,8 @@ class NodeTrouble:
     def __init__(self) -> None:
         self.lines: dict[str, str] = {}
 
-    def note(self, record: JournalRecord, *, replicas: Mapping[str, ReplicaSnapshot]) -> JournalRecord:
-        """Return a record of the dispatcher; a ``ResultRefused`` gets the address of its node."""
+    def collect(self, record: JournalRecord, *, replicas: Mapping[str, ReplicaSnapshot]) -> JournalRecord:
+        """Add what a record says of a node to `lines`; return it, a refused result with its node's address."""
         match record:
             case ReplicaRefused():
                 self.lines |= {f"node {node}": f"refused: {record.reason}" for node in record.nodes or ()}

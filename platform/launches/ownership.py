@@ -24,7 +24,7 @@ import psutil
 from nmlab.trials.files.checked_json import read_checked, write_checked
 
 HEARTBEAT_SECONDS = 3.0
-"""Between two heartbeats of an owner, each a small file on a folder that may be shared over a network."""
+"""Pause between two heartbeats of an owner, each a small file in a folder that may be shared over a network."""
 SILENT_OWNER_SECONDS = 4 * HEARTBEAT_SECONDS
 """Seconds without a heartbeat after which an owner on another machine counts as gone."""
 FORMAT = 1
@@ -235,7 +235,7 @@ def _this_process() -> Owner:
 
 
 def _machine() -> str:
-    """Return what processes that see each other's process ids have in common; the host's name if it is not known."""
+    """Return an id of this boot and process-id namespace, in which process ids are comparable, or the host's name."""
     with contextlib.suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"

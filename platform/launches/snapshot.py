@@ -78,7 +78,7 @@ class ConfirmationSnapshot(TypedDict):
     ended: int
     is_chosen: bool
     configurations: int
-    """Of the search, that were chosen."""
+    """How many configurations of the search were chosen."""
     baselines: int
     asked: int
     """Configurations that were to be chosen; more than were, if no more of them finished on all seeds."""

@@ -8,11 +8,12 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, cast
+from typing import cast
 
 from nmlab.platform.launches.snapshot import StandingRecord
 from nmlab.search_spaces.schema.constraints import Constraint, is_feasible
 from nmlab.trials.contract.run_tags import Role
+from nmlab.trials.contract.values import JsonObject
 
 _LEFT_OUT = ("looked_at", "fresh", "baseline_fresh", "infeasible")
 """Where they are empty."""
@@ -169,7 +170,7 @@ def standings(
 
 def read_standing(record: StandingRecord) -> Standing:
     """Return a standing from plain JSON."""
-    given = cast(dict[str, Any], record)
+    given = cast(JsonObject, record)
     fresh = {name: OnFreshSeeds(**value) for name, value in given.items() if isinstance(value, dict)}
     return Standing(**{**given, **fresh})
 

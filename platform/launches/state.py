@@ -41,7 +41,7 @@ from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
 from nmlab.trials.contract.run_tags import FrozenWeights, Role
 
 _LEFT_OUT = ("confirmation", "limited")
-"""Of the snapshot of a trial, where they are empty."""
+"""Fields that the snapshot of a trial leaves out where they are empty."""
 
 
 @dataclass

@@ -12,7 +12,7 @@ from nmlab.platform.cluster.session import NAMESPACE
 from nmlab.platform.dispatch.actor_calls import RunningActor, start_actor, start_until_it_answers
 from nmlab.platform.dispatch.notifier import Notifier
 from nmlab.platform.mask_parallel.coordinator_client import CoordinatorSettings
-from nmlab.platform.mask_parallel.group import MaskParallelCoordinator
+from nmlab.platform.mask_parallel.coordinator_state import MaskParallelCoordinator
 from nmlab.platform.mask_parallel.messages import Answer, Losses, Member, Offer, Wait
 from nmlab.platform.records.payloads import SpecRecord
 

@@ -57,7 +57,7 @@ class CoordinatorClient:
         )
 
     def heartbeat(self, member: Member) -> None:
-        """Say that a member still works."""
+        """Report that a member still works."""
         self._calls.ask(lambda coordinator: coordinator.heartbeat(member))
 
     def notices(self, key: str) -> list[str]:

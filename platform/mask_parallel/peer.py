@@ -26,7 +26,7 @@ _PEER_WAIT_SECONDS = 5.0
 _LEADER_WAIT_SECONDS = 2.0
 """The leader waits at least so long for the others, since a peer may have started its share later."""
 _PATIENCE_FACTOR = 4.0
-"""And at least so many times as long as its own share took; peers may be on slower or busier machines."""
+"""The leader waits at least so many times as long as its own share took: peers may be on slower or busier machines."""
 _IDLE_SECONDS = 15.0
 """A peer with nothing to do for so long leaves the group: its slot may be needed elsewhere."""
 _HEARTBEAT_SECONDS = 10.0

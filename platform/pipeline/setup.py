@@ -54,7 +54,7 @@ def form_pipelines(*, slots: int, device: torch.device) -> list[PipelineGroup]:
 
 
 def stage_facts(replica: ReplicaContext, pipeline: PipelineGroup, *, pid: int) -> list[StageFacts]:
-    """Return what the record of a replica tells of each of its workers; all of them must call this."""
+    """Return the facts on each worker of a replica for its record; all of them must call this."""
     own: StageFacts = {"pid": pid, "bytes": replica.frozen.bytes, "layers": len(replica.frozen.layers)}
     return pipeline.all_gather(own)
 

@@ -16,9 +16,9 @@ from nmlab.platform.compat import ray_core
 from nmlab.trials.compat import Store
 
 _MAC_BYTES = 32
-"""Of the code (HMAC with SHA-256) that stands before every value."""
+"""Bytes of the authentication code (HMAC with SHA-256) before every value."""
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.002, 0.1
-"""Between two looks for a key. Stages that reconnect after an error find it in milliseconds."""
+"""Pause between two reads of a key. Stages that reconnect after an error find it in milliseconds."""
 
 
 class Keys(Protocol):

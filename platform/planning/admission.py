@@ -24,7 +24,7 @@ CUDA_BYTES = 500 * 2**20
 class Load:
     """The memory of one replica in bytes: the frozen weights, what its trials share, and what one slot needs.
 
-    ``host`` is what its trials share in the memory of the machine if the replica runs on a GPU.
+    ``shared`` is in the memory of its device, and ``shared_on_host`` in that of the machine if the device is a GPU.
     """
 
     weights: int
@@ -32,7 +32,7 @@ class Load:
     blocks: int
     shared: int
     slot: int
-    host: int = 0
+    shared_on_host: int = 0
 
     def worker(self, *, slots: int, stages: int = 1) -> int:
         """Return the bytes of a replica's largest worker.
@@ -76,7 +76,7 @@ def check_study_fits(study: Study, load: Load, *, machine: Machine) -> None:
     replica = study.replica
     check_slots(study, has_gpus=machine.device == "cuda")
     _check_gpu_hours(study, machine=machine)
-    _check_host(study, load, machine=machine)
+    _check_shared_on_host(study, load, machine=machine)
     need, free = needed_bytes(study, load, machine=machine), usable_bytes(study, machine=machine)
     if need <= free:
         return
@@ -98,14 +98,14 @@ def _check_gpu_hours(study: Study, *, machine: Machine) -> None:
         )
 
 
-def _check_host(study: Study, load: Load, *, machine: Machine) -> None:
+def _check_shared_on_host(study: Study, load: Load, *, machine: Machine) -> None:
     """Raise ``ValueError`` if the machine's memory does not hold what the trials of replicas on GPUs share."""
     workers = study.replica.count * study.replica.pipeline_stages
-    need = workers * load.host
+    need = workers * load.shared_on_host
     if machine.host_free_bytes is not None and need > machine.host_free_bytes:
         raise ValueError(
-            f"replica: {workers} worker(s) keep {size(load.host)} each for their trials (text, gradient norms, initial "
-            f"masks), {size(need)}, but this machine has {size(machine.host_free_bytes)} free; "
+            f"replica: {workers} worker(s) keep {size(load.shared_on_host)} each for their trials (text, gradient "
+            f"norms, initial masks), {size(need)}, but this machine has {size(machine.host_free_bytes)} free; "
             "use fewer slots or less text"
         )
 

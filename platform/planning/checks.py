@@ -44,7 +44,7 @@ def _refused(trial: ConfiguredTrial, reason: str, *, otherwise: str) -> SettingE
 
 
 def check_inputs(trial: ConfiguredTrial, facts: PreflightFacts) -> None:
-    """Refuse a method, or that of an initial mask, that measures layer inputs which cannot be measured."""
+    """Refuse a method, also of an initial mask, that needs layer inputs of a model where they cannot be measured."""
     from nmlab.trials.models.prunable import check_measurable
 
     for name in (trial.method.name, trial.spec.hyperparameters.get("initial_mask")):

@@ -4,18 +4,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
-from nmlab.platform.planning.admission import Load, check_study_fits, needed_bytes, replica_fit, usable_bytes
+from nmlab.platform.planning.admission import Load, check_study_fits
 from nmlab.platform.planning.blame import telling_place
 from nmlab.platform.planning.forecast import Forecast, Forecaster, SharedResults, shared_results
-from nmlab.platform.planning.listing import Listing, list_trials, varied
+from nmlab.platform.planning.listing import Listing, list_trials
 from nmlab.platform.planning.machine import Machine
-from nmlab.platform.planning.planned_stopping import early_stopping
 from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.search_spaces.schema.study import Study
-from nmlab.trials.context.result_cache import CACHE_BYTES
-from nmlab.trials.contract.sections import HeldOutText
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.masks.bits import packed_size
 from nmlab.trials.methods import registry
@@ -24,11 +20,11 @@ from nmlab.trials.sizing.preflight import PreflightFacts
 from nmlab.trials.sizing.probe import ProbeResult
 
 _CHECKPOINTS = 2
-"""Of a trial, kept at once: the newest, and the one before it."""
+"""Checkpoints of a trial that are kept at once: the newest, and the one before it."""
 _ROWS_BYTES = 200 * 12 * 120 + 30_000
-"""Of a trial in the tracking store's database: rows of about 200 points of a dozen metrics, parameters and tags."""
+"""Bytes of a trial in the database of the tracking store: about 200 points of a dozen metrics, parameters and tags."""
 _RECORDS_BYTES = 50_000
-"""Of a trial's other files: its record, curve and provenance."""
+"""Bytes of a trial's other files: its record, curve and provenance."""
 
 Probes = Mapping[tuple[str, str], ProbeResult]
 
@@ -70,7 +66,7 @@ class Estimate:
             blocks=facts.blocks,
             shared=0 if on_gpu else self.shared.most,
             slot=slot,
-            host=self.shared.most if on_gpu else 0,
+            shared_on_host=self.shared.most if on_gpu else 0,
         )
 
     @cached_property
@@ -117,40 +113,11 @@ class Estimate:
             forecast = self._forecast(spec)
             kept = packed_size(facts.prunable) if registry.get(spec.method).sparse else 0
             windows = facts.evaluation_windows + facts.validation_windows
-            kept += forecast.state.get("updated weights", 0) + 24 * windows + _RECORDS_BYTES
+            kept += forecast.state_parts.get("updated weights", 0) + 24 * windows + _RECORDS_BYTES
             total["artifacts"] += kept
             total["tracking store"] += kept + _ROWS_BYTES
             total["checkpoints"] += _CHECKPOINTS * forecast.state_bytes if _steps(spec) else 0
         return {name: round(scale * count) for name, count in total.items()}
-
-    def record(self, *, trials: int | None) -> dict[str, Any]:
-        """Return everything as plain JSON, with the first ``trials`` of the list."""
-        study, facts, listing = self.plan.study, self.plan.facts, self.listing
-        suggested = replica_fit(study, self.load, machine=self.machine)
-        seconds = round(self.seconds, 1)
-        return {
-            **_facts_record(self.plan, facts),
-            "trial list": [self._line(spec) for spec in listing.specs[:trials]],
-            "settled trials": len(listing.specs),
-            "open configurations": listing.open,
-            "memory": {
-                "weights": self.load.weights,
-                "slot": self.load.slot,
-                "shared": self.shared.most,
-                "shared budget": CACHE_BYTES,
-                "worker": self.load.worker(slots=study.replica.slots, stages=study.replica.pipeline_stages),
-                "needed": needed_bytes(study, self.load, machine=self.machine),
-                "free": usable_bytes(study, machine=self.machine),
-                "device": self.machine.device,
-                "methods": [_bytes_record(spec, forecast) for spec, forecast in self.forecasts],
-            },
-            "could not tell": self.could_not_tell,
-            "seconds": seconds,
-            "seconds are": "measured" if self._all_measured else "estimated",
-            "disk": self.disk,
-            "clean frees": self.disk.get("checkpoints", 0),
-            "proposal": {"slots": suggested.slots, "shards": suggested.stages, "reason": suggested.reason},
-        }
 
     @cached_property
     def _forecaster(self) -> Forecaster:
@@ -169,7 +136,8 @@ class Estimate:
         ]
 
     @property
-    def _all_measured(self) -> bool:
+    def is_measured(self) -> bool:
+        """Whether probes measured all that it is made from."""
         return all(forecast.measured for _, forecast in self.forecasts)
 
     def _forecast(self, spec: TrialSpec) -> Forecast:
@@ -185,10 +153,6 @@ class Estimate:
         during = (steps - 1) // every if every and steps else 0
         evaluation, *validation = [count * length for count, length in _held_out(self.plan.study, self.plan.facts)]
         return 1 + sum(validation) / evaluation * (1 + during) if validation else 1 + during
-
-    def _line(self, spec: TrialSpec) -> dict[str, object]:
-        settings = varied(self.plan, spec)
-        return {"method": spec.method, "pattern": spec.pattern, "seed": spec.seed, "settings": settings}
 
 
 def threads_a_slot(plan: LaunchPlan) -> int:
@@ -230,69 +194,8 @@ def _steps(spec: TrialSpec) -> int:
     return int(spec.hyperparameters.get("steps") or 0)
 
 
-def _facts_record(plan: LaunchPlan, facts: PreflightFacts) -> dict[str, Any]:
-    study, data = plan.study, plan.study.data
-    return {
-        "study": study.name,
-        "search": f"{study.search.algorithm} for {', '.join(study.search.metrics)}",
-        "configurations": plan.configurations,
-        **({"early stopping": early_stopping(plan).describe()} if study.search.scheduler else {}),
-        **({"search stops": "; ".join(limits)} if (limits := plan.search_limits().describe()) else {}),
-        "seeds": list(study.seeds),
-        "baseline trials": len(plan.baselines),
-        **_confirmation_record(plan),
-        "trials": plan.trials,
-        "concurrent": study.concurrency,
-        "replicas": _replicas(study),
-        "model": f"{study.model.source} ({facts.architecture}), {facts.parameters:,} parameters",
-        "prunable": f"{facts.prunable:,} weights in {facts.layers} layers",
-        "coverage": facts.coverage.sentence(),
-        **({"weights": facts.stored} if facts.stored else {}),
-        "bytes a replica": facts.model_bytes,
-        **({"validation": _windows(facts.validation_windows, data.validation)} if data.validation else {}),
-        "evaluation": _windows(facts.evaluation_windows, data.evaluation),
-        "data digest": facts.data_digest,
-        "text notes": list(facts.text_notes),
-    }
-
-
-def _confirmation_record(plan: LaunchPlan) -> dict[str, Any]:
-    found = plan.confirmation
-    return {} if found is None else {"confirmation": found.describe(), "confirmation trials": found.trials}
-
-
-def _windows(count: int, text: HeldOutText) -> str:
-    return f"{count} windows of {text.sequence_length} tokens"
-
-
 def _held_out(study: Study, facts: PreflightFacts) -> list[tuple[int, int]]:
     """Return the number of windows and the tokens of a window of the evaluation text and of the validation text."""
     evaluation, validation = study.data.evaluation, study.data.validation
     found = [(facts.evaluation_windows, evaluation.sequence_length)]
     return found if validation is None else [*found, (facts.validation_windows, validation.sequence_length)]
-
-
-def _replicas(study: Study) -> str:
-    replica = study.replica
-    stages = f", each over {replica.pipeline_stages} workers" if replica.pipeline_stages > 1 else ""
-    peers = f", {replica.mask_parallel} of them on the masks of one trial" if replica.mask_parallel > 1 else ""
-    return f"{replica.count} with {replica.slots} slot(s) each{peers}{stages}"
-
-
-def _bytes_record(spec: TrialSpec, forecast: Forecast) -> dict[str, Any]:
-    activations = max(0, forecast.slot_bytes - forecast.state_bytes - forecast.masked - forecast.uncertain)
-    return {
-        "method": spec.method,
-        "pattern": spec.pattern,
-        "state": dict(forecast.state),
-        "state_bytes": forecast.state_bytes,
-        "uncertain": forecast.uncertain,
-        "masked_weights": forecast.masked,
-        "activations": activations,
-        "slot": forecast.slot_bytes,
-        "step_seconds": forecast.step_seconds,
-        "start_seconds": forecast.start_seconds,
-        "evaluation_seconds": forecast.evaluation_seconds,
-        "measured": forecast.measured,
-        "known": forecast.known,
-    }

@@ -91,7 +91,7 @@ def _options(name: str, entries: Mapping[str, Entry]) -> Sequence[Scalar]:
 
 
 def _wanted(entries: Mapping[str, Entry], options: _Options) -> Iterator[Configuration]:
-    """Yield the values that some configuration must have: pairs if there are not too many, then single values."""
+    """Yield the values to cover by some configuration: all pairs if there are not too many, then single values."""
     pairs = list(combinations(entries, 2))
     if sum(len(options[first]) * len(options[second]) for first, second in pairs) > MOST_CHECKED:
         pairs = [(parent, name) for name, entry in entries.items() for parent in entry.when if parent in entries]

@@ -26,40 +26,51 @@ _TRAFFIC = 3.0
 """Bytes moved for each byte that a dry run counts as written: an elementwise operation reads about as much as it
 writes, and a block of a model has as many again in place."""
 _TOKEN_BYTES = 8
-"""Of a token in the cache of a worker: tokens are 64-bit integers."""
+"""Bytes of a token in the cache of a worker, a 64-bit integer."""
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """The bytes that one trial needs of its slot, and its seconds. ``known``: whether its method declares its needs."""
+    """The bytes that one trial needs of its slot, and its seconds.
+
+    Attributes:
+        state_parts: bytes of its state by part.
+        uncertain_bytes: how many of these depend on the course of the run; the slot has as many more, as a margin.
+        masked_bytes: of its masked weights, which the phases contain.
+        start_bytes: beside the state while it starts; `step_bytes` in a step, `evaluation_bytes` in an evaluation.
+        extra_seconds: of the diagnostics at the end.
+        measured: whether a probe measured it.
+        known: whether its method declares its needs.
+        peak_bytes: the most bytes that a probe measured.
+        shared: bytes that the replica keeps for other trials too, by name; no part of the slot.
+    """
 
     method: str
-    state: Mapping[str, int]
-    uncertain: int
-    masked: int
-    start: int
-    step: int
-    evaluation: int
+    state_parts: Mapping[str, int]
+    uncertain_bytes: int
+    masked_bytes: int
+    start_bytes: int
+    step_bytes: int
+    evaluation_bytes: int
     start_seconds: float
     step_seconds: float
     evaluation_seconds: float
     extra_seconds: float = 0.0
     measured: bool = False
     known: bool = True
-    peak: int | None = None
+    peak_bytes: int | None = None
     shared: Mapping[str, int] = field(default_factory=dict)
-    """Bytes that the replica keeps for other trials too, by name; no part of the slot."""
 
     @property
     def state_bytes(self) -> int:
-        return sum(self.state.values())
+        return sum(self.state_parts.values())
 
     @property
     def slot_bytes(self) -> int:
         """The most bytes held at once for the trial: as a probe measured, or state and the largest phase."""
-        if self.peak is not None:
-            return self.peak
-        return self.state_bytes + self.uncertain + max(self.start, self.step, self.evaluation)
+        if self.peak_bytes is not None:
+            return self.peak_bytes
+        return self.state_bytes + self.uncertain_bytes + max(self.start_bytes, self.step_bytes, self.evaluation_bytes)
 
     def seconds(self, *, steps: int, evaluations: float) -> float:
         """Return the seconds of a trial."""
@@ -77,7 +88,7 @@ class Forecaster:
         self._given = fake_model
         self._backwards: dict[tuple[str, str], DryRunCounts] = {}
         self.unknown: dict[str, str] = {}
-        """What a dry run failed on, and so counts as nothing -> the reason."""
+        """What could not be counted, because its dry run failed, with the reason; it counts as zero."""
 
     def of(self, spec: TrialSpec, *, probed: ProbeResult | None = None) -> Forecast:
         """Return the forecast of a trial; what a probe measured replaces what is estimated."""
@@ -87,11 +98,11 @@ class Forecaster:
         forecast = self._forecast(spec, shape, needs or Needs(), known=needs is not None)
         if probed is None:
             return forecast
-        state = forecast.state if needs else {"measured": probed.state_bytes}
+        state = forecast.state_parts if needs else {"measured": probed.state_bytes}
         return replace(
             forecast,
-            state=state,
-            peak=probed.peak_bytes,
+            state_parts=state,
+            peak_bytes=probed.peak_bytes,
             start_seconds=probed.start_seconds,
             step_seconds=probed.step_seconds,
             evaluation_seconds=probed.evaluation_seconds,
@@ -109,14 +120,15 @@ class Forecaster:
         # A forward holds masked weights; the dry run of a backward makes them itself and counts them.
         masked = 0 if needs.weights else needs.masked
         evaluated = -(-self._facts.evaluation_windows // spec.evaluation.batch_size)
+        held_out = (self._evaluation, self._validation)
         return Forecast(
             method=spec.method,
-            state=dict(needs.state),
-            uncertain=needs.uncertain,
-            masked=needs.masked,
-            start=needs.masked + needs.start + self._forward.peak_bytes,
-            step=(masked + needs.step + step.peak_bytes) if learns else 0,
-            evaluation=needs.masked + shape.prunable + max(self._evaluation.peak_bytes, self._validation.peak_bytes),
+            state_parts=dict(needs.state),
+            uncertain_bytes=needs.uncertain,
+            masked_bytes=needs.masked,
+            start_bytes=needs.masked + needs.start + self._forward.peak_bytes,
+            step_bytes=(masked + needs.step + step.peak_bytes) if learns else 0,
+            evaluation_bytes=needs.masked + shape.prunable + max(one.peak_bytes for one in held_out),
             start_seconds=needs.start_reads * batches * forward_seconds,
             step_seconds=(needs.forwards * parts * self._seconds(step) + passes) if learns else 0.0,
             evaluation_seconds=evaluated * self._seconds(self._evaluation),

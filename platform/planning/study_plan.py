@@ -90,7 +90,7 @@ class LaunchPlan:
         return tuple(seed for seed in self.study.seeds if seed not in self.search_seeds)
 
     def later_seeds(self, records: Iterable[JournalRecord] = ()) -> LaterSeeds:
-        """Return what follows the records of a journal, given the first, and says which trials the added seeds have."""
+        """Return which trials the added seeds have by the records of a journal so far; it accepts further ones."""
         baselines = {spec.key for spec in self.baselines}
         metrics = self.study.search.metrics
         later = LaterSeeds(search=self.search_seeds, later=self.added_seeds, metrics=metrics, outside=baselines)

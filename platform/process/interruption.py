@@ -36,7 +36,7 @@ class Interruption:
         self._before: dict[signal.Signals, Handler] = {}
 
     def is_asked(self) -> bool:
-        """Say whether the trial should stop."""
+        """Return whether the trial should stop."""
         return self._asked is not None
 
     def saved(self, step: int) -> str:

@@ -67,7 +67,7 @@ class Shutdown:
             signal.signal(number, self.on_signal)
 
     def wind_down(self) -> None:
-        """From now on a first signal raises nothing, because everything is ending already."""
+        """Let a first signal raise nothing from now on, because everything is ending already."""
         self._raises = False
 
     def begin(self, why: str = "", *, within: float | None = None) -> None:

@@ -1,8 +1,9 @@
 """A record as a frozen dataclass, and its form as a JSON object; every event is one subclass (`events.py`)."""
 
-from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
+
+from nmlab.trials.contract.values import JsonMapping, JsonObject
 
 _EVENT, _REST = "event", "rest"
 _Shape = tuple[tuple[str, ...], tuple[str, ...]]
@@ -18,20 +19,20 @@ class Record:
 
     event: ClassVar[str]
     """The name of the event, as it stands in journals."""
-    rest: Mapping[str, Any] = field(default_factory=dict)
+    rest: JsonMapping = field(default_factory=dict)
     """The fields that the class does not name; kept, so that a newer version's record is written as it was read."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return the record as a JSON object, its event first."""
         known = {name: value for name in _shape(type(self))[0] if (value := getattr(self, name)) is not None}
         return {_EVENT: self.event, **known, **self.rest}
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Self:
+    def from_json(cls, record: JsonMapping) -> Self:
         """Return a JSON object of this event as a record; raises ``ValueError`` if it lacks a field."""
         names, required = _shape(cls)
-        given: dict[str, Any] = {}
-        rest: dict[str, Any] = {}
+        given: JsonObject = {}
+        rest: JsonObject = {}
         for name, value in record.items():
             if name != _EVENT:
                 (given if name in names else rest)[name] = value

@@ -7,10 +7,11 @@ event. Events that they have no use for are matched by the class that they share
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, get_args
+from typing import ClassVar, get_args
 
 from nmlab.platform.records.base import Record
 from nmlab.platform.records.payloads import ChosenRecord, ResultRecord, SpecRecord, StageFacts
+from nmlab.trials.contract.values import JsonMapping, JsonObject
 
 # --- trials -----------------------------------------------------------------------------------------------------------
 
@@ -257,7 +258,7 @@ class UnknownRecord(Record):
 
     name: str
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return the record as it was read."""
         return {"event": self.name, **self.rest}
 
@@ -287,7 +288,7 @@ JournalRecord = (
 _KINDS = {kind.event: kind for kind in get_args(JournalRecord) if kind is not UnknownRecord}
 
 
-def record_from_json(record: Mapping[str, Any]) -> JournalRecord:
+def record_from_json(record: JsonMapping) -> JournalRecord:
     """Return a JSON object with an ``event`` as a record; raises ``ValueError`` if it lacks a field of its event."""
     kind = _KINDS.get(record["event"])
     if kind is None:

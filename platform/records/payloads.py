@@ -5,14 +5,15 @@ The names are those of the journal and are kept. A record of an earlier version 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
+from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 
+from nmlab.trials.contract.values import JsonMapping
 from nmlab.trials.files.file_digest import FileDescription
 
 if TYPE_CHECKING:
     from nmlab.trials.trial.outcome import TrialResult
 
-SpecRecord = Mapping[str, Any]
+SpecRecord = JsonMapping
 """A ``TrialSpec`` as plain JSON; read it with ``TrialSpec.from_record``, which knows the earlier spellings."""
 
 
@@ -24,7 +25,7 @@ class Point(TypedDict):
     values: Mapping[str, float]
 
 
-InitialMaskRecord = Mapping[str, Any]
+InitialMaskRecord = JsonMapping
 """The record of a ``SharedMask`` as plain JSON: what the mask is, was made from and cost, and the key of its file."""
 
 
@@ -53,7 +54,7 @@ class ChosenRecord(TypedDict):
     role: str
     """A ``Role``."""
     mean: NotRequired[float]
-    """Of the objective over the seeds of the search; a baseline is not chosen by it and has none here."""
+    """The mean of the objective over the seeds of the search; a baseline is not chosen by it and has none here."""
     spec: SpecRecord
     """Its first trial; the others differ from it in the seed alone."""
 

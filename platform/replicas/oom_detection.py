@@ -48,9 +48,8 @@ def marked_as_worked_on(folder: Path) -> Iterator[str]:
 
 def why_killed(folder: Path) -> str:
     """Return why the process whose name is in ``folder`` was killed, if for lack of memory; else ""."""
-    try:
-        before = json.loads((folder / _MARK).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+    before = _marked(folder / _MARK)
+    if before is None:
         return ""
     if killed_by_ray(death_of(before["actor"])):
         return "its worker was killed by Ray's memory monitor"
@@ -58,6 +57,20 @@ def why_killed(folder: Path) -> str:
     if before["node"] == here["node"] and here["oom_kills"] > before["oom_kills"]:
         return "its worker was killed while the kernel was out of memory"
     return ""
+
+
+def _marked(mark: Path) -> _Process | None:
+    """Return the process whose name a mark holds; None if there is no mark, or only a part of one."""
+    try:
+        found = json.loads(mark.read_bytes())
+    except (FileNotFoundError, ValueError):  # of bytes that are no text, or no JSON
+        return None
+    if not isinstance(found, dict):
+        return None
+    actor, node, oom_kills = found.get("actor"), found.get("node"), found.get("oom_kills")
+    if not (isinstance(actor, str) and isinstance(node, str) and isinstance(oom_kills, int)):
+        return None
+    return {"actor": actor, "node": node, "oom_kills": oom_kills}
 
 
 def _name() -> _Process:

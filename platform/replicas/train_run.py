@@ -20,13 +20,13 @@ class WorkerConfig(TypedDict):
     """What a worker of a replica is given; Train sends it as a dictionary."""
 
     name: str
-    """Of the replica."""
+    """The name of the replica."""
     dispatcher: str
     """The dispatcher's name."""
     namespace: str
-    """Of the dispatcher."""
+    """The namespace of the dispatcher."""
     folder: str
-    """Of the launch's trials."""
+    """The folder of the launch's trials."""
     nonce: str | None
     """The file by which a worker shows that it sees the launch's folder; None if the dispatcher does not expect it."""
     initial_masks: str
@@ -38,7 +38,7 @@ class WorkerConfig(TypedDict):
     """The fields of the ``Load`` of a replica."""
     mask_parallel: CoordinatorSettings | None
     threads: int
-    """Of one trial."""
+    """The threads of one trial."""
 
 
 class CalledOffError(RuntimeError):

@@ -34,7 +34,7 @@ from nmlab.trials.trial.outcome import TrialResult
 from nmlab.trials.trial.run import run_trial
 
 _HEARTBEAT_SECONDS = 0.5
-"""Between two exchanges with the dispatcher if nothing is urgent."""
+"""Pause between two exchanges with the dispatcher if nothing is urgent."""
 _LAST_MESSAGES_SECONDS = 20.0
 """How long a replica that ends waits until the driver has its messages."""
 
@@ -81,7 +81,7 @@ def worker_loop(config: WorkerConfig) -> None:
 
 
 def _proof(nonce: str) -> Proof:
-    """Return what shows that this worker sees the launch's folder and runs the driver's code, and its node."""
+    """Return the proof that this worker sees the launch's folder and runs the driver's code, with its node."""
     proof = prove(Path(nonce))
     proof["node"], proof["node_id"] = ray.util.get_node_ip_address(), ray.get_runtime_context().get_node_id()
     return proof

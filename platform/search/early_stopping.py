@@ -27,7 +27,7 @@ from nmlab.platform.records.events import (
     UnknownRecord,
 )
 from nmlab.platform.records.payloads import ResultRecord, SpecRecord
-from nmlab.platform.search.stopping_rules import Comparison, Rule
+from nmlab.platform.search.stopping_rules import ConfigurationAtStep, Rule
 from nmlab.trials.contract.declarations import has_phase
 from nmlab.trials.contract.metrics import Phase
 from nmlab.trials.contract.run_status import TrialStatus
@@ -177,7 +177,7 @@ class EarlyStopping:
                 continue
             mean = math.fsum(values.values()) / len(values)
             reason = self._rule.falls_behind(
-                Comparison(configuration=name, step=step, loss=mean, has_moved=seeds.has_moved(values))
+                ConfigurationAtStep(configuration=name, step=step, loss=mean, has_moved=seeds.has_moved(values))
             )
             if reason:
                 shown = f"{self._sign * mean:.4g}" if math.isfinite(mean) else "not finite"

@@ -45,7 +45,7 @@ class LaterSeeds:
 
     @classmethod
     def none(cls) -> Self:
-        """Return what follows a launch to which no seed was added."""
+        """Return the value for a launch to which no seed was added."""
         return cls(search=(), later=(), metrics=(), outside=())
 
     def follow(self, records: Iterable[JournalRecord]) -> None:

@@ -12,7 +12,7 @@ FEWEST_OTHERS = 3
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ConfigurationAtStep:
     """A configuration at one step: the mean of the objective over its seeds, as a loss (lower is better).
 
     ``has_moved`` says that at least one seed no longer has the value that it started from. If all seeds are at their
@@ -28,7 +28,7 @@ class Comparison:
 class Rule(Protocol):
     """A stopping rule. It is given every configuration at every step once, in the order of the journal."""
 
-    def falls_behind(self, current: Comparison) -> str:
+    def falls_behind(self, current: ConfigurationAtStep) -> str:
         """Take a comparison; return why its configuration is to be stopped, or "" where it goes on."""
 
     def describe(self) -> str:
@@ -49,9 +49,9 @@ class SuccessiveHalving:
 
     rungs: Sequence[int]
     reduction: int = REDUCTION
-    _reached: dict[int, dict[str, Comparison]] = field(default_factory=dict, init=False)
+    _reached: dict[int, dict[str, ConfigurationAtStep]] = field(default_factory=dict, init=False)
 
-    def falls_behind(self, current: Comparison) -> str:
+    def falls_behind(self, current: ConfigurationAtStep) -> str:
         for rung in self.rungs:
             reached = self._reached.setdefault(rung, {})
             if current.step >= rung and current.configuration not in reached:
@@ -60,7 +60,7 @@ class SuccessiveHalving:
                     return reason
         return ""
 
-    def _reason(self, current: Comparison, reached: Mapping[str, Comparison]) -> str:
+    def _reason(self, current: ConfigurationAtStep, reached: Mapping[str, ConfigurationAtStep]) -> str:
         if len(reached) < self.reduction:
             return ""
         better = sum(other.loss < current.loss and other.has_moved for other in reached.values())
@@ -101,7 +101,7 @@ class Hyperband:
         self._brackets = [SuccessiveHalving(self.rungs[start:], self.reduction) for start in starts]
         self._sizes = [0] * len(self._brackets)
 
-    def falls_behind(self, current: Comparison) -> str:
+    def falls_behind(self, current: ConfigurationAtStep) -> str:
         if current.configuration not in self._bracket_of:
             self._join(current.configuration)
         bracket = self._bracket_of[current.configuration]
@@ -144,9 +144,9 @@ class MedianStopping:
 
     grace_period: int
     fewest_others: int = FEWEST_OTHERS
-    _curves: dict[str, list[Comparison]] = field(default_factory=dict, init=False)
+    _curves: dict[str, list[ConfigurationAtStep]] = field(default_factory=dict, init=False)
 
-    def falls_behind(self, current: Comparison) -> str:
+    def falls_behind(self, current: ConfigurationAtStep) -> str:
         own = self._curves.setdefault(current.configuration, [])
         own.append(current)
         if current.step < self.grace_period:
@@ -164,7 +164,7 @@ class MedianStopping:
             return ""
         return f"its best is worse than the median of {len(finite)} other configurations"
 
-    def _average(self, curve: Sequence[Comparison], *, until: int) -> float:
+    def _average(self, curve: Sequence[ConfigurationAtStep], *, until: int) -> float:
         losses = [point.loss for point in curve if self.grace_period <= point.step <= until]
         return math.fsum(losses) / len(losses) if losses else math.nan
 

@@ -65,7 +65,7 @@ class SuccessorStrategy:
         self._outside = outside
 
     def open(self) -> list[Proposal]:
-        """Return what has no outcome yet; a number below zero stands for a configuration outside of the new space."""
+        """Return the proposals without an outcome; those outside of the new space have numbers below zero."""
         return [*self._newest.open(), *self._left(TrialState.RUNNING)]
 
     def failed(self) -> list[Proposal]:
@@ -166,7 +166,7 @@ def _studies_of(study: Study, earlier: Sequence[Study]) -> dict[str, Study]:
 
 
 def _past(strategies: Sequence[OptunaStrategy]) -> dict[str, _Told]:
-    """Return what earlier studies were told, by configuration; what a later study was told replaces the earlier."""
+    """Return the outcomes told to earlier Optuna studies, by configuration; a later study replaces an earlier one."""
     past: dict[str, _Told] = {}
     for strategy in strategies:
         strategy.open()  # closes what a process that died had not made a configuration of

@@ -4,10 +4,8 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -26,7 +24,7 @@ from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.run_tags import SINGLE_RUNS, Fact, Role
 from nmlab.trials.contract.sections import EvaluationSpec
 from nmlab.trials.contract.trial_spec import flat_settings
-from nmlab.trials.contract.values import Scalar
+from nmlab.trials.contract.values import JsonMapping, Scalar
 from nmlab.trials.evaluation import EvaluationResult
 from nmlab.trials.export.subject import Subject
 from nmlab.trials.masks.bits import masks_digest
@@ -41,7 +39,7 @@ class ExternalModel:
 
     label: str
     pattern: str
-    model: Mapping[str, Any]
+    model: JsonMapping
     model_digest: str
     mask_digest: str
     place: str

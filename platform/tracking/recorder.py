@@ -34,13 +34,13 @@ from nmlab.trials.contract.secrets import masked
 from nmlab.trials.contract.trial_spec import TrialSpec
 
 _BATCH_BYTES = 2**18
-"""Of the journal, read and delivered at a time."""
+"""Bytes of the journal that are read and delivered at a time."""
 _POLL_SECONDS = 0.5
-"""Between two looks into the journal without a notice that it has grown."""
+"""Pause between two reads of the journal if nothing says that it has grown."""
 _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.5, 15.0
-"""Before the next try after a failure of the store; twice as long after each further one."""
+"""Pause before the next try after a failure of the store; twice as long after each further one."""
 _LAST_READ_SECONDS = 1.0
-"""In which the thread that copies ends once it is to give up, unless the store holds it."""
+"""Seconds in which the copying thread ends once it is to give up, unless a call of the store blocks it."""
 _TRIES = 3
 """Failures in a row after which a store that works counts as refusing a record."""
 _log = logging.getLogger(__name__)

@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Target:
+class ResultFiles:
     """The place of a result's files, the MLflow run that they came from, and the trial key, if any.
 
-    ``said`` is a sentence on which trial was taken for a configuration or a launch; empty if a trial was named.
+    ``how_chosen`` is a sentence on which trial was taken for a configuration or a launch; empty if a trial was named.
     """
 
     place: str
     run_id: str | None = None
     key: str | None = None
-    said: str = ""
+    how_chosen: str = ""
 
 
 @contextmanager
-def located(target: str, *, tracking_uri: str, results: Path = Path("results")) -> Iterator[Target]:
+def located_files(target: str, *, tracking_uri: str, results: Path = Path("results")) -> Iterator[ResultFiles]:
     """Yield a target's files. Those of a run are fetched from MLflow into a folder that exists until the context ends.
 
     A file, a folder or a built-in model is taken as it is, except the folder of a launch, which means its best trial.
@@ -44,13 +44,13 @@ def located(target: str, *, tracking_uri: str, results: Path = Path("results")) 
     elif not path.exists():
         found = find_result(target, tracking_uri=tracking_uri, results=results)
     if found is None:
-        yield Target(target)
+        yield ResultFiles(target)
     elif found.run is None:
-        yield Target(place=str(found.folder), run_id=None, key=found.key, said=found.said)
+        yield ResultFiles(place=str(found.folder), run_id=None, key=found.key, how_chosen=found.how_chosen)
     else:
         with tempfile.TemporaryDirectory(prefix="nmlab-") as folder:
             _fetch(found.run, Path(folder), tracking_uri)
-            yield Target(place=folder, run_id=found.run.info.run_id, key=found.key, said=found.said)
+            yield ResultFiles(place=folder, run_id=found.run.info.run_id, key=found.key, how_chosen=found.how_chosen)
 
 
 def _fetch(run: "Run", folder: Path, tracking_uri: str) -> None:

@@ -66,7 +66,7 @@ class Found:
     run: "Run | None"
     folder: Path | None
     key: str
-    said: str = ""
+    how_chosen: str = ""
 
 
 def find_result(name: str, *, tracking_uri: str, results: Path) -> Found | None:
@@ -287,8 +287,8 @@ def _chosen(candidates: Sequence[Candidate], *, before: str = "") -> Found:
         raise ValueError(f"configuration {first.id} has no finished trial; its trials are {', '.join(states)}")
     chosen = min(finished, key=lambda candidate: candidate.seed)
     seeds = ", ".join(str(seed) for seed in sorted(candidate.seed for candidate in finished))
-    said = f"{before}configuration {first.id}: seed {chosen.seed} of the finished seeds {seeds}, trial {chosen.key}"
-    return Found(run=chosen.run, folder=chosen.folder, key=chosen.key, said=said)
+    how = f"{before}configuration {first.id}: seed {chosen.seed} of the finished seeds {seeds}, trial {chosen.key}"
+    return Found(run=chosen.run, folder=chosen.folder, key=chosen.key, how_chosen=how)
 
 
 def _one_a_key(candidates: Iterable[Candidate]) -> list[Candidate]:

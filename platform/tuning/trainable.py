@@ -20,7 +20,7 @@ class TrialConfig(TypedDict):
     dispatcher: str
     """The dispatcher's name."""
     namespace: str
-    """Of the dispatcher."""
+    """The namespace of the dispatcher."""
     key: str
     spec: SpecRecord
     objectives: Sequence[str]

@@ -23,7 +23,7 @@ from nmlab.reports.analysis.published import published_tables
 from nmlab.reports.analysis.published.versus_published import Pair, pairs_of
 from nmlab.reports.analysis.summary_rows import SummaryRow, names_of, summary_rows_of
 from nmlab.reports.read.collect import StudyRuns
-from nmlab.reports.read.evaluations import Evaluation, MaskLosses, read_evaluations, read_mask_losses
+from nmlab.reports.read.evaluations import MaskLosses, RunEvaluation, read_evaluations, read_mask_losses
 from nmlab.reports.read.masks import PackedMask, read_masks
 from nmlab.reports.read.store import RunStore
 
@@ -52,7 +52,7 @@ class Analysis:
     runs: StudyRuns
     configurations: tuple[Configuration, ...]
     summary_rows: tuple[SummaryRow, ...]
-    evaluations: Mapping[str, Evaluation]
+    evaluations: Mapping[str, RunEvaluation]
     check: EvaluationCheck | None
     comparisons: Mapping[str, Mapping[Hashable, tuple[PairwiseComparison, ...]]]
     winners: Mapping[Hashable, Winner]
@@ -127,8 +127,8 @@ def _name(item: Configuration, configurations: Sequence[Configuration]) -> str:
 
 
 def _evaluations_of_the_fixed(
-    store: RunStore, configurations: Sequence[Configuration], *, known: Mapping[str, Evaluation | None]
-) -> dict[str, Evaluation]:
+    store: RunStore, configurations: Sequence[Configuration], *, known: Mapping[str, RunEvaluation | None]
+) -> dict[str, RunEvaluation]:
     """Read the evaluations of searched configurations without training noise, which are tested over windows."""
     fixed = [item for item in searched(configurations) if not Side(item).has_training_noise]
     run_ids = [trial.run_id for item in fixed for trial in item.finished if trial.run_id not in known]

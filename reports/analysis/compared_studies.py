@@ -71,7 +71,7 @@ def read_studies(store: RunStore, *, studies: Sequence[str]) -> tuple[ComparedSt
 
 
 def evidence_of(store: RunStore, *, studies: Sequence[ComparedStudy]) -> MarkEvidence:
-    """Return what marks rest on beside the seeds: evaluations of masks without training noise, and the winners.
+    """Return the evidence of marks besides the seeds: evaluations of masks without training noise, and the winners.
 
     Raises:
         ReportError: a corrupted artifact.

@@ -95,7 +95,7 @@ def cross_tabulation(
     Args:
         members: the configurations.
         layout: rows, columns and metrics.
-        evidence: what marks rest on beside the seeds.
+        evidence: what marks rest on besides the seeds.
     """
     rows, columns = _keys(members, layout.rows), _column_keys(members, layout.columns)
     best: dict[tuple[Key, Key], Configuration] = {}

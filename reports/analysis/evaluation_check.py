@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nmlab.reports.read.evaluations import Evaluation, TextLosses
+from nmlab.reports.read.evaluations import RunEvaluation, TextLosses
 from nmlab.reports.read.trials import TrialRecord
 from nmlab.trials.contract.metrics import EVAL, VALIDATION
 
@@ -37,7 +37,7 @@ class EvaluationCheck:
 
 
 def check_evaluations(
-    found: Mapping[str, Evaluation | None], *, trials: Iterable[TrialRecord]
+    found: Mapping[str, RunEvaluation | None], *, trials: Iterable[TrialRecord]
 ) -> EvaluationCheck | None:
     """Recompute the perplexities of some finished runs from their windows, and accuracies from their questions.
 
@@ -67,7 +67,7 @@ def check_evaluations(
     )
 
 
-def _agrees(evaluation: Evaluation, trial: TrialRecord) -> bool | None:
+def _agrees(evaluation: RunEvaluation, trial: TrialRecord) -> bool | None:
     """Return whether the recorded metrics agree with the recomputed ones; None where none can be recomputed.
 
     ``eval/perplexity`` is the token or the word perplexity, and ``validation/perplexity`` too.
@@ -97,7 +97,7 @@ def _perplexities(
         yield from ((values, trial.metric(prefix + name)) for name, values in found.items())
 
 
-def _same_text(values: Sequence[Evaluation]) -> bool:
+def _same_text(values: Sequence[RunEvaluation]) -> bool:
     first = values[0]
     return all(
         np.array_equal(first.window_tokens_W, other.window_tokens_W)

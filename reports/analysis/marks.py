@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from nmlab.reports.analysis.configurations import Configuration, competing_group
 from nmlab.reports.analysis.metrics import direction_of
 from nmlab.reports.analysis.pairwise import Competitor, PairwiseComparison, Side, Winner, compared_with_best
-from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.read.evaluations import RunEvaluation
 from nmlab.reports.values import Direction, Mark
 
 DIGITS = 9  # in which means count as equal, since rounding moves the mean of equal numbers in the tenth
@@ -22,9 +22,9 @@ DIGITS = 9  # in which means count as equal, since rounding moves the mean of eq
 
 @dataclass(frozen=True, slots=True)
 class MarkEvidence:
-    """What marks rest on beside the seeds: losses by window and outcomes by question, by run id, and the winners."""
+    """What marks rest on besides the seeds: losses by window and outcomes by question, by run id, and the winners."""
 
-    evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
+    evaluations: Mapping[str, RunEvaluation] = field(default_factory=dict)
     winners: Collection[Winner] = ()
 
 
@@ -128,7 +128,7 @@ def configuration_marks(
 
 
 def _undecided(best: Side, metric: str, winners: Collection[Winner]) -> set[tuple[str | bool, ...]]:
-    """Return what the tests of the winner leave undecided, where the best of the table is the best of a search."""
+    """Return the masks that the winner's tests do not find worse, if the best of the table is the best of a search."""
     if metric != best.item.objective.reported:
         return set()
     own = [winner for winner in winners if Side(winner.best).identity == best.identity]

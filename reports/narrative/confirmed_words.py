@@ -14,12 +14,12 @@ from nmlab.reports.analysis.pairwise import (
 )
 from nmlab.reports.analysis.statements import change_text, mean_text, metric_text, named, p_value_text
 from nmlab.reports.narrative.winner_words import listed, short_name
-from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.read.evaluations import RunEvaluation
 from nmlab.reports.values import Style, counted, number_text
 
 
 def confirmed_sentences(
-    confirmed: Confirmed, *, members: Sequence[Configuration], evaluations: Mapping[str, Evaluation]
+    confirmed: Confirmed, *, members: Sequence[Configuration], evaluations: Mapping[str, RunEvaluation]
 ) -> str:
     """Return the sentences on the best of a group on fresh seeds.
 
@@ -47,7 +47,7 @@ def _missing(best: Configuration) -> str:
     return "" if again.is_complete else f" ({len(again.finished)} of {again.planned} fresh runs finished)"
 
 
-def _verdict(confirmed: Confirmed, tried: Sequence[Configuration], evaluations: Mapping[str, Evaluation]) -> str:
+def _verdict(confirmed: Confirmed, tried: Sequence[Configuration], evaluations: Mapping[str, RunEvaluation]) -> str:
     others = len(confirmed.others)
     if not others:
         return "; no other configuration finished on fresh seeds"
@@ -80,7 +80,7 @@ def _detectable(undecided: Sequence[PairwiseComparison]) -> str:
 
 
 def _about(other: PairwiseComparison, tried: Sequence[Configuration]) -> str:
-    """Say that the tests find another finalist better, and what that is not."""
+    """Return a sentence on another finalist that the tests find better, which does not make it the winner."""
     assert other.p_adjusted is not None
     item = other.side.item
     return (

@@ -38,7 +38,7 @@ from nmlab.reports.analysis.statements import (
 from nmlab.reports.narrative.confirmed_words import confirmed_sentences
 from nmlab.reports.narrative.winner_words import winner_sentence
 from nmlab.reports.read.collect import StudyRuns
-from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.read.evaluations import RunEvaluation
 from nmlab.reports.statistics import MeanEstimate
 from nmlab.reports.values import counted
 from nmlab.trials.contract import run_params
@@ -59,7 +59,7 @@ class Basis:
     configurations: Sequence[Configuration]
     winners: Mapping[Hashable, Winner]
     confirmed: Mapping[Hashable, Confirmed]
-    evaluations: Mapping[str, Evaluation]
+    evaluations: Mapping[str, RunEvaluation]
 
 
 def headline_of(
@@ -69,7 +69,7 @@ def headline_of(
     verdicts: Sequence[str] = (),
     winners: Mapping[Hashable, Winner] | None = None,
     confirmed: Mapping[Hashable, Confirmed] | None = None,
-    evaluations: Mapping[str, Evaluation] | None = None,
+    evaluations: Mapping[str, RunEvaluation] | None = None,
 ) -> tuple[str, ...]:
     """Return the findings: whether there is a winner, its gain, its rank, the outcomes of the runs, and a caution.
 
@@ -123,7 +123,7 @@ def _best_sentence(best: Configuration, members: Sequence[Configuration], basis:
 
 
 def _about_constraints(members: Sequence[Configuration]) -> list[str]:
-    """Say how many configurations of the search break a constraint, and which constraints there are."""
+    """Return a sentence on how many configurations of the search break a constraint, and on which."""
     tried = searched(members)
     broken = sum(item.breaks_constraint for item in tried)
     constraints = tried[0].objective.constraints if tried else ()
@@ -154,7 +154,7 @@ def _best_by_tests(best: Configuration, members: Sequence[Configuration], basis:
 
 
 def _unconfirmed(best: Configuration, members: Sequence[Configuration]) -> str:
-    """Say it where others ran on fresh seeds, but the best of the search has no finished run there."""
+    """Return a sentence for a best configuration without a run on fresh seeds, if others have one; else ""."""
     if not any(item.confirmation is not None for item in searched(members)):
         return ""
     return f" {best.key} has no finished run on fresh seeds, so these results are those of the search."
@@ -173,7 +173,7 @@ def _gain_sentence(best: Configuration, configurations: Sequence[Configuration])
 
 
 def _gain_lead(best: Configuration) -> str:
-    """Return the first words on a gain, which is of the text that starts are measured on."""
+    """Return how a sentence on a gain begins; a gain is measured on the text on which starts are."""
     on_validation = best.objective.selects_on_validation
     return "On the validation text, on which starts are measured, it is" if on_validation else "That is"
 
@@ -219,7 +219,7 @@ def _against(best: Configuration, other: Configuration, *, of: str, note: str = 
     return change_text(own.mean - reference.mean, objective=best.objective, of=of, note=note)
 
 
-def _rule_note(best: Configuration, rule: Configuration, evaluations: Mapping[str, Evaluation]) -> str:
+def _rule_note(best: Configuration, rule: Configuration, evaluations: Mapping[str, RunEvaluation]) -> str:
     """Return the verdict of a test of the best configuration against a rule: better, worse or not separable."""
     metric, own = best.objective.reported, Side(best.fresh_or_own)
     (comparison,) = pairwise_comparisons(Side(rule.fresh_or_own), others=[own], metric=metric, evaluations=evaluations)
@@ -256,7 +256,7 @@ def _outcomes(runs: StudyRuns) -> str:
 
 
 def _caution(configurations: Sequence[Configuration]) -> list[str]:
-    """Return what the mean of the best may owe to its selection."""
+    """Return sentences on how far the mean of the best may be too good because it was selected."""
     bias = selection_bias_of(configurations)
     if bias is None:
         return []
@@ -286,7 +286,7 @@ def _short_finding(name: str, members: Sequence[Configuration], basis: Basis) ->
 
 
 def _without_mask(configurations: Sequence[Configuration]) -> str:
-    """Return what there is where no mask can be the best."""
+    """Return the sentence of a launch in which no mask can be the best: why, and the best that there is."""
     is_broken = any(item.breaks_constraint for item in configurations)
     what = "No mask that finished keeps the constraints" if is_broken else "No mask has a finished run"
     best = best_of(configurations)

@@ -9,7 +9,7 @@ from nmlab.reports.analysis.metrics import is_counted, style_of
 from nmlab.reports.analysis.pairwise import PairwiseComparison, Side, reasons_text, untested_reason
 from nmlab.reports.analysis.totals import total_of, total_text
 from nmlab.reports.narrative.winner_words import listed
-from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.read.evaluations import RunEvaluation
 from nmlab.reports.tables.claims import summary_of
 from nmlab.reports.values import Style, counted, number_text
 
@@ -30,7 +30,7 @@ def verdict_sentences(analysis: Analysis) -> tuple[str, ...]:
 def _sure_sentence(
     comparisons: Sequence[PairwiseComparison],
     names: Mapping[tuple[str, bool], str],
-    evaluations: Mapping[str, Evaluation],
+    evaluations: Mapping[str, RunEvaluation],
     *,
     has_pattern: bool,
 ) -> str:

@@ -7,14 +7,14 @@ from nmlab.reports.analysis.configurations import Configuration, searched, setti
 from nmlab.reports.analysis.metrics import is_counted, plain_name
 from nmlab.reports.analysis.pairwise import Completion, OtherConfiguration, Winner, reasons_text, untested_reason
 from nmlab.reports.analysis.statements import mean_text, named
-from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.read.evaluations import RunEvaluation
 from nmlab.reports.values import counted
 
 NAMED = 3  # configurations in a sentence
 
 
 def winner_sentence(
-    winner: Winner, *, members: Sequence[Configuration], evaluations: Mapping[str, Evaluation] | None = None
+    winner: Winner, *, members: Sequence[Configuration], evaluations: Mapping[str, RunEvaluation] | None = None
 ) -> str:
     """Return one sentence on the best searched configuration of a group, and one on those that are not complete.
 
@@ -55,7 +55,7 @@ def _all_others(count: int) -> str:
     return {1: "the other one", 2: "both others"}.get(count, f"all {count} others")
 
 
-def _doubt(winner: Winner, tried: Sequence[Configuration], evaluations: Mapping[str, Evaluation]) -> str:
+def _doubt(winner: Winner, tried: Sequence[Configuration], evaluations: Mapping[str, RunEvaluation]) -> str:
     """Return why no winner is named."""
     others = winner.complete
     if not winner.best.is_complete:
@@ -78,12 +78,12 @@ def _doubt(winner: Winner, tried: Sequence[Configuration], evaluations: Mapping[
     )
 
 
-def _reasons(untested: Sequence[OtherConfiguration], evaluations: Mapping[str, Evaluation], others: int) -> str:
+def _reasons(untested: Sequence[OtherConfiguration], evaluations: Mapping[str, RunEvaluation], others: int) -> str:
     count = f"{others} others" if others > 1 else "other one"
     return f"{count}: {_reasons_alone(untested, evaluations)}"
 
 
-def _reasons_alone(untested: Sequence[OtherConfiguration], evaluations: Mapping[str, Evaluation]) -> str:
+def _reasons_alone(untested: Sequence[OtherConfiguration], evaluations: Mapping[str, RunEvaluation]) -> str:
     comparisons = [other.comparison for other in untested if other.comparison is not None]
     return reasons_text(untested_reason(item, evaluations=evaluations) for item in comparisons)
 

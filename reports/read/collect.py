@@ -98,7 +98,7 @@ class LaunchRecord:
 
     @property
     def fresh_seeds(self) -> int:
-        """On how many seeds the best of the search run again; 0 where nothing does."""
+        """The number of fresh seeds on which the best of the search run again; 0 if they do not."""
         seeds = self.tags.get(run_tags.CONFIRMATION_SEEDS, "")
         return len(seeds.split(",")) if seeds else 0
 
@@ -149,7 +149,7 @@ class StudyRuns:
 
     @property
     def fresh_seeds(self) -> int:
-        """On how many seeds the best of the search run again; 0 where nothing does."""
+        """The number of fresh seeds on which the best of the search run again; 0 if they do not."""
         return self.launch.fresh_seeds
 
     @property

@@ -67,7 +67,7 @@ class TextLosses:
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation(TextLosses):
+class RunEvaluation(TextLosses):
     """One run's evaluation: its losses on the evaluation text, and what else it was evaluated on.
 
     ``question_outcomes`` holds the outcomes of questions by metric (``eval/quiz/acc``), where tasks were run;
@@ -92,7 +92,7 @@ class MaskLosses:
     dense_B: Floats
 
 
-def read_evaluation(store: RunStore, *, run_id: str) -> Evaluation | None:
+def read_evaluation(store: RunStore, *, run_id: str) -> RunEvaluation | None:
     """Read the losses of one run by window and its outcomes by question; None where it kept no losses.
 
     Raises:
@@ -105,14 +105,14 @@ def read_evaluation(store: RunStore, *, run_id: str) -> Evaluation | None:
     validation = None
     if any(name in arrays for name in VALIDATION_ARRAYS):
         validation = TextLosses(*_losses(arrays, VALIDATION_ARRAYS, initial=INITIAL_VALIDATION_LOSS_SUM, where=where))
-    return Evaluation(
+    return RunEvaluation(
         *_losses(arrays, WINDOW_ARRAYS, initial=INITIAL_WINDOW_LOSS_SUM, where=where),
         question_outcomes=read_question_outcomes(store, run_id=run_id),
         validation=validation,
     )
 
 
-def read_evaluations(store: RunStore, *, run_ids: Iterable[str]) -> dict[str, Evaluation | None]:
+def read_evaluations(store: RunStore, *, run_ids: Iterable[str]) -> dict[str, RunEvaluation | None]:
     """Read the per-window losses of some runs, None for those that kept none.
 
     Raises:

@@ -12,7 +12,7 @@ from nmlab.reports.analysis.metrics import (
     style_of,
 )
 from nmlab.reports.analysis.pairwise import PairwiseComparison, Side, reasons_text, untested_reason
-from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.read.evaluations import RunEvaluation
 from nmlab.reports.statistics import Noise, SideComparison
 from nmlab.reports.tables.cells import PATTERN, has_several
 from nmlab.reports.values import Cell, Column, Interval, ReportTable, Row, Style, counted, without_empty_columns
@@ -38,7 +38,7 @@ def best_versus_rest_table(
     *,
     names: Mapping[tuple[str, bool], str],
     comparisons: Mapping[Hashable, Sequence[PairwiseComparison]],
-    evaluations: Mapping[str, Evaluation] | None = None,
+    evaluations: Mapping[str, RunEvaluation] | None = None,
 ) -> ReportTable:
     """Return one row for each mask that is compared with the best of its group.
 
@@ -92,7 +92,7 @@ def _columns(metric: str) -> tuple[Column, ...]:
     return found if is_ratio else found[1:]
 
 
-def verdict_text(item: PairwiseComparison, *, evaluations: Mapping[str, Evaluation]) -> str:
+def verdict_text(item: PairwiseComparison, *, evaluations: Mapping[str, RunEvaluation]) -> str:
     """Return the verdict on a mask: ``worse``, ``better``, ``not separable``, or ``not tested`` with the reason."""
     reason = untested_reason(item, evaluations=evaluations)
     if item.is_separated is None and reason:
@@ -103,7 +103,7 @@ def verdict_text(item: PairwiseComparison, *, evaluations: Mapping[str, Evaluati
 def _row(
     item: PairwiseComparison,
     names: Mapping[tuple[str, bool], str],
-    evaluations: Mapping[str, Evaluation],
+    evaluations: Mapping[str, RunEvaluation],
     *,
     has_pattern: bool,
 ) -> Row:
@@ -141,7 +141,7 @@ def noise_text(decisive: SideComparison | None) -> str | None:
     return None if decisive is None else f"{decisive.n} {decisive.noise}"
 
 
-def _notes(comparisons: Sequence[PairwiseComparison], evaluations: Mapping[str, Evaluation]) -> tuple[str, ...]:
+def _notes(comparisons: Sequence[PairwiseComparison], evaluations: Mapping[str, RunEvaluation]) -> tuple[str, ...]:
     tested = [item for item in comparisons if item.decisive is not None]
     if not tested and all(is_counted(item.metric) for item in comparisons):
         return ("Counted, and the same in every run: there is nothing to test.",)

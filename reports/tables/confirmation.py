@@ -6,7 +6,7 @@ from nmlab.reports.analysis.configurations import Configuration, baselines, comp
 from nmlab.reports.analysis.metrics import difference_style, is_compared_by_ratio, metric_column, plain_name
 from nmlab.reports.analysis.pairwise import Confirmed, PairwiseComparison, optimism_of
 from nmlab.reports.read.collect import Objective
-from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.read.evaluations import RunEvaluation
 from nmlab.reports.tables.best_versus_rest import NOISE, interval_cell, noise_text, verdict_text
 from nmlab.reports.tables.cells import (
     CONFIGURATION,
@@ -38,7 +38,7 @@ def confirmation_table(
     configurations: Sequence[Configuration],
     *,
     confirmed: Mapping[Hashable, Confirmed],
-    evaluations: Mapping[str, Evaluation],
+    evaluations: Mapping[str, RunEvaluation],
 ) -> ReportTable:
     """Return one row for each configuration that ran on fresh seeds: those of the search, then the baselines.
 
@@ -138,7 +138,7 @@ def _row(item: Configuration, *, lead: Sequence[Cell], comparison: PairwiseCompa
     return Row(cells, run_ids=run_ids, kind=kind, is_flawed=not item.confirmation.is_complete)
 
 
-def _verdict(comparison: PairwiseComparison | None, evaluations: Mapping[str, Evaluation]) -> str:
+def _verdict(comparison: PairwiseComparison | None, evaluations: Mapping[str, RunEvaluation]) -> str:
     return "not compared" if comparison is None else verdict_text(comparison, evaluations=evaluations)
 
 

@@ -57,7 +57,7 @@ def configurations_table(
 
     Args:
         configurations: of one launch, best first.
-        evidence: what marks rest on beside the seeds.
+        evidence: what marks rest on besides the seeds.
     """
     tried = searched(configurations)
     ordered = (*tried, *baselines(configurations))

@@ -11,7 +11,7 @@ from nmlab.reports.analysis.pairwise import (
     task_comparisons,
     untested_reason,
 )
-from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.read.evaluations import RunEvaluation
 from nmlab.reports.statistics import Noise
 from nmlab.reports.tables.best_versus_rest import BEST, NOISE, OTHER, VERDICT, interval_cell, noise_text, verdict_text
 from nmlab.reports.tables.cells import PATTERN, has_several
@@ -56,7 +56,7 @@ def tasks_table(
     *,
     names: Mapping[tuple[str, bool], str],
     comparisons: PairwiseComparisons,
-    evaluations: Mapping[str, Evaluation],
+    evaluations: Mapping[str, RunEvaluation],
 ) -> ReportTable:
     """Return one row for each measure of a task and each mask that is compared with the best of its group.
 
@@ -81,7 +81,7 @@ def tasks_table(
 def _row(
     found: TaskComparison,
     names: Mapping[tuple[str, bool], str],
-    evaluations: Mapping[str, Evaluation],
+    evaluations: Mapping[str, RunEvaluation],
     *,
     has_pattern: bool,
 ) -> Row:
@@ -105,7 +105,7 @@ def _row(
     return Row(cells, run_ids=run_ids, kind="searched")
 
 
-def _notes(found: Sequence[PairwiseComparison], evaluations: Mapping[str, Evaluation]) -> tuple[str, ...]:
+def _notes(found: Sequence[PairwiseComparison], evaluations: Mapping[str, RunEvaluation]) -> tuple[str, ...]:
     by_questions = [item for item in found if item.evaluation is not None]
     notes = []
     if by_questions:

@@ -6,7 +6,7 @@ from nmlab.reports.analysis.configurations import Configuration, looked_at, sear
 from nmlab.reports.analysis.metrics import difference_style, is_compared_by_ratio, is_counted, metric_column, plain_name
 from nmlab.reports.analysis.pairwise import Completion, Confirmed, OtherConfiguration, Winner, untested_reason
 from nmlab.reports.read.collect import Objective
-from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.read.evaluations import RunEvaluation
 from nmlab.reports.tables.best_versus_rest import NOISE, interval_cell, noise_text
 from nmlab.reports.tables.cells import CONFIGURATION, METHOD, PATTERN, Settings, has_several, metric_cell
 from nmlab.reports.tables.confirmation import confirmed_value
@@ -34,7 +34,7 @@ def winner_table(
     configurations: Sequence[Configuration],
     *,
     winners: Mapping[Hashable, Winner],
-    evaluations: Mapping[str, Evaluation],
+    evaluations: Mapping[str, RunEvaluation],
 ) -> ReportTable:
     """Return one row for each searched configuration that is compared with the best of its group.
 
@@ -84,7 +84,7 @@ def standing_text(other: OtherConfiguration) -> str:
     return f"{other.standing}, compared at step {step:,}{where}"
 
 
-def verdict_text(other: OtherConfiguration, *, evaluations: Mapping[str, Evaluation]) -> str:
+def verdict_text(other: OtherConfiguration, *, evaluations: Mapping[str, RunEvaluation]) -> str:
     """Return ``worse``, ``not separable``, ``looks better`` or ``not tested`` with its reason.
 
     A configuration that ran to the end looks better only where another text selected the best.
@@ -115,7 +115,7 @@ def _row(
     winner: Winner,
     *,
     settings: Settings,
-    evaluations: Mapping[str, Evaluation],
+    evaluations: Mapping[str, RunEvaluation],
     has_pattern: bool,
 ) -> Row:
     item, best = other.item, winner.best
@@ -151,7 +151,7 @@ def _note(winner: Winner, *, has_pattern: bool) -> str:
 def winner_values(
     winners: Mapping[Hashable, Winner],
     *,
-    evaluations: Mapping[str, Evaluation],
+    evaluations: Mapping[str, RunEvaluation],
     configurations: Sequence[Configuration],
     confirmed: Mapping[Hashable, Confirmed],
 ) -> tuple[dict[str, object], ...]:
@@ -174,7 +174,7 @@ def winner_values(
     )
 
 
-def _plain_value(winner: Winner, evaluations: Mapping[str, Evaluation]) -> dict[str, object]:
+def _plain_value(winner: Winner, evaluations: Mapping[str, RunEvaluation]) -> dict[str, object]:
     runner_up = winner.runner_up
     return {
         "pattern": winner.best.pattern,
@@ -192,7 +192,7 @@ def _plain_value(winner: Winner, evaluations: Mapping[str, Evaluation]) -> dict[
     }
 
 
-def _other(other: OtherConfiguration, evaluations: Mapping[str, Evaluation]) -> dict[str, object]:
+def _other(other: OtherConfiguration, evaluations: Mapping[str, RunEvaluation]) -> dict[str, object]:
     return {
         "configuration": other.item.key,
         "mean": _mean(other.item),

@@ -155,7 +155,7 @@ class Study(Section):
     space: Mapping[Identifier, SpaceEntry] = Field(default_factory=dict)
     """Hyperparameters to be searched."""
     baselines: Annotated[tuple[Baseline, ...], AfterValidator(distinct)] = ("dense",)
-    """Methods run beside the search for comparison, by name or as a mapping with hyperparameters.
+    """Methods run besides the search for comparison, by name or as a mapping with hyperparameters.
 
     Such a mapping may also name a pattern, and how many samples of the calibration text the method reads.
     """

@@ -25,10 +25,13 @@ from typing import TYPE_CHECKING
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # a program that uses nmlab decides what is shown
 
 if TYPE_CHECKING:
+    from nmlab.platform.api.browsing import ui
     from nmlab.platform.api.checkup import Check, doctor
+    from nmlab.platform.api.cleaning import Cleaned, clean
     from nmlab.platform.api.comparing import Comparison, MaskDifference, compare, diff, scale
     from nmlab.platform.api.evaluating import Evaluation, evaluate
     from nmlab.platform.api.exporting import Export, export
+    from nmlab.platform.api.launch_status import Status, status
     from nmlab.platform.api.listings import Hyperparameter, MethodInfo, StudyInfo, methods, studies
     from nmlab.platform.api.lookup import load_result
     from nmlab.platform.api.masks import Mask, load_mask, load_model
@@ -38,8 +41,8 @@ if TYPE_CHECKING:
     from nmlab.platform.api.results import Configuration, SweepResult, Trial
     from nmlab.platform.api.running import run
     from nmlab.platform.api.study import Study, load_study
+    from nmlab.platform.api.submitting import submit
     from nmlab.platform.api.sweeping import SweepInterrupted, extend, resume, sweep
-    from nmlab.platform.api.upkeep import Cleaned, Status, clean, status, submit, ui
     from nmlab.platform.launches.endings import HeadLostError, RefusedError, SweepError
     from nmlab.platform.launches.ownership import OwnedError
     from nmlab.platform.process.interruption import RunInterrupted
@@ -53,7 +56,7 @@ if TYPE_CHECKING:
 _API = "nmlab.platform.api"
 _HOME = {
     # The verbs of the command line.
-    "clean": f"{_API}.upkeep",
+    "clean": f"{_API}.cleaning",
     "compare": f"{_API}.comparing",
     "diff": f"{_API}.comparing",
     "doctor": f"{_API}.checkup",
@@ -67,11 +70,11 @@ _HOME = {
     "resume": f"{_API}.sweeping",
     "run": f"{_API}.running",
     "scale": f"{_API}.comparing",
-    "status": f"{_API}.upkeep",
+    "status": f"{_API}.launch_status",
     "studies": f"{_API}.listings",
-    "submit": f"{_API}.upkeep",
+    "submit": f"{_API}.submitting",
     "sweep": f"{_API}.sweeping",
-    "ui": f"{_API}.upkeep",
+    "ui": f"{_API}.browsing",
     # What is there already.
     "load_mask": f"{_API}.masks",
     "load_model": f"{_API}.masks",
@@ -79,7 +82,7 @@ _HOME = {
     "load_study": f"{_API}.study",
     # Values.
     "Check": f"{_API}.checkup",
-    "Cleaned": f"{_API}.upkeep",
+    "Cleaned": f"{_API}.cleaning",
     "Comparison": f"{_API}.comparing",
     "Configuration": f"{_API}.results",
     "Evaluation": f"{_API}.evaluating",
@@ -91,7 +94,7 @@ _HOME = {
     "Plan": f"{_API}.plans",
     "Report": f"{_API}.reporting",
     "ReportIndex": f"{_API}.reporting",
-    "Status": f"{_API}.upkeep",
+    "Status": f"{_API}.launch_status",
     "Study": f"{_API}.study",
     "StudyInfo": f"{_API}.listings",
     "SweepResult": f"{_API}.results",

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 from safetensors.numpy import load_file
 
-from nmlab.platform.mask_parallel.group import MaskParallelCoordinator
+from nmlab.platform.mask_parallel.coordinator_state import MaskParallelCoordinator
 from nmlab.platform.mask_parallel.messages import Wait
 
 

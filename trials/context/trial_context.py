@@ -30,7 +30,7 @@ class TrialContext:
     extra: Cost = field(default_factory=Cost)
     """What the diagnostics of the finished run cost (``Run.diagnostics``); not part of the cost of the method."""
     notes: list[str] = field(default_factory=list)
-    """What a reader of the result must know beside its numbers, a line each; part of the trial's record."""
+    """What a reader of the result must know besides its numbers, a line each; part of the trial's record."""
     started_from: dict[str, JsonObject] = field(default_factory=dict)
     """The masks that the trial started from, by digest: as plain JSON what each is, was made from and cost."""
     evaluators: MaskEvaluators = field(default_factory=SingleEvaluator)

@@ -20,7 +20,7 @@ ENTRY_POINTS = "nmlab.metrics"
 _METHODS = Path(__file__).parents[1] / "methods"
 _COMMON: Mapping[str, Metric] = {metric.name: metric for metric in COMMON}
 METHOD_FAMILIES = ("train", "time")
-"""What a method records beside the loop: quantities of its steps, and the seconds of a step's phases."""
+"""What a method records besides the loop: quantities of its steps, and the seconds of a step's phases."""
 
 
 def common_metric(name: str) -> Metric | None:
@@ -45,7 +45,7 @@ def declared_metric(name: str) -> Metric | None:
 
 
 def recorded_by(method: str) -> tuple[Metric, ...] | None:
-    """Return the metrics of a method beside the common ones, found without importing the method.
+    """Return the metrics of a method besides the common ones, found without importing the method.
 
     None for a method of another package without an entry point for its metrics, and for an unknown one.
     """

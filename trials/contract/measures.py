@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Direction(StrEnum):
-    """In which direction a number is better."""
+    """Whether lower or higher values of a number are better, or neither."""
 
     NONE = ""
     LOWER = "lower"

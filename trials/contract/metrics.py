@@ -14,13 +14,13 @@ class Phase(StrEnum):
     """When a metric is recorded."""
 
     CURVE = "curve"
-    """At the points of the training curve."""
+    """Recorded at the points of the training curve."""
     START = "start"
-    """Once, before the first step: the mask that learning starts from."""
+    """Recorded once, before the first step: of the mask that learning starts from."""
     EVALUATION = "evaluation"
-    """At every evaluation of the mask, during training and at the end."""
+    """Recorded at every evaluation of the mask, during training and at the end."""
     END = "end"
-    """Once, with the end of the trial."""
+    """Recorded once, with the end of the trial."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,5 +31,5 @@ def settings_of(source: ModelSource) -> JsonObject:
 
 
 def origin_of(source: ModelSource) -> JsonObject:
-    """Return what a mask bundle keeps of its model beside the name: the settings but for the source."""
+    """Return what a mask bundle keeps of its model besides the name: the settings but for the source."""
     return {name: value for name, value in settings_of(source).items() if name != "source"}

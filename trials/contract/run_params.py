@@ -29,9 +29,9 @@ CALIBRATION_SAMPLES: Final = "data.calibration.samples"
 EVALUATION_SOURCE: Final = "data.evaluation.source"
 """The text that masks are evaluated on."""
 CALIBRATION_DIGEST: Final = "calibration_digest"
-"""Of an initial mask: the digest of the text that it was computed from."""
+"""The digest of the text that an initial mask was computed from."""
 JUDGED_SOURCE: Final = "judged.source"
-"""Of a model from elsewhere: where its weights lie."""
+"""Where the weights of an external model are."""
 
 # How names begin.
 MODEL: Final = "model."

@@ -33,7 +33,7 @@ class Role(StrEnum):
     SEARCH = "search"
     """A point of the search space."""
     BASELINE = "baseline"
-    """Run beside the search for comparison; so is every model from elsewhere."""
+    """Run besides the search for comparison; so is every model from elsewhere."""
 
 
 class FrozenWeights(StrEnum):
@@ -141,7 +141,7 @@ DEPENDS_ON_SEED: Final = "nmlab.depends_on_seed"
 INITIAL_MASK_DIGEST: Final = "nmlab.initial_mask_digest"
 """Initial mask: its own digest. Trial: the digests of the masks it started from, with commas between."""
 NOTES: Final = "nmlab.notes"
-"""Trial or initial mask: what a reader must know beside the numbers, a line each."""
+"""Trial or initial mask: what a reader must know besides the numbers, a line each."""
 
 # Experiments.
 STUDY: Final = "nmlab.study"

@@ -67,7 +67,7 @@ def flops(frozen: FrozenModel, *, pattern: Pattern, tokens: int) -> Flops:
 
 
 def speeds(model: MaskedModel, load: Workload, *, sparse: Callable[[], nn.Module] | None, why_not: str) -> list[Speed]:
-    """Measure the dense model, the masked one, and the one that ``sparse`` makes, or say ``why_not``."""
+    """Measure the dense model, the masked one, and the one that ``sparse`` makes; without it ``why_not`` says why."""
     modules = {"dense": model.frozen.module, "masked, dense kernels": model.module}
     if sparse is not None:
         modules["masked, sparse kernels"] = sparse()

@@ -156,7 +156,7 @@ def _visit_own(
 
 
 def _extra_outputs(model: MaskedModel, blocks: nn.ModuleList, *, tokens_1T: Tensor, cost: Cost) -> list[ExtraOutputs]:
-    """Return what every block returns beside hidden states, found by running one sequence through the model."""
+    """Return what every block returns besides hidden states, found by running one sequence through the model."""
     extra_outputs: list[ExtraOutputs] = []
 
     def remember_extra(_: nn.Module, __: object, output: object) -> None:

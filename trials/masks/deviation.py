@@ -104,7 +104,7 @@ class Race:
         return drawn_Mg
 
     def _parts(self) -> list["Race"]:
-        """As many groups at a time as their tables fit the cache; at least one part, if empty."""
+        """Return the race in parts whose tables fit the cache; one empty part if there is no group."""
         return [Race(part_Mg, self.n) for part_Mg in torch.split(self.weight_Mg, _part_size(self.n), dim=1)]
 
     def _beaten(self) -> Tensor:

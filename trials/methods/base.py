@@ -125,7 +125,7 @@ class Run(ABC):
         return {}
 
     def state(self) -> dict[str, Tensor]:
-        """Return everything that a later process needs to continue, beside configuration and seed.
+        """Return everything that a later process needs to continue, besides configuration and seed.
 
         It is written before the next step, so the tensors may be those that the run holds; copying them all would cost
         memory at every checkpoint.
@@ -149,7 +149,7 @@ class Method(ABC):
     about: ClassVar[About]
     config: ClassVar[type[MethodConfig]] = MethodConfig
     metrics: ClassVar[tuple[Metric, ...]] = ()
-    """The metrics it records beside the common ones; nmlab's own methods declare them in ``metrics.py``."""
+    """The metrics it records besides the common ones; nmlab's own methods declare them in ``metrics.py``."""
     learned: ClassVar[bool] = False
     """Whether its runs take steps; one-shot methods are done when they are started."""
     depends_on_seed: ClassVar[bool] = False

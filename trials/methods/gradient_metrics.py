@@ -1,4 +1,4 @@
-"""Metrics of runs that learn by gradient, beside the common ones; each method lists those that it records."""
+"""Metrics of runs that learn by gradient, besides the common ones; each method lists those that it records."""
 
 from nmlab.trials.contract.metrics import Metric
 

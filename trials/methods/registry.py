@@ -6,7 +6,7 @@ included, finds it:
     [project.entry-points."nmlab.methods"]
     my_method = "my_package.my_method:METHOD"
 
-``METHOD.metrics`` declares the metrics beside the common ones. The same tuple in a module that imports no torch may be
+``METHOD.metrics`` declares the metrics besides the common ones. The same tuple in a module that imports no torch may be
 offered under the method's name; studies and reports then know unit and direction without loading the method:
 
     [project.entry-points."nmlab.metrics"]
@@ -85,7 +85,7 @@ def load(name: str) -> Method:
 
 
 def metrics_of(name: str) -> tuple[Metric, ...]:
-    """Return the metrics of a method beside the common ones, as its package or the method itself declares them.
+    """Return the metrics of a method besides the common ones, as its package or the method itself declares them.
 
     Empty for a method that declares none. Raises ``ValueError`` as ``get`` does, and for an invalid declaration.
     """

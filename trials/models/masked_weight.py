@@ -35,7 +35,7 @@ class MaskedWeight(ABC):
     @property
     @abstractmethod
     def bytes(self) -> int:
-        """Bytes that this masked weight holds beside the shared dense weight."""
+        """Bytes that this masked weight holds besides the shared dense weight."""
 
 
 class CopiedWeight(MaskedWeight):

@@ -75,7 +75,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Needs:
-    """The bytes that one trial of a method holds between two steps, and what its phases need beside them.
+    """The bytes that one trial of a method holds between two steps, and what its phases need besides them.
 
     Attributes:
         state: bytes of the method's state by part, as `Run.state_bytes` will count it.

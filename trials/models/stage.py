@@ -26,7 +26,7 @@ from nmlab.trials.models.quiet import quiet
 from nmlab.trials.models.reading import read_config, read_module, read_skeleton
 
 ExtraOutputs = tuple[object, ...] | None
-"""The rest of a block's output tuple beside the hidden states; None where a block returns the hidden states alone."""
+"""The rest of a block's output tuple besides the hidden states; None where a block returns the hidden states alone."""
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ def _hooked(model: PreTrainedModel, trace: "_ParameterTrace") -> Iterator[None]:
 
 @dataclass
 class _Marks:
-    """For one tensor: the parameters whose elements it holds, and those whose product it was computed from."""
+    """The origin of a tensor: the parameters whose elements it holds, and those of whose product it is a result."""
 
     weights: frozenset[str] = frozenset()
     products: frozenset[str] = frozenset()

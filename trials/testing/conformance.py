@@ -56,7 +56,7 @@ class MethodConformance:
     """The registered name of the method."""
 
     def hyperparameters(self, method: Method) -> Hyperparameters:
-        """Return hyperparameters for these tests, beside ``steps``, that differ from the defaults."""
+        """Return hyperparameters for these tests, besides ``steps``, that differ from the defaults."""
         return {}
 
     @pytest.fixture(scope="class")

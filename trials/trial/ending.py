@@ -28,7 +28,7 @@ class TrialInProgress(Protocol):
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the result must know beside its numbers."""
+        """What a reader of the result must know besides its numbers."""
 
     @property
     def started_from(self) -> Mapping[str, JsonObject]:

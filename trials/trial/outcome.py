@@ -34,7 +34,7 @@ class TrialResult:
     """Size and digest of every artifact by name, for processes that read it elsewhere."""
     model_digest: str = ""
     notes: tuple[str, ...] = ()
-    """What a reader must know beside the numbers, a line each."""
+    """What a reader must know besides the numbers, a line each."""
     initial_masks: Mapping[str, JsonObject] = field(default_factory=dict)
     """The masks it started from, by digest: what each is, was made from and cost, and the key of its file."""
     facts: Mapping[str, str] = field(default_factory=dict)

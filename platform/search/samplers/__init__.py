@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from optuna.samplers import BaseSampler
 
 from nmlab.platform.search.samplers import gp, independent, nsga2, qmc, tpe
-from nmlab.platform.search.samplers.sampler import Sampler, SamplerSettings
+from nmlab.platform.search.samplers.sampler import AlgorithmSampler, SamplerSettings
 from nmlab.search_spaces.schema.algorithms import AlgorithmName
 from nmlab.search_spaces.schema.sections import Search
 
 __all__ = ["SAMPLERS", "first_points", "sampler_of"]
 
-SAMPLERS: Mapping[AlgorithmName, Sampler] = {
+SAMPLERS: Mapping[AlgorithmName, AlgorithmSampler] = {
     "random": independent.SAMPLER,
     "qmc": qmc.SAMPLER,
     "tpe": tpe.SAMPLER,

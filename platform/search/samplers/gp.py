@@ -10,7 +10,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler
 from optuna.trial import TrialState
 
-from nmlab.platform.search.samplers.sampler import Sampler, SamplerSettings, startup_trials
+from nmlab.platform.search.samplers.sampler import AlgorithmSampler, SamplerSettings, startup_trials
 
 
 def _sampler(settings: SamplerSettings) -> BaseSampler:
@@ -20,4 +20,4 @@ def _sampler(settings: SamplerSettings) -> BaseSampler:
         return GPSampler(seed=settings.seed, n_startup_trials=startup, warn_independent_sampling=False)
 
 
-SAMPLER = Sampler(_sampler, first_points=startup_trials, learns_from=(TrialState.COMPLETE,))
+SAMPLER = AlgorithmSampler(_sampler, first_points=startup_trials, learns_from=(TrialState.COMPLETE,))

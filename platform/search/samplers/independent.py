@@ -2,11 +2,11 @@
 
 from optuna.samplers import BaseSampler, RandomSampler
 
-from nmlab.platform.search.samplers.sampler import Sampler, SamplerSettings, all_points
+from nmlab.platform.search.samplers.sampler import AlgorithmSampler, SamplerSettings, all_points
 
 
 def _sampler(settings: SamplerSettings) -> BaseSampler:
     return RandomSampler(seed=settings.seed)
 
 
-SAMPLER = Sampler(_sampler, first_points=all_points)
+SAMPLER = AlgorithmSampler(_sampler, first_points=all_points)

@@ -3,7 +3,7 @@
 from optuna.samplers import BaseSampler, NSGAIISampler
 from optuna.trial import TrialState
 
-from nmlab.platform.search.samplers.sampler import Sampler, SamplerSettings, startup_trials
+from nmlab.platform.search.samplers.sampler import AlgorithmSampler, SamplerSettings, startup_trials
 
 
 def population(configurations: int) -> int:
@@ -19,4 +19,4 @@ def _sampler(settings: SamplerSettings) -> BaseSampler:
     return NSGAIISampler(seed=settings.seed, population_size=population(settings.configurations))
 
 
-SAMPLER = Sampler(_sampler, first_points=population, learns_from=(TrialState.COMPLETE,))
+SAMPLER = AlgorithmSampler(_sampler, first_points=population, learns_from=(TrialState.COMPLETE,))

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from optuna.samplers import BaseSampler, RandomSampler
 
-from nmlab.platform.search.samplers.sampler import Sampler, SamplerSettings, all_points
+from nmlab.platform.search.samplers.sampler import AlgorithmSampler, SamplerSettings, all_points
 from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import Configuration, DefineByRun
 from nmlab.trials.contract.values import Scalar
@@ -64,4 +64,4 @@ def _sampler(settings: SamplerSettings) -> BaseSampler:
     return RandomSampler(seed=settings.seed)  # for what a point of the sequence does not settle, which is nothing
 
 
-SAMPLER = Sampler(_sampler, first_points=all_points)
+SAMPLER = AlgorithmSampler(_sampler, first_points=all_points)

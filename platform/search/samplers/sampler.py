@@ -16,7 +16,7 @@ class SamplerSettings:
 
 
 @dataclass(frozen=True)
-class Sampler:
+class AlgorithmSampler:
     """An algorithm's sampler.
 
     Attributes:

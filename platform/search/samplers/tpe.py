@@ -9,7 +9,7 @@ import warnings
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, TPESampler
 
-from nmlab.platform.search.samplers.sampler import Sampler, SamplerSettings, startup_trials
+from nmlab.platform.search.samplers.sampler import AlgorithmSampler, SamplerSettings, startup_trials
 
 
 def _sampler(settings: SamplerSettings) -> BaseSampler:
@@ -19,4 +19,4 @@ def _sampler(settings: SamplerSettings) -> BaseSampler:
         return TPESampler(seed=settings.seed, multivariate=True, group=True, n_startup_trials=startup)
 
 
-SAMPLER = Sampler(_sampler, first_points=startup_trials)
+SAMPLER = AlgorithmSampler(_sampler, first_points=startup_trials)

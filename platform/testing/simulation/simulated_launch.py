@@ -10,7 +10,7 @@ with SimulatedLaunch(plan, folder, seed=3) as launch:
 """
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,12 +21,13 @@ from nmlab.platform.driver.stop_requests import StopRequests
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.endings import LaunchEnding
 from nmlab.platform.launches.journal import Journal
-from nmlab.platform.launches.launch import Launch
+from nmlab.platform.launches.launch import Launch, LaunchSettings
 from nmlab.platform.launches.snapshot import Snapshot
 from nmlab.platform.launches.trial_ends import why_unreadable
 from nmlab.platform.planning.admission import Load
 from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.records.events import JournalRecord, TrialEnded
+from nmlab.platform.records.payloads import ResultRecord
 from nmlab.platform.replicas import worker
 from nmlab.platform.sweep import Sweep
 from nmlab.platform.testing.simulation.scheduler import KilledError, Process, Scheduler, Task
@@ -37,6 +38,8 @@ from nmlab.platform.testing.simulation.simulated_trials import Curve, SimulatedM
 from nmlab.platform.testing.simulation.simulated_tune import SimulatedTuner
 from nmlab.platform.testing.simulation.stand_ins import nonce_of, of_the_driver, of_the_worker, put_in
 from nmlab.platform.testing.simulation.virtual_modules import VirtualThreading, VirtualTime
+from nmlab.platform.tuning.searcher import ReplicateSearcher
+from nmlab.platform.tuning.tune import TuneWatch
 
 _LOAD = Load(weights=1, block_weights=1, blocks=1, shared=1, slot=1)
 _LOAD_S = (0.2, 1.0)
@@ -51,7 +54,7 @@ class KeptJournal(Journal):
         self._simulation = simulation
         super().__init__(launch)
 
-    def write(self, records: Any) -> None:
+    def write(self, records: Sequence[JournalRecord]) -> None:
         """See ``Journal.write``; the disk may be full."""
         self._simulation.scheduler.check()
         self._simulation.before_write()
@@ -128,7 +131,8 @@ class SimulatedLaunch:
         self._journals: list[KeptJournal] = []
         self._driver: Process | None = None
         self._main: Task | None = None
-        kept = {"tracking_uri": "sqlite:///simulated.db", "address": None, "max_failures": max_failures}
+        uri = "sqlite:///simulated.db"
+        kept: LaunchSettings = {"tracking_uri": uri, "address": None, "max_failures": max_failures}
         self.launch = launches.create(plan.study, results=folder, settings=kept)
         self.expected_proof = {**_code(), "nonce": nonce_of(self.launch.folder / "nonce"), "folder": "results"}
         self._outside = Process("outside", DRIVERS_NODE)
@@ -136,7 +140,7 @@ class SimulatedLaunch:
             self.time,
             VirtualThreading(self.scheduler, self._outside),
             self.ray,
-            {worker: of_the_worker(self), **of_the_driver(self)},
+            others={worker: of_the_worker(self), **of_the_driver(self)},
         )
 
     def __enter__(self) -> Self:
@@ -219,9 +223,9 @@ class SimulatedLaunch:
         """Whether a driver runs."""
         return self._main is not None and not self._main.is_over
 
-    def ended(self) -> dict[str, dict[str, Any]]:
+    def ended(self) -> dict[str, ResultRecord]:
         """Return the newest result of each trial that has ended, by key, as the journal has it."""
-        return {record.key: dict(record.result) for record in self.written if isinstance(record, TrialEnded)}
+        return {record.key: record.result for record in self.written if isinstance(record, TrialEnded)}
 
     # --- faults -------------------------------------------------------------------------------------------------------
 
@@ -297,19 +301,19 @@ class SimulatedLaunch:
         return self._journals[-1]
 
     def new_tuner(
-        self, searcher: Any, *, plan: LaunchPlan, folder: Path, watch: Any, max_failures: int
+        self, searcher: ReplicateSearcher, *, plan: LaunchPlan, folder: Path, watch: TuneWatch, max_failures: int
     ) -> SimulatedTuner:
         """Return the run of Tune."""
         self.tuner = SimulatedTuner(self.scheduler, searcher, plan=plan, watch=watch, max_failures=max_failures)
         return self.tuner
 
-    def prove(self, nonce: Path) -> dict[str, Any]:
+    def prove(self, nonce: Path) -> dict[str, str]:
         """Return what a worker shows of its node."""
         task = self.scheduler.current
         sees = task is not None and task.process.node not in self.blind
         return {**_code(), "nonce": nonce_of(nonce) if sees else "", "folder": "results"}
 
-    def load_model(self, source: Any, **where: Any) -> SimulatedModel:
+    def load_model(self, source: object, **where: object) -> SimulatedModel:
         """Load the model, which takes a while."""
         self.scheduler.pause(until=self.scheduler.now + self.scheduler.random.uniform(*_LOAD_S))
         return SimulatedModel()
@@ -324,7 +328,7 @@ class SimulatedLaunch:
         raise KilledError
 
     def _ends(self) -> list[Callable[[], object]]:
-        """Return what ends each process that the driver has started."""
+        """Return a function for each process that the driver has started, which ends it."""
         actors, self.ray.actors = list(self.ray.actors.values()), {}
         workers, self.ray.workers = list(self.ray.workers), {}
         trial_actors = self.tuner.processes if self.tuner is not None else []

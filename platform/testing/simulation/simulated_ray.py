@@ -14,12 +14,11 @@ from typing import Any
 from ray.exceptions import ActorDiedError, ActorUnavailableError, GetTimeoutError
 
 from nmlab.platform.testing.simulation.scheduler import Process, Scheduler
+from nmlab.platform.testing.simulation.virtual_loop import VirtualLoop
 
 DRIVERS_NODE = "d0" * 28  # of the form that Ray demands
 _RESTART_S = (0.2, 1.5)
-_MOST_AT_ONCE = 20
-"""Rounds of an event loop with work at hand before others may go on."""
-_HANDLES: "weakref.WeakValueDictionary[int, Any]" = weakref.WeakValueDictionary()
+_HANDLES: "weakref.WeakValueDictionary[int, Handle]" = weakref.WeakValueDictionary()
 
 
 @dataclass
@@ -38,54 +37,6 @@ class Network:
     latest: float = 2.0
     lost: float = 0.0
     twice: float = 0.0
-
-
-class _Selector:
-    """What an event loop calls to wait: lets other tasks go on."""
-
-    def __init__(self, scheduler: Scheduler) -> None:
-        self._scheduler = scheduler
-        self.is_woken = self.is_abandoned = False
-        self._at_once = 0
-
-    def select(self, timeout: float | None) -> list[Any]:
-        self._at_once = self._at_once + 1 if timeout is not None and timeout <= 0 else 0
-        if not self.is_abandoned and self._at_once % _MOST_AT_ONCE == 0:  # else a loop that spins would stop time
-            until = float("inf") if timeout is None else self._scheduler.now + timeout
-            self._scheduler.pause(until=until, ready=lambda: self.is_woken)
-        self.is_woken = False
-        return []
-
-
-class _VirtualLoop(asyncio.BaseEventLoop):
-    """An event loop on the virtual clock, without files."""
-
-    def __init__(self, scheduler: Scheduler) -> None:
-        super().__init__()
-        self._scheduler = scheduler
-        self._selector = _Selector(scheduler)
-        self.set_exception_handler(lambda loop, context: None)
-
-    def time(self) -> float:
-        return self._scheduler.now
-
-    def abandon(self) -> None:
-        """Close the loop of a killed process: what was going on is cancelled, and answers nothing."""
-        self._selector.is_abandoned = True
-        self.run_until_complete(self._cancel_all())
-        self.close()
-
-    async def _cancel_all(self) -> None:
-        tasks = asyncio.all_tasks(self) - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _process_events(self, event_list: Sequence[Any]) -> None:
-        """Do nothing: there are no files."""
-
-    def _write_to_self(self) -> None:
-        self._selector.is_woken = True
 
 
 class Call:
@@ -119,11 +70,11 @@ class Handle:
     def __init__(self) -> None:
         _HANDLES[id(self)] = self
 
-    def __reduce__(self) -> tuple[Callable[[int], Any], tuple[int]]:
+    def __reduce__(self) -> tuple[Callable[[int], object], tuple[int]]:
         return _handle, (id(self),)
 
 
-def _handle(number: int) -> Any:
+def _handle(number: int) -> "Handle":
     return _HANDLES[number]
 
 
@@ -144,7 +95,7 @@ class WorkerHandle(Handle):
 class ActorHandle(Handle):
     """A named actor, which is started again under its name whenever its process dies."""
 
-    def __init__(self, ray: "SimulatedRay", made: type, given: Mapping[str, Any], *, name: str, node: str) -> None:
+    def __init__(self, ray: "SimulatedRay", made: type, given: Mapping[str, object], *, name: str, node: str) -> None:
         super().__init__()
         self.name, self._ray, self._made, self._given, self._node = name, ray, made, given, node
         self._open: set[Call] = set()
@@ -169,11 +120,11 @@ class ActorHandle(Handle):
         self.restarts += 1
         self.process = Process(self.name, self._node)
         self.process.at_death.append(self._died)
-        self._loop: _VirtualLoop | None = None
+        self._loop: VirtualLoop | None = None
         scheduler.start(self.process, self._serve, name="actor")
 
     def _serve(self) -> None:
-        loop = _VirtualLoop(self._ray.scheduler)
+        loop = VirtualLoop(self._ray.scheduler)
         self._instance = self._made(**self._given)
         self._loop = loop
         try:
@@ -191,7 +142,7 @@ class ActorHandle(Handle):
         error: Exception = ActorUnavailableError("its process has died", None)
         return error
 
-    def _send(self, method: str, args: Sequence[Any], named: Mapping[str, Any]) -> Call:
+    def _send(self, method: str, args: Sequence[object], named: Mapping[str, object]) -> Call:
         ray, call = self._ray, Call()
         ray.scheduler.check()
         sent = pickle.dumps((args, named))
@@ -216,7 +167,7 @@ class ActorHandle(Handle):
         work = self._carry_out(call, getattr(self._instance, method)(*args, **named), is_lost=is_lost)
         loop.call_soon_threadsafe(lambda: loop.create_task(work))
 
-    async def _carry_out(self, call: Call, work: Coroutine[Any, Any, Any], *, is_lost: bool) -> None:
+    async def _carry_out(self, call: Call, work: Coroutine[object, None, object], *, is_lost: bool) -> None:
         try:
             value = await work
         except Exception as error:
@@ -234,10 +185,10 @@ class _ActorClass:
     made: type
     name: str = ""
 
-    def options(self, *, name: str, **placement: Any) -> "_ActorClass":
+    def options(self, *, name: str, **placement: object) -> "_ActorClass":
         return _ActorClass(self.ray, self.made, name)
 
-    def remote(self, **given: Any) -> ActorHandle:
+    def remote(self, **given: object) -> ActorHandle:
         return self.ray.new_actor(self.made, given, name=self.name)
 
 
@@ -254,11 +205,11 @@ class SimulatedRay:
     def __post_init__(self) -> None:
         self.util = SimpleNamespace(get_node_ip_address=lambda: self._here())
 
-    def remote(self, **options: Any) -> Callable[[type], _ActorClass]:
-        """Return what makes an actor class of a class."""
+    def remote(self, **options: object) -> Callable[[type], _ActorClass]:
+        """Return a decorator that makes an actor class of a class."""
         return lambda made: _ActorClass(self, made)
 
-    def new_actor(self, made: type, given: Mapping[str, Any], *, name: str) -> ActorHandle:
+    def new_actor(self, made: type, given: Mapping[str, object], *, name: str) -> ActorHandle:
         """Start an actor on the driver's node."""
         self.actors[name] = ActorHandle(self, made, given, name=name, node=DRIVERS_NODE)
         return self.actors[name]
@@ -277,7 +228,7 @@ class SimulatedRay:
             raise GetTimeoutError(f"no answer within {timeout} s")
         return call.result()
 
-    def nodes(self) -> list[dict[str, Any]]:
+    def nodes(self) -> list[dict[str, object]]:
         """Return the nodes, with one CPU for each replica that may come."""
         resources = {"CPU": 8.0}
         return [{"NodeID": name, "Alive": up, "Resources": resources} for name, up in self.nodes_up.items()]
@@ -286,7 +237,7 @@ class SimulatedRay:
         """Return the resources of all nodes."""
         return {"CPU": 8.0 * sum(self.nodes_up.values())}
 
-    def get_runtime_context(self) -> Any:
+    def get_runtime_context(self) -> SimpleNamespace:
         """Return what the running process can know of itself."""
         task = self.scheduler.current
         handle = None if task is None else self.workers.get(task.process)

@@ -6,9 +6,10 @@ It outlives the drivers of its launch, and keeps what it is given once, as ``Mlf
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from nmlab.platform.launches.journal import is_over
+from nmlab.platform.records.payloads import Point, ResultRecord
+from nmlab.platform.tracking.store import Recorded
 from nmlab.trials.contract import run_tags
 from nmlab.trials.contract.run_status import TrialStatus
 
@@ -41,7 +42,7 @@ class SimulatedStore:
     parent: str = ""
     status: str = ""
     tags: dict[str, str] = field(default_factory=dict)
-    params: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, object] = field(default_factory=dict)
     contradictions: list[tuple[str, str, int]] = field(default_factory=list)
 
     @property
@@ -57,7 +58,7 @@ class SimulatedStore:
         """See ``MlflowStore.works``."""
         return True
 
-    def begin(self, tags: Mapping[str, str], params: Mapping[str, Any]) -> None:
+    def begin(self, tags: Mapping[str, str], params: Mapping[str, object]) -> None:
         """See ``MlflowStore.begin``."""
         self.check()
         kept = {name: text for name, text in self.tags.items() if name not in run_tags.OF_THE_NEWEST}
@@ -72,14 +73,14 @@ class SimulatedStore:
             if key not in keys:
                 run.tags.pop(run_tags.CONFIRMATION, None)
 
-    def begin_trial(self, spec: Any, *, role: str, tags: Mapping[str, str]) -> None:
+    def begin_trial(self, spec: Recorded, *, role: str, tags: Mapping[str, str]) -> None:
         """See ``MlflowStore.begin_trial``."""
         self.check()
         run = self.runs.setdefault(spec.key, SimulatedRun(role=role, tags=dict(tags)))
         if not is_over(run.status, is_resumable=run.resumable):
             run.status, run.resumable = TrialStatus.RUNNING, False
 
-    def log_points(self, key: str, points: Sequence[Mapping[str, Any]]) -> None:
+    def log_points(self, key: str, points: Sequence[Point]) -> None:
         """See ``MlflowStore.log_points``; a value that differs from the one that is there is noted."""
         self.check()
         kept = self.runs[key].points
@@ -88,7 +89,7 @@ class SimulatedStore:
                 if kept.setdefault((name, point["step"]), value) != value:
                     self.contradictions.append((key, name, point["step"]))
 
-    def end_trial(self, result: Mapping[str, Any], *, folder: Path) -> None:
+    def end_trial(self, result: ResultRecord, *, folder: Path) -> None:
         """See ``MlflowStore.end_trial``."""
         self.check()
         run, status = self.runs[result["key"]], result["status"]
@@ -96,7 +97,7 @@ class SimulatedStore:
             return
         run.status, run.resumable = status, bool(result.get("resumable"))
 
-    def keep_initial_mask(self, digest: str, **record: Any) -> None:
+    def keep_initial_mask(self, digest: str, **record: object) -> None:
         """See ``MlflowStore.keep_initial_mask``."""
 
     def tag_parent(self, tags: Mapping[str, str]) -> None:

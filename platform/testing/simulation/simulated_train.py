@@ -9,7 +9,7 @@ from ray.exceptions import ActorDiedError
 from ray.train import WorkerGroupError
 
 from nmlab.platform.compat.ray_core import NODE_ID_LABEL
-from nmlab.platform.replicas.train_run import CalledOffError
+from nmlab.platform.replicas.train_run import CalledOffError, WorkerConfig
 from nmlab.platform.testing.simulation.scheduler import Process, Scheduler, Task
 from nmlab.platform.testing.simulation.simulated_ray import SimulatedRay, WorkerHandle
 
@@ -30,7 +30,7 @@ class SimulatedTrain:
     up: dict[str, "SimulatedTrainRun"] = field(default_factory=dict)
     loads: int = 0
 
-    def run(self, loop: Callable[[dict[str, Any]], None], **settings: Any) -> "SimulatedTrainRun":
+    def run(self, loop: Callable[[WorkerConfig], None], **settings: Any) -> "SimulatedTrainRun":
         """Make a run; takes what ``TrainRun`` takes."""
         return SimulatedTrainRun(self, loop, **settings)
 
@@ -41,11 +41,11 @@ class SimulatedTrainRun:
     def __init__(
         self,
         train: SimulatedTrain,
-        loop: Callable[[dict[str, Any]], None],
+        loop: Callable[[WorkerConfig], None],
         *,
-        config: dict[str, Any],
-        scaling: Any,
-        run: Any,
+        config: WorkerConfig,
+        scaling: SimpleNamespace,
+        run: SimpleNamespace,
     ) -> None:
         self._train, self._loop, self._config = train, loop, config
         self._labels = scaling.label_selector or {}
@@ -117,6 +117,6 @@ class SimulatedTrainRun:
         return self._train.ray.scheduler
 
 
-def settings(**given: Any) -> SimpleNamespace:
+def settings(**given: object) -> SimpleNamespace:
     """Stand for a settings class of Ray Train: hold what it is given."""
     return SimpleNamespace(**{"label_selector": None, **given})

@@ -51,7 +51,7 @@ class SimulatedTrials:
         """Run a trial from its newest checkpoint; see ``run_trial``."""
         evaluations, last, at = self._evaluations(spec), steps_of(spec), self.checkpoints.get(spec.key, 0)
         for step in range(at + 1):
-            self._tell(spec, step, evaluations, events)
+            self._tell(spec, step, evaluations=evaluations, events=events)
         for step in range(at, last):
             if events.cancelled():
                 self._save(spec, step, evaluators)
@@ -62,7 +62,7 @@ class SimulatedTrials:
                 return _result(spec, TrialStatus.STOPPED, step, reason="another slot leads it")
             if math.isnan(evaluations.get(step + 1, 0.0)):
                 return _result(spec, TrialStatus.DIVERGED, step + 1)
-            self._tell(spec, step + 1, evaluations, events)
+            self._tell(spec, step + 1, evaluations=evaluations, events=events)
             if (step + 1) % spec.cadence.checkpoint_every == 0:
                 self._save(spec, step + 1, evaluators)
         folder.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ class SimulatedTrials:
 
         return evaluators.losses(step, _masks(spec), evaluate=evaluate, digest=lambda: f"{spec.key} {step}".encode())
 
-    def _tell(self, spec: TrialSpec, step: int, evaluations: Mapping[int, float], events: Events) -> None:
+    def _tell(self, spec: TrialSpec, step: int, *, evaluations: Mapping[int, float], events: Events) -> None:
         values = {"train/loss": value_of(spec.key, step)} if step else {}
         if step in evaluations and (step == 0 or step < steps_of(spec)):
             values[_objective(spec) if step else "initial/perplexity"] = evaluations[step]

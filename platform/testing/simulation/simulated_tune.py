@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
 
+from nmlab.platform.launches.journal import FlatResult
 from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.testing.simulation.scheduler import Process, Scheduler, Task
 from nmlab.platform.testing.simulation.simulated_ray import DRIVERS_NODE
@@ -27,10 +27,10 @@ class _Actor:
 
     process: Process
     trial: str
-    config: dict[str, Any]
+    config: dict[str, object]
     failures: int = 0
-    results: deque[dict[str, Any]] = field(default_factory=deque)
-    last: dict[str, Any] = field(default_factory=dict)
+    results: deque[FlatResult] = field(default_factory=deque)
+    last: FlatResult = field(default_factory=dict)
     task: Task | None = None
 
 
@@ -95,7 +95,7 @@ class SimulatedTuner:
                 return
             self._start(name, config)
 
-    def _start(self, trial: str, config: dict[str, Any], *, failures: int = 0) -> None:
+    def _start(self, trial: str, config: dict[str, object], *, failures: int = 0) -> None:
         process = Process(f"trial-actor-{trial}", DRIVERS_NODE)
         actor = self._actors[trial] = _Actor(process, trial, config, failures)
         actor.task = self._scheduler.start(process, lambda: self._act(actor), name="actor", is_watched=True)
@@ -136,7 +136,7 @@ class SimulatedTuner:
         if draw.random() < _BEGINS_LATE:
             self._begin_late(actor.config)
 
-    def _begin_late(self, config: Mapping[str, Any]) -> None:
+    def _begin_late(self, config: Mapping[str, object]) -> None:
         """Let an actor that comes up late begin a trial that another has already, and end."""
         process = Process("late-trial-actor", DRIVERS_NODE)
 

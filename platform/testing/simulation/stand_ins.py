@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import torch
@@ -28,6 +28,9 @@ from nmlab.platform.tuning import tune
 from nmlab.trials.files import disk
 from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS
 
+if TYPE_CHECKING:
+    from nmlab.platform.testing.simulation.simulated_launch import SimulatedLaunch
+
 WITH_CLOCK: tuple[ModuleType, ...] = (
     *(actor_calls, close_launch, coordinator, disk, dispatcher, driver_loop, notifier, peer, recorder, replica),
     *(running_trials, shutdown, state, status, trial_ends, worker, worker_link),
@@ -41,9 +44,11 @@ _TRAIN_SETTINGS = ("ScalingConfig", "RunConfig", "FailureConfig", "LoggingConfig
 
 
 @contextmanager
-def put_in(time: Any, threading: Any, ray: Any, others: Mapping[ModuleType, Mapping[str, Any]]) -> Iterator[None]:
+def put_in(
+    time: object, threading: object, ray: object, *, others: Mapping[ModuleType, Mapping[str, object]]
+) -> Iterator[None]:
     """Replace ``time``, ``threading`` and ``ray`` where a sweep uses them, and ``others`` by module and name."""
-    changes: list[tuple[ModuleType, str, Any]] = [(module, "time", time) for module in WITH_CLOCK]
+    changes: list[tuple[ModuleType, str, object]] = [(module, "time", time) for module in WITH_CLOCK]
     changes += [(module, "threading", threading) for module in WITH_THREADS]
     changes += [(module, "ray", ray) for module in WITH_RAY]
     changes += [(module, name, value) for module, names in others.items() for name, value in names.items()]
@@ -59,7 +64,7 @@ def put_in(time: Any, threading: Any, ray: Any, others: Mapping[ModuleType, Mapp
             patch.stop()
 
 
-def of_the_worker(simulation: Any) -> dict[str, Any]:
+def of_the_worker(simulation: "SimulatedLaunch") -> dict[str, object]:
     """Return what the loop of a worker is given in place of torch, a model and real trials."""
     return {
         "torch": SimpleNamespace(
@@ -75,7 +80,7 @@ def of_the_worker(simulation: Any) -> dict[str, Any]:
     }
 
 
-def of_the_driver(simulation: Any) -> dict[ModuleType, dict[str, Any]]:
+def of_the_driver(simulation: "SimulatedLaunch") -> dict[ModuleType, dict[str, object]]:
     """Return what the modules of the driver are given in place of Ray's libraries, MLflow and locks of the machine."""
     return {
         sweep: {

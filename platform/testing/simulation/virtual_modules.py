@@ -71,7 +71,7 @@ class VirtualThreading:
         return VirtualCondition(self._scheduler)
 
     def get_ident(self) -> int:
-        """Return what tells the running thread from others."""
+        """Return an id of the running thread."""
         return id(self._scheduler.current)
 
     def current_thread(self) -> Any:

@@ -6,19 +6,19 @@ from dataclasses import replace
 from nmlab.reports.analysis.claims.claim import ChoiceTest, FlatTest, PaperClaim, claims
 from nmlab.reports.analysis.claims.decide import checks_of
 from nmlab.reports.analysis.claims.evidence import Evidence
-from nmlab.reports.analysis.claims.judge import Check, ClaimVerdict, Judgement, Shortfall, corrected
+from nmlab.reports.analysis.claims.judge import ClaimCheck, ClaimVerdict, Judgement, Shortfall, corrected
 from nmlab.reports.analysis.claims.select import NotTestableError, Planned
 from nmlab.reports.analysis.configurations import Configuration
-from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.read.evaluations import RunEvaluation
 
-__all__ = ["Check", "ClaimVerdict", "Evidence", "Judgement", "PaperClaim", "checks_of", "claims", "judgements_of"]
+__all__ = ["ClaimCheck", "ClaimVerdict", "Evidence", "Judgement", "PaperClaim", "checks_of", "claims", "judgements_of"]
 
 
 def judgements_of(
     configurations: Sequence[Configuration],
     *,
     reproduces: Sequence[str],
-    evaluations: Mapping[str, Evaluation],
+    evaluations: Mapping[str, RunEvaluation],
     overlaps: Mapping[tuple[str, str], float] | None = None,
     planned: Planned | None = None,
 ) -> tuple[Judgement, ...]:
@@ -56,7 +56,7 @@ def _judgement(claim: PaperClaim, evidence: Evidence) -> Judgement:
     groups = {f"{own}, ": [item for item in masks if item.pattern == own] for own in patterns}
     if _names_patterns(claim) or len(patterns) == 1:
         groups = {"": list(masks)}
-    checks: list[Check] = []
+    checks: list[ClaimCheck] = []
     reasons: dict[str, NotTestableError] = {}
     for named, group in groups.items():
         own = replace(evidence, configurations=group)
@@ -69,17 +69,19 @@ def _judgement(claim: PaperClaim, evidence: Evidence) -> Judgement:
     return Judgement(claim, (*_patterns_missing(reasons, len(groups)), *checks))
 
 
-def _patterns_missing(reasons: Mapping[str, NotTestableError], patterns: int) -> tuple[Check, ...]:
+def _patterns_missing(reasons: Mapping[str, NotTestableError], patterns: int) -> tuple[ClaimCheck, ...]:
     """Return a missing check for each pattern that ran in part, but not with everything that the test needs."""
     partly = {named: str(reason) for named, reason in reasons.items() if reason.ran_in_part}
     gap = Shortfall(patterns - len(partly), patterns, "patterns")
     return tuple(
-        Check(reason, decided=ClaimVerdict.NOT_TESTED, missing=f"{named.removesuffix(', ')} ({reason})", shortfall=gap)
+        ClaimCheck(
+            reason, decided=ClaimVerdict.NOT_TESTED, missing=f"{named.removesuffix(', ')} ({reason})", shortfall=gap
+        )
         for named, reason in partly.items()
     )
 
 
-def _of_pattern(check: Check, named: str) -> Check:
+def _of_pattern(check: ClaimCheck, named: str) -> ClaimCheck:
     """Return a check with the name of its pattern, where there are several."""
     gap = None if check.shortfall is None else replace(check.shortfall, where=named)
     return replace(check, text=named + check.text, shortfall=gap)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from nmlab.reports.analysis.claims.claim import DominatesTest, RatioTest, Selector
 from nmlab.reports.analysis.claims.evidence import Evidence
-from nmlab.reports.analysis.claims.judge import FEWEST_TIMINGS, Check, ClaimVerdict, Tested
+from nmlab.reports.analysis.claims.judge import FEWEST_TIMINGS, ClaimCheck, ClaimVerdict, Tested
 from nmlab.reports.analysis.claims.select import NotTestableError
 from nmlab.reports.analysis.metrics import is_counted, plain_name
 from nmlab.reports.analysis.pairwise import Side
@@ -18,7 +18,7 @@ def too_few(seeds: int) -> str:
     return f"{counted(seeds, noun='seed')}, a measurement needs at least {FEWEST_TIMINGS}"
 
 
-def ratio(test: RatioTest, evidence: Evidence) -> Iterable[Check]:
+def ratio(test: RatioTest, evidence: Evidence) -> Iterable[ClaimCheck]:
     """Yield the check that the ratio of a quantity between two sides has the claimed value.
 
     Raises:
@@ -35,17 +35,17 @@ def ratio(test: RatioTest, evidence: Evidence) -> Iterable[Check]:
     if is_counted(test.metric) and all(len(set(own.values())) == 1 for own in values):
         agrees = abs(first / second - test.value) <= test.tolerance * test.value
         verdict = ClaimVerdict.REPRODUCED if agrees else ClaimVerdict.CONTRADICTED
-        yield Check(f"{text} (counted, the same in every run)", decided=verdict, run_ids=run_ids)
+        yield ClaimCheck(f"{text} (counted, the same in every run)", decided=verdict, run_ids=run_ids)
         return
     seeds = [seed for seed in values[0] if seed in values[1]]
     if len(seeds) < FEWEST_TIMINGS or any(len(own) != len(seeds) for own in values):
-        yield Check(text, decided=ClaimVerdict.NOT_TESTED, untested=too_few(len(seeds)), run_ids=run_ids)
+        yield ClaimCheck(text, decided=ClaimVerdict.NOT_TESTED, untested=too_few(len(seeds)), run_ids=run_ids)
         return
     logs = [math.log(values[0][seed] / values[1][seed] / test.value) for seed in seeds]
-    yield Check(text, tested=_within(logs, math.log1p(test.tolerance)), run_ids=run_ids)
+    yield ClaimCheck(text, tested=_within(logs, math.log1p(test.tolerance)), run_ids=run_ids)
 
 
-def dominates(test: DominatesTest, evidence: Evidence) -> Iterable[Check]:
+def dominates(test: DominatesTest, evidence: Evidence) -> Iterable[ClaimCheck]:
     """Yield the check that one part takes more of a step's time than all others, over the timings of several seeds.
 
     Raises:
@@ -56,11 +56,11 @@ def dominates(test: DominatesTest, evidence: Evidence) -> Iterable[Check]:
     name = test.part.removeprefix("time/").removesuffix("_s")
     text = f"{name}: {math.fsum(shares) / len(shares):.0f}% of a step's time on this machine"
     if len(shares) < FEWEST_TIMINGS:
-        yield Check(text, decided=ClaimVerdict.NOT_TESTED, untested=too_few(len(shares)), run_ids=side.run_ids)
+        yield ClaimCheck(text, decided=ClaimVerdict.NOT_TESTED, untested=too_few(len(shares)), run_ids=side.run_ids)
         return
     found = compare_constant(shares, constant=50.0)
     assert found.p_value is not None
-    yield Check(text, tested=Tested(found.p_value, found.difference > 0, found.n), run_ids=side.run_ids)
+    yield ClaimCheck(text, tested=Tested(found.p_value, found.difference > 0, found.n), run_ids=side.run_ids)
 
 
 def _within(values: Sequence[float], margin: float) -> Tested:

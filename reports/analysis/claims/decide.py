@@ -19,7 +19,7 @@ from nmlab.reports.analysis.claims.claim import (
 from nmlab.reports.analysis.claims.counted import dominates, ratio
 from nmlab.reports.analysis.claims.evidence import Absent, Evidence, Part, Parts, part_of, parts_of
 from nmlab.reports.analysis.claims.flat import flat
-from nmlab.reports.analysis.claims.judge import Check
+from nmlab.reports.analysis.claims.judge import ClaimCheck
 from nmlab.reports.analysis.claims.nearest import overlap
 from nmlab.reports.analysis.claims.select import NotTestableError, require_same_evaluation, values_of
 from nmlab.reports.analysis.configurations import value_text
@@ -30,7 +30,7 @@ from nmlab.trials.contract.metrics import VALIDATION
 UNEVALUATED = "its initial mask was not evaluated"
 
 
-def checks_of(test: Test, *, evidence: Evidence) -> tuple[Check, ...]:
+def checks_of(test: Test, *, evidence: Evidence) -> tuple[ClaimCheck, ...]:
     """Return the checks of any test; evidence that did not run is included as missing checks.
 
     Raises:
@@ -39,7 +39,7 @@ def checks_of(test: Test, *, evidence: Evidence) -> tuple[Check, ...]:
     return tuple(_checks(test, evidence))
 
 
-def _checks(test: Test, evidence: Evidence) -> Iterable[Check]:
+def _checks(test: Test, evidence: Evidence) -> Iterable[ClaimCheck]:
     match test:
         case OrderTest():
             return _order(test, evidence)
@@ -59,7 +59,7 @@ def _checks(test: Test, evidence: Evidence) -> Iterable[Check]:
             return overlap(test, evidence)
 
 
-def _order(test: OrderTest, evidence: Evidence) -> Iterable[Check]:
+def _order(test: OrderTest, evidence: Evidence) -> Iterable[ClaimCheck]:
     metric = test.metric or evidence.objective
     parts = parts_of(_by_text(test.sides), evidence=evidence, metric=metric, noun="sides")
     parts.require(2)
@@ -69,7 +69,7 @@ def _order(test: OrderTest, evidence: Evidence) -> Iterable[Check]:
         yield better_than(first, second, metric=metric, evaluations=evidence.evaluations)
 
 
-def _beats(test: BeatsTest, evidence: Evidence) -> Iterable[Check]:
+def _beats(test: BeatsTest, evidence: Evidence) -> Iterable[ClaimCheck]:
     metric = test.metric or evidence.objective
     side = part_of(test.side, evidence=evidence, metric=metric)
     shorts = _without_pattern(test.others, test.side.pattern)
@@ -81,7 +81,7 @@ def _beats(test: BeatsTest, evidence: Evidence) -> Iterable[Check]:
         yield better_than(side, other, metric=metric, evaluations=evidence.evaluations)
 
 
-def _choice(test: ChoiceTest, evidence: Evidence) -> Iterable[Check]:
+def _choice(test: ChoiceTest, evidence: Evidence) -> Iterable[ClaimCheck]:
     metric = test.metric or evidence.objective
     values = values_of(
         test.setting,
@@ -106,7 +106,7 @@ def _choice(test: ChoiceTest, evidence: Evidence) -> Iterable[Check]:
         yield better_than(side, other, metric=metric, evaluations=evidence.evaluations)
 
 
-def _improves(test: ImprovesTest, evidence: Evidence) -> Iterable[Check]:
+def _improves(test: ImprovesTest, evidence: Evidence) -> Iterable[ClaimCheck]:
     metric, setting = evidence.of_starts(test.metric or evidence.objective), run_params.INITIAL_MASK
     where = " on the validation text" if metric.startswith(VALIDATION) else ""
     run = values_of(setting, method=test.method, configurations=evidence.configurations)

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from nmlab.reports.analysis.claims.claim import Selector
-from nmlab.reports.analysis.claims.judge import Check, ClaimVerdict, Shortfall
+from nmlab.reports.analysis.claims.judge import ClaimCheck, ClaimVerdict, Shortfall
 from nmlab.reports.analysis.claims.select import NotTestableError, Planned, chosen, selected_from
 from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.analysis.pairwise import Side
-from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.read.evaluations import RunEvaluation
 from nmlab.trials.contract.metrics import EVAL, VALIDATION
 
 Overlaps: TypeAlias = Mapping[tuple[str, str], float]
@@ -29,7 +29,7 @@ class Evidence:
 
     configurations: Sequence[Configuration]
     objective: str
-    evaluations: Mapping[str, Evaluation]
+    evaluations: Mapping[str, RunEvaluation]
     overlaps: Overlaps
     planned: Planned = field(default_factory=dict)
 
@@ -78,11 +78,11 @@ class Parts:
     absent: tuple[Absent, ...]
     noun: str
 
-    def missing(self) -> Iterable[Check]:
+    def missing(self) -> Iterable[ClaimCheck]:
         """Yield a check for each part that is missing."""
         shortfall = Shortfall(len(self.ran), len(self.ran) + len(self.absent), self.noun)
         for part in self.absent:
-            yield Check(part.reason, decided=ClaimVerdict.NOT_TESTED, missing=part.name, shortfall=shortfall)
+            yield ClaimCheck(part.reason, decided=ClaimVerdict.NOT_TESTED, missing=part.name, shortfall=shortfall)
 
     def require(self, fewest: int) -> None:
         """Refuse a claim with too few sides to compare.

@@ -4,13 +4,13 @@ from collections.abc import Iterable
 
 from nmlab.reports.analysis.claims.claim import FlatTest, Selector
 from nmlab.reports.analysis.claims.evidence import Evidence, Part, parts_of
-from nmlab.reports.analysis.claims.judge import Check, ClaimVerdict, Tested
+from nmlab.reports.analysis.claims.judge import ClaimCheck, ClaimVerdict, Tested
 from nmlab.reports.analysis.claims.select import NotTestableError, values_of
 from nmlab.reports.analysis.configurations import value_text
 from nmlab.reports.statistics import beyond, equivalent
 
 
-def flat(test: FlatTest, evidence: Evidence) -> Iterable[Check]:
+def flat(test: FlatTest, evidence: Evidence) -> Iterable[ClaimCheck]:
     """Yield a check for each value of the setting against the largest one that ran.
 
     Raises:
@@ -34,7 +34,7 @@ def flat(test: FlatTest, evidence: Evidence) -> Iterable[Check]:
         yield _check(part, test=test, largest=parts.ran[-1], metric=metric)
 
 
-def _check(part: Part, *, test: FlatTest, largest: Part, metric: str) -> Check:
+def _check(part: Part, *, test: FlatTest, largest: Part, metric: str) -> ClaimCheck:
     own, other = part.side.values(metric), largest.side.values(metric)
     seeds = [seed for seed in own if seed in other]
     run_ids = (*part.side.run_ids, *largest.side.run_ids)
@@ -42,11 +42,11 @@ def _check(part: Part, *, test: FlatTest, largest: Part, metric: str) -> Check:
     text = f"{part.name} against {largest.name.removeprefix(f'{test.setting}=')}"
     if len(seeds) < max(2, len(own), len(other)):
         why = "an equivalence test needs at least two seeds, the same on both sides"
-        return Check(text, decided=ClaimVerdict.NOT_TESTED, untested=why, run_ids=run_ids, selected=selected)
+        return ClaimCheck(text, decided=ClaimVerdict.NOT_TESTED, untested=why, run_ids=run_ids, selected=selected)
     first, second = [own[seed] for seed in seeds], [other[seed] for seed in seeds]
     mean = sum(second) / len(second)
     apart, margin = sum(first) / len(first) - mean, abs(test.margin * mean)
     supports = abs(apart) < margin
     p_value = (equivalent if supports else beyond)(first, second=second, margin=margin)
     text += f": {100 * apart / mean:+.1f}%, equal within {100 * test.margin:.0f}%"
-    return Check(text, tested=Tested(p_value, supports, len(seeds)), run_ids=run_ids, selected=selected)
+    return ClaimCheck(text, tested=Tested(p_value, supports, len(seeds)), run_ids=run_ids, selected=selected)

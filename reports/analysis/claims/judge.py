@@ -46,7 +46,7 @@ class Shortfall:
 
 
 @dataclass(frozen=True)
-class Check:
+class ClaimCheck:
     """One statement that a claim rests on: that ``comparison.side`` is better than ``comparison.reference``.
 
     A check without a comparison is decided by another test or by something that is the same in every run (a count, runs
@@ -106,7 +106,7 @@ class Judgement:
     """A claim with its checks, or the reason why it could not be tested."""
 
     claim: PaperClaim
-    checks: tuple[Check, ...] = field(default=())
+    checks: tuple[ClaimCheck, ...] = field(default=())
     reason: str = ""
 
     @property
@@ -178,7 +178,7 @@ def corrected(judgements: Sequence[Judgement]) -> tuple[Judgement, ...]:
     return tuple(replace(item, checks=tuple(own)) for item, own in zip(judgements, checks, strict=True))
 
 
-def _p_value(check: Check, noise: Noise) -> float | None:
+def _p_value(check: ClaimCheck, noise: Noise) -> float | None:
     """Return the p-value of a check that rests on this noise, else None."""
     if check.tested is not None:
         return check.tested.p_value if check.tested.noise is noise else None
@@ -186,7 +186,7 @@ def _p_value(check: Check, noise: Noise) -> float | None:
     return decisive.p_value if decisive is not None and decisive.noise is noise else None
 
 
-def _with_p_value(check: Check, p_value: float | None) -> Check:
+def _with_p_value(check: ClaimCheck, p_value: float | None) -> ClaimCheck:
     if check.tested is not None:
         return replace(check, tested=replace(check.tested, p_adjusted=p_value))
     assert check.comparison is not None
@@ -200,7 +200,7 @@ def _is_better(comparison: PairwiseComparison) -> bool:
     return decisive.difference > 0 if direction is Direction.HIGHER else decisive.difference < 0
 
 
-def _runs(check: Check) -> tuple[str, ...]:
+def _runs(check: ClaimCheck) -> tuple[str, ...]:
     if check.comparison is None:
         return check.run_ids
     return (*check.comparison.side.run_ids, *check.comparison.reference.run_ids)

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping
 
 from nmlab.reports.analysis.claims.claim import OverlapTest
 from nmlab.reports.analysis.claims.evidence import Evidence, Overlaps, Part, part_of, parts_of
-from nmlab.reports.analysis.claims.judge import Check, ClaimVerdict, Tested
+from nmlab.reports.analysis.claims.judge import ClaimCheck, ClaimVerdict, Tested
 from nmlab.reports.analysis.claims.select import NotTestableError
 from nmlab.reports.analysis.pairwise import Side
 from nmlab.reports.statistics import compare_paired
 
 
-def overlap(test: OverlapTest, evidence: Evidence) -> Iterable[Check]:
+def overlap(test: OverlapTest, evidence: Evidence) -> Iterable[ClaimCheck]:
     """Yield a check for each other side: that the masks of one side overlap more with the nearest than with it.
 
     Raises:
@@ -26,7 +26,7 @@ def overlap(test: OverlapTest, evidence: Evidence) -> Iterable[Check]:
         yield _check(side, nearest=nearest, other=other, overlaps=evidence.overlaps)
 
 
-def _check(side: Part, *, nearest: Part, other: Part, overlaps: Overlaps) -> Check:
+def _check(side: Part, *, nearest: Part, other: Part, overlaps: Overlaps) -> ClaimCheck:
     near, far = _by_seed(side.side, nearest.side, overlaps), _by_seed(side.side, other.side, overlaps)
     seeds = [seed for seed in near if seed in far]
     if not seeds:
@@ -39,15 +39,17 @@ def _check(side: Part, *, nearest: Part, other: Part, overlaps: Overlaps) -> Che
     if not any(part.side.has_training_noise for part in (side, nearest, other)):
         order = {True: ClaimVerdict.REPRODUCED, False: ClaimVerdict.CONTRADICTED}
         verdict = ClaimVerdict.NOT_SEPARABLE if means[0] == means[1] else order[means[0] > means[1]]
-        return Check(f"{text} (counted, the same in every run)", decided=verdict, run_ids=run_ids, selected=selected)
+        return ClaimCheck(
+            f"{text} (counted, the same in every run)", decided=verdict, run_ids=run_ids, selected=selected
+        )
     wanted = max(len(part.side.run_ids) for part in (side, nearest, other))
     if len(seeds) < max(2, wanted):
         why = "one seed, so no interval" if wanted < 2 else f"masks of {len(seeds)} of {wanted} seeds can be paired"
-        return Check(text, decided=ClaimVerdict.NOT_TESTED, untested=why, run_ids=run_ids, selected=selected)
+        return ClaimCheck(text, decided=ClaimVerdict.NOT_TESTED, untested=why, run_ids=run_ids, selected=selected)
     found = compare_paired(first, second=second)
     assert found.p_value is not None
     tested = Tested(found.p_value, found.difference > 0, found.n)
-    return Check(text, tested=tested, run_ids=run_ids, selected=selected)
+    return ClaimCheck(text, tested=tested, run_ids=run_ids, selected=selected)
 
 
 def _by_seed(first: Side, second: Side, overlaps: Overlaps) -> dict[int, float]:

@@ -7,12 +7,12 @@ from itertools import islice
 from nmlab.reports.analysis.metrics import direction_of, is_of_task, selection_metric
 from nmlab.reports.analysis.pairwise.comparison import PairwiseComparison, adjusted_together, pairwise_comparisons
 from nmlab.reports.analysis.pairwise.side import Competitor, Side
-from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.read.evaluations import RunEvaluation
 from nmlab.reports.values import Direction
 
 
 def best_versus_rest(
-    competitors: Iterable[Competitor], *, metric: str, evaluations: Mapping[str, Evaluation]
+    competitors: Iterable[Competitor], *, metric: str, evaluations: Mapping[str, RunEvaluation]
 ) -> dict[Hashable, tuple[PairwiseComparison, ...]]:
     """Compare the masks of each group with the best of the group, which the searched metric selects.
 
@@ -36,7 +36,7 @@ def best_versus_rest(
 
 
 def compared_with_best(
-    competitors: Sequence[Competitor], *, metrics: Iterable[str], evaluations: Mapping[str, Evaluation]
+    competitors: Sequence[Competitor], *, metrics: Iterable[str], evaluations: Mapping[str, RunEvaluation]
 ) -> dict[str, Mapping[Hashable, tuple[PairwiseComparison, ...]]]:
     """Compare the masks of each group with the best of the group, in every metric.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from nmlab.reports.analysis.metrics import direction_of, is_compared_by_ratio, is_counted
 from nmlab.reports.analysis.pairwise.evaluation import evaluation_comparisons
 from nmlab.reports.analysis.pairwise.side import Side
-from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.read.evaluations import RunEvaluation
 from nmlab.reports.statistics import (
     LEVEL,
     Noise,
@@ -100,7 +100,7 @@ class PairwiseComparison:
 
 
 def pairwise_comparisons(
-    reference: Side, *, others: Sequence[Side], metric: str, evaluations: Mapping[str, Evaluation]
+    reference: Side, *, others: Sequence[Side], metric: str, evaluations: Mapping[str, RunEvaluation]
 ) -> tuple[PairwiseComparison, ...]:
     """Compare every side with the reference; the p-values are adjusted over these comparisons.
 

@@ -18,7 +18,7 @@ from enum import StrEnum
 from nmlab.reports.analysis.configurations import Configuration, baselines, best_of, groups_of, searched
 from nmlab.reports.analysis.pairwise.comparison import PairwiseComparison, pairwise_comparisons
 from nmlab.reports.analysis.pairwise.side import Side
-from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.read.evaluations import RunEvaluation
 from nmlab.reports.statistics import MeanEstimate, holm
 
 
@@ -83,7 +83,7 @@ class Confirmed:
 
 
 def confirmed_of(
-    configurations: Sequence[Configuration], *, evaluations: Mapping[str, Evaluation]
+    configurations: Sequence[Configuration], *, evaluations: Mapping[str, RunEvaluation]
 ) -> dict[Hashable, Confirmed]:
     """Return what fresh seeds say about the best of each group; groups whose best did not finish on any have no entry.
 
@@ -112,7 +112,7 @@ def optimism_of(item: Configuration) -> MeanEstimate | None:
 
 
 def _confirmed(
-    best: Configuration, *, members: Sequence[Configuration], evaluations: Mapping[str, Evaluation]
+    best: Configuration, *, members: Sequence[Configuration], evaluations: Mapping[str, RunEvaluation]
 ) -> Confirmed:
     metric, reference = best.objective.reported, Side(best.fresh_or_own)
     finalists = tuple(item for item in searched(members) if item.confirmation is not None)

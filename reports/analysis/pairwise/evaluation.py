@@ -7,7 +7,7 @@ import numpy as np
 
 from nmlab.reports.analysis.metrics import is_compared_by_ratio, is_of_task
 from nmlab.reports.analysis.pairwise.side import Side
-from nmlab.reports.read.evaluations import Counts, Evaluation, Floats, QuestionOutcomes, TextLosses
+from nmlab.reports.read.evaluations import Counts, Floats, QuestionOutcomes, RunEvaluation, TextLosses
 from nmlab.reports.statistics import SideComparison, compare_questions, compare_windows, divided, paired_bootstrap
 from nmlab.reports.statistics.bootstrap import FEWEST_WINDOWS
 
@@ -29,7 +29,7 @@ class WindowLosses:
 
 
 def evaluation_comparisons(
-    reference: Side, *, others: Sequence[Side], metric: str, evaluations: Mapping[str, Evaluation]
+    reference: Side, *, others: Sequence[Side], metric: str, evaluations: Mapping[str, RunEvaluation]
 ) -> dict[int, SideComparison]:
     """Return the comparisons with the reference by place, for sides with the same windows or questions.
 
@@ -48,7 +48,7 @@ def evaluation_comparisons(
 
 
 def _over_windows(
-    reference: Side, *, others: Sequence[Side], metric: str, evaluations: Mapping[str, Evaluation]
+    reference: Side, *, others: Sequence[Side], metric: str, evaluations: Mapping[str, RunEvaluation]
 ) -> dict[int, SideComparison]:
     base = losses_of(reference, metric=metric, evaluations=evaluations)
     if base is None or len(base.tokens_W) < FEWEST_WINDOWS or not (base.tokens_W > 0).all():
@@ -63,7 +63,7 @@ def _over_windows(
 
 
 def _over_questions(
-    reference: Side, *, others: Sequence[Side], metric: str, evaluations: Mapping[str, Evaluation]
+    reference: Side, *, others: Sequence[Side], metric: str, evaluations: Mapping[str, RunEvaluation]
 ) -> dict[int, SideComparison]:
     base = outcomes_of(reference, metric=metric, evaluations=evaluations)
     if base is None or len(base.outcome_Q) < FEWEST_WINDOWS:
@@ -95,7 +95,7 @@ def _differences(own: Floats, base: Floats) -> Floats:
     return difference
 
 
-def losses_of(side: Side, *, metric: str, evaluations: Mapping[str, Evaluation]) -> WindowLosses | None:
+def losses_of(side: Side, *, metric: str, evaluations: Mapping[str, RunEvaluation]) -> WindowLosses | None:
     """Return the losses of a side on the text of a metric; None where a run kept none, or has other windows."""
     kept = text_losses(side, metric=metric, evaluations=evaluations)
     if not kept or len(kept) < len(side.run_ids):
@@ -110,7 +110,7 @@ def losses_of(side: Side, *, metric: str, evaluations: Mapping[str, Evaluation])
     return WindowLosses(np.mean(present, axis=0), first.window_tokens_W, first.window_words_W)
 
 
-def text_losses(side: Side, *, metric: str, evaluations: Mapping[str, Evaluation]) -> list[TextLosses]:
+def text_losses(side: Side, *, metric: str, evaluations: Mapping[str, RunEvaluation]) -> list[TextLosses]:
     """Return the losses that the finished runs of a side kept on the text of a metric."""
     found = [evaluations[run_id].of(metric) for run_id in side.run_ids if run_id in evaluations]
     return [item for item in found if item is not None]
@@ -121,7 +121,7 @@ def _same_windows(first: TextLosses, other: TextLosses) -> bool:
     return same_tokens and np.array_equal(first.window_words_W, other.window_words_W)
 
 
-def outcomes_of(side: Side, *, metric: str, evaluations: Mapping[str, Evaluation]) -> QuestionOutcomes | None:
+def outcomes_of(side: Side, *, metric: str, evaluations: Mapping[str, RunEvaluation]) -> QuestionOutcomes | None:
     """Return the outcomes of a side; None where a finished run kept none, or of other questions.
 
     Initial masks are not evaluated on questions.
@@ -138,7 +138,7 @@ def outcomes_of(side: Side, *, metric: str, evaluations: Mapping[str, Evaluation
 
 
 def divided_questions(
-    first: Side, *, second: Side, metric: str, evaluations: Mapping[str, Evaluation]
+    first: Side, *, second: Side, metric: str, evaluations: Mapping[str, RunEvaluation]
 ) -> tuple[int, int] | None:
     """Return on how many questions the first side did better, and on how many worse; None without their outcomes."""
     own, other = (outcomes_of(side, metric=metric, evaluations=evaluations) for side in (first, second))

@@ -9,12 +9,12 @@ from nmlab.reports.analysis.metrics import is_counted, is_of_task, plain_name
 from nmlab.reports.analysis.pairwise.comparison import PairwiseComparison
 from nmlab.reports.analysis.pairwise.evaluation import outcomes_of, text_losses
 from nmlab.reports.analysis.pairwise.side import Side
-from nmlab.reports.read.evaluations import Evaluation, TextLosses
+from nmlab.reports.read.evaluations import RunEvaluation, TextLosses
 from nmlab.reports.statistics.bootstrap import FEWEST_WINDOWS
 from nmlab.reports.values import counted
 
 
-def untested_reason(comparison: PairwiseComparison, *, evaluations: Mapping[str, Evaluation]) -> str:
+def untested_reason(comparison: PairwiseComparison, *, evaluations: Mapping[str, RunEvaluation]) -> str:
     """Return in a few words why a comparison has no test; empty where it has one or needs none.
 
     Args:
@@ -55,7 +55,7 @@ def _seeds_reason(trained: list[Side], comparison: PairwiseComparison) -> str:
     return "one seed in common" if shared else "no seed in common"
 
 
-def _windows_reason(sides: Collection[Side], metric: str, evaluations: Mapping[str, Evaluation]) -> str:
+def _windows_reason(sides: Collection[Side], metric: str, evaluations: Mapping[str, RunEvaluation]) -> str:
     runs = sum(len(side.run_ids) for side in sides)
     kept = [(own, side) for side in sides for own in text_losses(side, metric=metric, evaluations=evaluations)]
     losses = [own.initial_window_loss_sum_W if side.is_initial else own.window_loss_sum_W for own, side in kept]
@@ -75,7 +75,7 @@ def _windows_reason(sides: Collection[Side], metric: str, evaluations: Mapping[s
     return "some windows have no token"
 
 
-def _questions_reason(sides: Iterable[Side], metric: str, evaluations: Mapping[str, Evaluation]) -> str:
+def _questions_reason(sides: Iterable[Side], metric: str, evaluations: Mapping[str, RunEvaluation]) -> str:
     found = [outcomes_of(side, metric=metric, evaluations=evaluations) for side in sides]
     kept = [question_outcomes for question_outcomes in found if question_outcomes is not None]
     if not kept:

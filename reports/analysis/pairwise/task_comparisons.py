@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from nmlab.reports.analysis.metrics import is_compared_by_ratio, is_of_task
 from nmlab.reports.analysis.pairwise.comparison import PairwiseComparison
 from nmlab.reports.analysis.pairwise.evaluation import divided_questions
-from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.read.evaluations import RunEvaluation
 from nmlab.reports.statistics import SideComparison, adjusted
 
 
@@ -33,7 +33,7 @@ class TaskComparison:
 def task_comparisons(
     comparisons: Mapping[str, Mapping[Hashable, Sequence[PairwiseComparison]]],
     *,
-    evaluations: Mapping[str, Evaluation],
+    evaluations: Mapping[str, RunEvaluation],
 ) -> tuple[TaskComparison, ...]:
     """Return the comparisons in measures of tasks that are no perplexities.
 

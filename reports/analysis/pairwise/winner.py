@@ -22,7 +22,7 @@ from nmlab.reports.analysis.pairwise.partial import (
     at_the_end,
 )
 from nmlab.reports.analysis.pairwise.side import Side
-from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.read.evaluations import RunEvaluation
 from nmlab.reports.read.histories import Curves
 from nmlab.reports.statistics import LEVEL, SideComparison, holm
 from nmlab.reports.values import Direction
@@ -132,7 +132,7 @@ class Winner:
 
 
 def winners_of(
-    configurations: Sequence[Configuration], *, evaluations: Mapping[str, Evaluation], progress: Curves
+    configurations: Sequence[Configuration], *, evaluations: Mapping[str, RunEvaluation], progress: Curves
 ) -> dict[Hashable, Winner]:
     """Return the best searched configuration of each group of comparable ones, compared with all others.
 
@@ -153,7 +153,7 @@ def _rest(
     best: Configuration,
     *,
     members: Sequence[Configuration],
-    evaluations: Mapping[str, Evaluation],
+    evaluations: Mapping[str, RunEvaluation],
     progress: Curves,
 ) -> tuple[OtherConfiguration, ...]:
     metric = best.objective.reported

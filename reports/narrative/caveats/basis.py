@@ -44,7 +44,7 @@ def _search(analysis: Analysis) -> str:
 
 
 def _selection(configurations: Sequence[Configuration]) -> str:
-    """Return what the mean of the best may owe to its selection: to the text, to the seeds, or to both."""
+    """Return the caveat that the mean of the best may be too good, for the text, the seeds or both selected it."""
     bias = selection_bias_of(configurations)
     if bias is None:
         return ""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nmlab.platform.cluster.proof import PACKAGES, difference, looker, prove
+from nmlab.platform.cluster.proof import PACKAGES, difference, process_inspector, prove
 
 FILES = ("__init__.py", "__main__.py", "platform/sweep.py", "trials/masks/bits.py", "reports/report.py")
 
@@ -28,7 +28,7 @@ def package(tmp_path, monkeypatch):
 
 
 def code():
-    return looker()(PACKAGES, ())["code"]
+    return process_inspector()(PACKAGES, ())["code"]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -65,4 +65,4 @@ def test_code_without_a_package_is_no_code(monkeypatch, tmp_path):
 
     expected = prove(tmp_path / "nonce")
     monkeypatch.setattr(util, "find_spec", find_spec)
-    assert difference(looker()(PACKAGES, ()), expected).startswith("nmlab is not installed; expected nmlab ")
+    assert difference(process_inspector()(PACKAGES, ()), expected).startswith("nmlab is not installed; expected nmlab ")

@@ -1,6 +1,6 @@
 """Which records the driver takes as new, when dispatchers and replicas may send each twice."""
 
-from nmlab.platform.dispatch.messages import Drained, LoggedRecord, ReplicaProcess, Source
+from nmlab.platform.dispatch.messages import Drained, LoggedRecord, RecordSource, ReplicaProcess
 from nmlab.platform.dispatch.received import ReceivedRecords, ResultCheck
 from nmlab.platform.records.events import (
     ReplicaLost,
@@ -22,7 +22,7 @@ def numbered(*records, start=1):
 
 
 def metrics(number, *, replica="a", incarnation=1):
-    source = Source(ReplicaProcess(replica, incarnation), number, epoch=1)
+    source = RecordSource(ReplicaProcess(replica, incarnation), number, epoch=1)
     return TrialMetrics(key="x", step=number, time=0, values={}), source
 
 
@@ -87,7 +87,7 @@ def test_the_same_lease_is_taken_once():
 def test_an_end_whose_artifacts_cannot_be_read_is_refused_and_rejected_with_the_next_drain():
     asked = []
     accepted = ResultCheck(lambda end: asked.append(end.key) or "its file is gone")
-    source = Source(ReplicaProcess("a", 1), 7, epoch=5)
+    source = RecordSource(ReplicaProcess("a", 1), 7, epoch=5)
     drained = numbered((TrialEnded(key="x", result={"status": "finished"}, host="a"), source))
     for _ in range(2):  # the same message again, through a restarted dispatcher, is not checked again
         (logged,) = accepted.check(drained, ended=()).records
@@ -101,7 +101,7 @@ def test_an_end_whose_artifacts_cannot_be_read_is_refused_and_rejected_with_the_
 
 def test_ends_that_can_be_read_are_journaled_or_come_from_no_replica_are_accepted():
     end = TrialEnded(key="x", result={"status": "finished"})
-    from_replica = numbered((end, Source(ReplicaProcess("a", 1), 1, epoch=5)))
+    from_replica = numbered((end, RecordSource(ReplicaProcess("a", 1), 1, epoch=5)))
     assert ResultCheck(lambda end: "").check(from_replica, ended=()) == from_replica
     unreadable = ResultCheck(lambda end: "its file is gone")
     assert unreadable.check(from_replica, ended={"x"}) == from_replica

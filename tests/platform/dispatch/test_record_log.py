@@ -1,6 +1,6 @@
 """The dispatcher's log by plain calls: what is kept, what counts, and what is confirmed to replicas."""
 
-from nmlab.platform.dispatch.messages import ReplicaProcess, Source
+from nmlab.platform.dispatch.messages import RecordSource, ReplicaProcess
 from nmlab.platform.dispatch.record_log import RecordLog
 from nmlab.platform.records.events import TrialEnded, TrialSubmitted
 
@@ -35,7 +35,7 @@ def test_messages_are_confirmed_in_their_order_for_each_process():
     log = RecordLog()
     assert log.confirmed(A, received=4) == 4, "all were dropped or acknowledged"
     for process, number in ((A, 5), (B, 1), (A, 7)):
-        log.append(RECORD, source=Source(process, number))
+        log.append(RECORD, source=RecordSource(process, number))
     confirmed = []
     for upto in range(4):
         log.acknowledge(upto)

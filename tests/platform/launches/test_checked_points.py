@@ -8,6 +8,7 @@ from nmlab.platform.planning import examples
 from nmlab.platform.planning.estimate import Estimate
 from nmlab.platform.planning.examples import configurations_to_check, configurations_to_plan, covering_configurations
 from nmlab.platform.planning.machine import Machine
+from nmlab.platform.planning.plan_record import plan_record
 from nmlab.platform.planning.study_plan import check_settings
 from nmlab.platform.search.initial_points import points
 from nmlab.search_spaces import loader
@@ -132,7 +133,7 @@ def test_where_the_dry_run_fails_the_plan_stands_and_says_what_is_unknown(plan_o
     )
     estimate = Estimate(plan_of(), machine)
     estimate.check()
-    record = estimate.record(trials=None)
+    record = plan_record(estimate)
     (message,) = record["could not tell"]
     assert message.startswith("the activations and the time of a forward and an evaluation, counted as none: ")
     assert "the dry run failed (Expected inputs of BF16 type); --probe measures them" in message
@@ -144,6 +145,6 @@ def test_where_it_does_not_there_is_nothing_to_say(plan_of):
     machine = Machine(
         device="cpu", device_count=1, cores=4, free_bytes=2**40, flops_per_second=1e9, copied_bytes_per_second=1e9
     )
-    record = Estimate(plan_of(), machine).record(trials=None)
+    record = plan_record(Estimate(plan_of(), machine))
     assert record["could not tell"] == []
     assert record["coverage"] == "prunes 100% of the decoder blocks' matrix weights"

@@ -34,9 +34,9 @@ def test_an_end_is_accepted_with_files_that_can_be_read(ended, tmp_path):
 
 def test_nodes_are_named():
     trouble = NodeTrouble()
-    trouble.note(ReplicaRefused(reason="a on node x: no", nodes=["n1"], host="a"), replicas={})
+    trouble.collect(ReplicaRefused(reason="a on node x: no", nodes=["n1"], host="a"), replicas={})
     record = ResultRefused(host="a", key="k", reason="trial.json cannot be read")
-    assert trouble.note(record, replicas={"a": {"node": "10.0.0.2"}}) == replace(record, node="10.0.0.2")
+    assert trouble.collect(record, replicas={"a": {"node": "10.0.0.2"}}) == replace(record, node="10.0.0.2")
     assert trouble.lines == {
         "node n1": "refused: a on node x: no",
         "node 10.0.0.2": "a on node 10.0.0.2 left trial k unreadable: trial.json cannot be read; it is run again",

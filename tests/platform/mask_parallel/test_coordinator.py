@@ -11,7 +11,7 @@ import pytest
 import safetensors.torch
 from coordinators import Counting, Listener, SharedCoordinator, assert_same_masks, in_threads, once_all_are_in, trained
 
-from nmlab.platform.mask_parallel.group import MaskParallelCoordinator
+from nmlab.platform.mask_parallel.coordinator_state import MaskParallelCoordinator
 from nmlab.platform.mask_parallel.messages import LEADER, AllLosses, Closed, Evaluate, Member, NotOpen, Wait
 from nmlab.platform.mask_parallel.peer import Peer
 from nmlab.platform.planning.study_trials import trial_spec

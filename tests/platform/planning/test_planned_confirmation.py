@@ -8,6 +8,7 @@ from nmlab.platform.api.plan_text import plan_view
 from nmlab.platform.api.rendering import text_of
 from nmlab.platform.planning.estimate import Estimate
 from nmlab.platform.planning.machine import Machine
+from nmlab.platform.planning.plan_record import PlanRecord, plan_record
 from nmlab.platform.records.events import ConfirmationChosen
 from nmlab.platform.search.confirmation import Confirmations, confirmations_of
 
@@ -61,7 +62,7 @@ def test_a_study_without_the_section_plans_none(plan_of):
     plan = plan_of(*GRID, "baselines=[random]")
     assert plan.confirmation is None
     assert (plan.trials, plan.trials_text, plan.seeds) == (8, "8 trials", (0, 2))
-    record = Estimate(plan, CPU).record(trials=None)
+    record = plan_record(Estimate(plan, CPU))
     assert not [name for name in record if "confirm" in name]
 
 
@@ -91,7 +92,7 @@ def test_time_holds_the_baselines_that_are_confirmed(confirmed):
 
 
 def test_a_plan_says_what_will_be_confirmed(confirmed):
-    record = Estimate(confirmed("{top: 2, seeds: 3}", "baselines=[random]"), CPU).record(trials=None)
+    record = plan_record(Estimate(confirmed("{top: 2, seeds: 3}", "baselines=[random]"), CPU))
     line = "the best 2 of 3 configurations and 1 baseline on the fresh seeds 1, 3, 4: at most 9 trials"
     assert record["confirmation"] == line
     assert (record["trials"], record["confirmation trials"]) == (8 + 9, 9)
@@ -122,3 +123,10 @@ def test_a_launch_is_over_once_what_was_chosen_has_ended(confirmed):
     assert not plan.is_over({*searched, *sorted(fresh)[:2]}, one)
     assert plan.is_over(searched | fresh, one)
     assert not plan.is_over(sorted(searched)[1:] + sorted(fresh), one), "a trial of the search failed"
+
+
+@pytest.mark.parametrize("asked", ["null", "{top: 2, seeds: 3}"])
+def test_a_record_has_the_names_that_are_declared(confirmed, asked):
+    record = plan_record(Estimate(confirmed(asked), CPU))
+    assert PlanRecord.__required_keys__ <= set(record) <= set(PlanRecord.__annotations__)
+    assert list(record) == [name for name in PlanRecord.__annotations__ if name in record]

@@ -6,6 +6,7 @@ from nmlab.platform.planning.admission import Load, check_study_fits
 from nmlab.platform.planning.estimate import Estimate
 from nmlab.platform.planning.forecast import shared_results
 from nmlab.platform.planning.machine import Machine
+from nmlab.platform.planning.plan_record import plan_record
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.methods import registry
@@ -48,7 +49,7 @@ def test_a_plan_counts_it_as_memory(plan_of):
     with_norms = Estimate(plan_of("baselines=[dense, gblm]"), CPU)
     norms = 4 * with_norms.plan.facts.prunable
     assert with_norms.load.shared - without.load.shared >= norms
-    assert with_norms.record(trials=1)["memory"]["shared"] == with_norms.load.shared
+    assert plan_record(with_norms, trials=1)["memory"]["shared"] == with_norms.load.shared
 
 
 def test_on_a_gpu_it_is_memory_of_the_machine(plan_of):
@@ -62,9 +63,9 @@ def test_on_a_gpu_it_is_memory_of_the_machine(plan_of):
         host_free_bytes=64 * GB,
     )
     load = Estimate(plan_of(), gpu).load
-    assert (load.shared, load.host > 0) == (0, True)
+    assert (load.shared, load.shared_on_host > 0) == (0, True)
     check_study_fits(plan_of().study, load, machine=gpu)
-    large = Load(weights=1, block_weights=1, blocks=1, shared=0, slot=1, host=40 * GB)
+    large = Load(weights=1, block_weights=1, blocks=1, shared=0, slot=1, shared_on_host=40 * GB)
     with pytest.raises(
         ValueError, match=r"2 worker\(s\) keep 40\.0 GB each .* 80\.0 GB, but this machine has 64\.0 GB"
     ):

@@ -23,7 +23,8 @@ def later(monkeypatch, tmp_path):
         monkeypatch.setattr(oom_detection, "_name", lambda: {"actor": "a2", "node": node, "oom_kills": oom_kills})
         monkeypatch.setattr(oom_detection, "death_of", lambda actor: asked.append(actor) or death)
         if mark is not None:
-            (tmp_path / "at_work.json").write_text(mark if isinstance(mark, str) else json.dumps(mark))
+            written = mark if isinstance(mark, bytes) else json.dumps(mark).encode()
+            (tmp_path / "at_work.json").write_bytes(written)
         why = oom_detection.why_killed(tmp_path)
         assert asked == (["a1"] if isinstance(mark, dict) else [])
         return why
@@ -43,7 +44,17 @@ def test_the_kernel_counts_on_the_same_machine_alone(later, death):
     assert later(death=death, oom_kills=4, node="n2") == ""
 
 
-@pytest.mark.parametrize("mark", [None, '{"actor": "a'])
+DAMAGED = [
+    b"",
+    b'{"actor": "a',
+    b'{"actor": "a1", "node": "n1"}',
+    b'{"actor": "a1", "node": "n1", "oom_kills": "3"}',
+    b'["a1", "n1", 3]',
+    b"\xff\xfe\x80",
+]
+
+
+@pytest.mark.parametrize("mark", [None, *DAMAGED])
 def test_without_a_whole_mark_ray_is_not_asked(later, mark):
     assert later(mark=mark, oom_kills=9, death=OF_MEMORY) == ""
 

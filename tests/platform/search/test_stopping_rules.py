@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nmlab.platform.search.stopping_rules import (
-    Comparison,
+    ConfigurationAtStep,
     Hyperband,
     MedianStopping,
     SuccessiveHalving,
@@ -20,7 +20,7 @@ RULES = ["asha", "median", "hyperband"]
 
 
 def at(name, step, loss, *, has_moved=True):
-    return Comparison(name, step, loss, has_moved)
+    return ConfigurationAtStep(name, step, loss, has_moved)
 
 
 def stopped(rule, losses, *, step=10):

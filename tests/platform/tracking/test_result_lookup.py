@@ -12,7 +12,7 @@ from nmlab.platform.cli.next_steps import evaluate_command, launch_argument
 from nmlab.platform.launches.launch import create
 from nmlab.platform.tracking import MlflowStore
 from nmlab.platform.tracking.provenance import provenance
-from nmlab.platform.tracking.result_files import located
+from nmlab.platform.tracking.result_files import located_files
 from nmlab.platform.tracking.result_lookup import find_result
 from nmlab.trials.contract.run_artifacts import MASK_FILE
 
@@ -67,7 +67,7 @@ def _launch(plan, folder):
 
 
 def _taken(name, *, uri, results):
-    with located(str(name), tracking_uri=uri, results=results) as found:
+    with located_files(str(name), tracking_uri=uri, results=results) as found:
         from pathlib import Path
 
         assert (Path(found.place) / MASK_FILE).read_bytes() == b"mask of " + found.key.encode()
@@ -98,13 +98,13 @@ def test_ids_of_every_kind_and_their_beginnings(kept, monkeypatch, request, tmp_
         first = specs["magnitude", 0].key
         assert found.key == first
         message = f"configuration {spec.configuration}: seed 0 of the finished seeds 0, 1, trial {first}"
-        assert found.said == message
+        assert found.how_chosen == message
     for name in (launch.name, launch.name[:-2], f"quickstart@{launch.name}", launch.folder):
         if source == "MLflow" and name == launch.folder:
             continue
         found = _taken(name, uri=uri, results=results)
         assert found.key == best.key
-        assert found.said == (
+        assert found.how_chosen == (
             f"launch {launch.name}: its best configuration, eval/perplexity 22; configuration {best.configuration}: "
             f"seed 0 of the finished seeds 0, 1, trial {best.key}"
         )
@@ -114,14 +114,14 @@ def test_a_configuration_gives_its_first_finished_seed(kept):
     folder, (_, store, specs) = kept
     wanda = specs["wanda", 0]
     found = _taken(wanda.configuration, uri=store.uri, results=folder / "results")
-    assert found.said.endswith(f"seed 0 of the finished seeds 0, trial {wanda.key}")
+    assert found.how_chosen.endswith(f"seed 0 of the finished seeds 0, trial {wanda.key}")
 
 
 def test_an_unfinished_trial_is_named_as_such(kept):
     folder, (_, store, specs) = kept
     with (
         pytest.raises(ValueError, match=r"is failed and holds no trial\.json; only a finished trial has a result"),
-        located(specs["wanda", 1].key, tracking_uri=store.uri, results=folder / "results"),
+        located_files(specs["wanda", 1].key, tracking_uri=store.uri, results=folder / "results"),
     ):
         pass
 

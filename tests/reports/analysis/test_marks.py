@@ -9,7 +9,7 @@ from nmlab.reports.analysis.marks import MarkEvidence, configuration_marks, grou
 from nmlab.reports.analysis.pairwise import winners_of
 from nmlab.reports.compare import compare
 from nmlab.reports.read.collect import collect
-from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.read.evaluations import RunEvaluation
 from nmlab.reports.statistics import mean_interval
 from nmlab.reports.tables.cells import marked
 from nmlab.reports.tables.comparison import comparison_tables
@@ -35,7 +35,7 @@ def column(table, key=METRIC):
 
 def windows(item, perplexity, seed=0):
     loss = 100 * (np.log(perplexity) + 0.05 * np.random.default_rng(seed).normal(size=40))
-    return {run_id: Evaluation(loss, TOKENS, np.full(40, 60), None) for run_id in item.run_ids}
+    return {run_id: RunEvaluation(loss, TOKENS, np.full(40, 60), None) for run_id in item.run_ids}
 
 
 def test_lowest_is_best_and_highest_where_higher_is_better():

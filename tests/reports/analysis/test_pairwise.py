@@ -10,7 +10,7 @@ from scipy import stats
 from nmlab.reports.analysis.marks import marks_of
 from nmlab.reports.analysis.pairwise import Competitor, Side, best_versus_rest, losses_of, pairwise_comparisons
 from nmlab.reports.analysis.summary_rows import SummaryRow, names_of
-from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.read.evaluations import RunEvaluation
 from nmlab.reports.statistics import Noise, adjusted
 from nmlab.reports.tables.best_versus_rest import best_versus_rest_table
 
@@ -21,7 +21,7 @@ TOKENS = np.full(40, 100)
 def evaluation(perplexity, *, wobble=0.0, seed=0):
     rng = np.random.default_rng(seed)
     loss = 100 * (np.log(perplexity) + wobble * rng.normal(size=40))
-    return Evaluation(loss, TOKENS, np.full(40, 60), None)
+    return RunEvaluation(loss, TOKENS, np.full(40, 60), None)
 
 
 def kept(item, perplexity, **noise):
@@ -134,7 +134,7 @@ def test_losses_of_several_seeds_are_averaged_and_other_text_is_refused(configur
     both = {ids[0]: evaluation(10.0), ids[1]: evaluation(20.0)}
     assert losses_of(Side(item), metric=METRIC, evaluations=both).loss_W == pytest.approx(100 * np.log(np.sqrt(200.0)))
     assert losses_of(Side(item), metric=METRIC, evaluations={ids[0]: evaluation(10.0)}) is None
-    other = Evaluation(np.zeros(40), TOKENS + 1, np.full(40, 60), None)
+    other = RunEvaluation(np.zeros(40), TOKENS + 1, np.full(40, 60), None)
     assert losses_of(Side(item), metric=METRIC, evaluations={ids[0]: evaluation(10.0), ids[1]: other}) is None
 
 

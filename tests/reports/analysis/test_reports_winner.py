@@ -12,7 +12,7 @@ from nmlab.reports.analysis.configurations import Configuration, configurations_
 from nmlab.reports.analysis.pairwise import Completion, Winner, winners_of
 from nmlab.reports.narrative.winner_words import winner_sentence
 from nmlab.reports.read.collect import Objective, collect
-from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.read.evaluations import RunEvaluation
 from nmlab.reports.read.trials import TrialRecord
 from nmlab.reports.statistics import holm, winner_margin, winner_power
 from nmlab.reports.tables.comparison import comparison_tables
@@ -169,7 +169,9 @@ def test_methods_without_training_noise_are_tested_over_windows():
 
     def losses(perplexity, windows):
         wobble = np.sin(np.arange(windows))
-        return Evaluation(100 * (np.log(perplexity) + 0.01 * wobble), np.full(windows, 100), np.full(windows, 60), None)
+        return RunEvaluation(
+            100 * (np.log(perplexity) + 0.01 * wobble), np.full(windows, 100), np.full(windows, 60), None
+        )
 
     items = [item("a", 10.0), item("b", 11.0)]
     for windows, claimed in ((40, True), (6, False)):

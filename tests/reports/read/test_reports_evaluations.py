@@ -10,7 +10,7 @@ import pytest
 from nmlab.reports.analysis.evaluation_check import check_evaluations
 from nmlab.reports.read.collect import collect
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.evaluations import Evaluation, read_evaluation
+from nmlab.reports.read.evaluations import RunEvaluation, read_evaluation
 from nmlab.reports.read.frame import trial_frame
 from nmlab.reports.read.trials import TrialRecord
 
@@ -89,7 +89,7 @@ def test_a_run_without_the_artifact_is_missing(writer, store, checked, trial):
     ],
 )
 def test_what_was_not_recorded_is_no_agreement(recorded, place):
-    kept = Evaluation(np.full(4, 10 * np.log(50.0)), np.full(4, 10), np.full(4, 5), None)
+    kept = RunEvaluation(np.full(4, 10 * np.log(50.0)), np.full(4, 10), np.full(4, 5), None)
     check = check_evaluations({"a": kept}, trials=[record(recorded)])
     found = {name: getattr(check, name) for name in ("agreeing", "disagreeing", "uncheckable", "missing")}
     assert found == {**dict.fromkeys(found, ()), place: ("a",)}
@@ -97,7 +97,7 @@ def test_what_was_not_recorded_is_no_agreement(recorded, place):
 
 
 def test_losses_that_are_not_finite_do_not_give_what_was_recorded():
-    kept = Evaluation(np.full(4, math.nan), np.full(4, 10), np.full(4, 5), None)
+    kept = RunEvaluation(np.full(4, math.nan), np.full(4, 10), np.full(4, 5), None)
     trials = [record({"eval/token_perplexity": 50.0})]
     assert check_evaluations({"a": kept}, trials=trials).disagreeing == ("a",)
 

@@ -15,7 +15,7 @@ from nmlab.reports.analysis.pairwise import Side, divided_questions, pairwise_co
 from nmlab.reports.analysis.summary_rows import names_of
 from nmlab.reports.read.collect import collect
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.evaluations import Evaluation, QuestionOutcomes, read_question_outcomes
+from nmlab.reports.read.evaluations import QuestionOutcomes, RunEvaluation, read_question_outcomes
 from nmlab.reports.statistics import (
     Noise,
     adjusted,
@@ -117,7 +117,7 @@ def with_accuracy(item, values):
 def kept(item, *outcomes, questions=QUESTIONS):
     runs = item.run_ids
     return {
-        run: Evaluation(*WINDOWS, {METRIC: QuestionOutcomes(questions, np.asarray(own, dtype=float))})
+        run: RunEvaluation(*WINDOWS, {METRIC: QuestionOutcomes(questions, np.asarray(own, dtype=float))})
         for run, own in zip(runs, outcomes, strict=True)
     }
 
@@ -184,7 +184,7 @@ def test_the_windows_of_the_text_say_nothing_about_the_perplexity_of_a_task(conf
     evaluations = {}
     for item, own in zip(items, losses, strict=True):
         with_metrics(item, {metric: [own.sum()]})
-        evaluations[item.run_ids[0]] = Evaluation(own, *WINDOWS[1:])
+        evaluations[item.run_ids[0]] = RunEvaluation(own, *WINDOWS[1:])
     (found,) = pairwise_comparisons(Side(items[0]), others=[Side(items[1])], metric=metric, evaluations=evaluations)
     assert found.evaluation is None
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.maskpro import MaskProConfig
-from nmlab.trials.methods.maskpro.maths import Tracker, score_weights
+from nmlab.trials.methods.maskpro.maths import ResidualTracker, score_weights
 
 residual_lists = st.lists(st.floats(-5, 5), min_size=1, max_size=12)
 alphas = st.sampled_from([0.0, 0.5, 0.7, 0.99])
@@ -24,7 +24,7 @@ def _weights(losses, *, initial=0.0, tracker, config):
 
 def _walk(residuals, config):
     """The weight of the score at each step when the steps have these residuals."""
-    tracker, weights = Tracker(config.alpha), []
+    tracker, weights = ResidualTracker(config.alpha), []
     for residual in residuals:
         (weight,), tracker = _weights([2.0 + residual], initial=2.0, tracker=tracker, config=config)
         weights.append(weight)
@@ -33,9 +33,9 @@ def _walk(residuals, config):
 
 @given(residuals=residual_lists, alpha=alphas)
 def test_the_tracker_is_the_exponential_average(residuals, alpha):
-    tracker = Tracker(alpha)
+    tracker = ResidualTracker(alpha)
     for residual in residuals:
-        tracker = tracker.moved(residual)
+        tracker = tracker.updated(residual)
     ages = range(len(residuals) - 1, -1, -1)
     expected = sum((1 - alpha) * alpha**age * residual for age, residual in zip(ages, residuals, strict=True))
     assert tracker.value == pytest.approx(expected, abs=1e-12)
@@ -44,10 +44,10 @@ def test_the_tracker_is_the_exponential_average(residuals, alpha):
 
 @given(residual=st.floats(-5, 5), count=st.integers(1, 50), alpha=alphas)
 def test_the_corrected_tracker_is_right_from_the_first_residual(residual, count, alpha):
-    tracker = Tracker(alpha)
+    tracker = ResidualTracker(alpha)
     assert tracker.corrected is None
     for _ in range(count):
-        tracker = tracker.moved(residual)
+        tracker = tracker.updated(residual)
     assert tracker.corrected == pytest.approx(residual, abs=1e-12)
 
 
@@ -93,16 +93,17 @@ def test_a_constant_shift_of_all_residuals_does_not_reach_the_corrected_weights(
 )
 def test_the_estimators(estimator, expected):
     config = _config(estimator=estimator, tracker="paper", alpha=0.5)
-    weights, after = _weights([3.0, 5.0], initial=2.0, tracker=Tracker(0.5, value=0.5, updates=1), config=config)
+    before = ResidualTracker(0.5, value=0.5, updates=1)
+    weights, after = _weights([3.0, 5.0], initial=2.0, tracker=before, config=config)
     assert weights == pytest.approx([value / 2 for value in expected])
-    assert after == Tracker(0.5, value=0.5 * 0.5 + 0.5 * 2.0, updates=2)
+    assert after == ResidualTracker(0.5, value=0.5 * 0.5 + 0.5 * 2.0, updates=2)
 
 
 @given(losses=st.lists(st.floats(0, 9), min_size=2, max_size=6), index=st.integers(0, 5))
 def test_leaving_one_out_gives_every_mask_a_baseline_of_the_others_only(losses, index):
     """The weights sum to zero, and the baseline of a mask does not move with the mask's own loss."""
     config = _config(tracker="leave_one_out", masks_per_step=len(losses))
-    weights, after = _weights(losses, initial=1.0, tracker=Tracker(0.9), config=config)
+    weights, after = _weights(losses, initial=1.0, tracker=ResidualTracker(0.9), config=config)
     index %= len(losses)
     others = [loss for other, loss in enumerate(losses) if other != index]
     expected = (losses[index] - sum(others) / len(others)) / len(losses)
@@ -118,7 +119,7 @@ def test_leaving_one_out_gives_every_mask_a_baseline_of_the_others_only(losses, 
 def test_masks_of_one_step_are_averaged(estimator, tracker, compat):
     """K equal losses weigh together what one of them weighs alone, and the tracker follows their mean."""
     config = _config(estimator=estimator, tracker=tracker, compat=compat, alpha=0.9)
-    before = Tracker(0.9, value=0.3, updates=4)
+    before = ResidualTracker(0.9, value=0.3, updates=4)
     (alone,), after_one = _weights([4.0], initial=1.0, tracker=before, config=config)
     together, after_many = _weights([4.0] * 8, initial=1.0, tracker=before, config=config)
     assert together == pytest.approx([alone / 8] * 8)
@@ -129,7 +130,8 @@ def test_masks_of_one_step_are_averaged(estimator, tracker, compat):
 
 def test_the_tracked_weights_of_one_step_differ_by_the_losses_alone():
     config = _config(alpha=0.9)
-    weights, _ = _weights([3.0, 4.0, 8.0], initial=1.0, tracker=Tracker(0.9, value=0.1, updates=2), config=config)
+    before = ResidualTracker(0.9, value=0.1, updates=2)
+    weights, _ = _weights([3.0, 4.0, 8.0], initial=1.0, tracker=before, config=config)
     assert [weights[1] - weights[0], weights[2] - weights[1]] == pytest.approx([1 / 3, 4 / 3])
 
 

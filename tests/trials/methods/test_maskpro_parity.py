@@ -7,7 +7,7 @@ from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines import Draw, GroupLayout, LinearEngine, MaskKey, initial_store
 from nmlab.trials.masks.plackett_luce import official_score
 from nmlab.trials.methods.maskpro import MaskProConfig
-from nmlab.trials.methods.maskpro.maths import Tracker, score_weights
+from nmlab.trials.methods.maskpro.maths import ResidualTracker, score_weights
 from nmlab.trials.models import PrunableLayer
 
 STEPS, C, RATE = 24, 3.0, 20.0
@@ -42,7 +42,7 @@ def _replay(trace, *, config, score_of):
     """Yield losses, trackers and logits of a run that sees the recorded masks."""
     initial = LAYOUT.join({"first": trace["m0_0"], "second": trace["m0_1"]})
     engine = LinearEngine(LAYOUT, store=initial_store(LAYOUT, initial.bool(), magnitude=C), score=score_of)
-    tracker = Tracker(config.alpha)
+    tracker = ResidualTracker(config.alpha)
     for step in range(STEPS):
         masks, batch = _masks(trace, step), int(trace["batch"][step])
         loss = _loss(trace, masks, batch)

@@ -49,7 +49,7 @@ class DriftHistory:
         return first_g, second_g
 
     def since(self, stamp_g: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what A and B grew by since the steps ``stamp_g``; two [g] float64."""
+        """Return the growth of the sums A and B since the steps ``stamp_g``: two tensors [g], float64."""
         first_g, second_g = self.at(stamp_g)
         return self.first - first_g, self.second - second_g
 

@@ -77,7 +77,7 @@ class RateSums:
 
 
 def _descend(children: Tensor, parent_p: Tensor, depth_p: Tensor) -> tuple[Tensor, Tensor]:
-    """From a place in a parent to the child it lies in and the place there."""
+    """Return the child that each place in a parent lies in, and the place in that child."""
     end_pC = children.view(-1, TILE).index_select(0, parent_p).cumsum(1, dtype=torch.int64)
     child_p1 = torch.searchsorted(end_pC, depth_p.unsqueeze(1), right=True)
     child_p = torch.add(child_p1.squeeze(1), parent_p, alpha=TILE)

@@ -1,4 +1,4 @@
-"""What MaskLLM records beside the common metrics; imports no torch."""
+"""What MaskLLM records besides the common metrics; imports no torch."""
 
 from nmlab.trials.contract.metrics import Metric
 from nmlab.trials.methods.gradient_metrics import GRADIENT_NORM, PENALTY, SOFT_HARD_GAP, TAU

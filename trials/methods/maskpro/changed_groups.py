@@ -20,7 +20,7 @@ class ChangedGroups:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held beside the codes of the initial mask, which belong to the engine."""
+        """Bytes held besides the codes of the initial mask, which belong to the engine."""
         return self._changed_G.nbytes
 
     def initial(self) -> Tensor:

@@ -11,14 +11,14 @@ from nmlab.trials.methods.maskpro.config import MaskProConfig
 
 
 @dataclass(frozen=True)
-class Tracker:
+class ResidualTracker:
     """The moving average of residuals: ``value`` after ``updates`` residuals, with decay ``alpha``."""
 
     alpha: float
     value: float = 0.0
     updates: int = 0
 
-    def moved(self, residual: float) -> "Tracker":
+    def updated(self, residual: float) -> "ResidualTracker":
         """delta <- alpha delta + (1 - alpha) r."""
         value = self.alpha * self.value + (1 - self.alpha) * residual
         return replace(self, value=value, updates=self.updates + 1)
@@ -30,8 +30,8 @@ class Tracker:
 
 
 def score_weights(
-    losses: Sequence[float], initial_loss: float, *, tracker: Tracker, config: MaskProConfig
-) -> tuple[list[float], Tracker]:
+    losses: Sequence[float], initial_loss: float, *, tracker: ResidualTracker, config: MaskProConfig
+) -> tuple[list[float], ResidualTracker]:
     """Return the weight of each sampled mask's score in the gradient, and the tracker after this step.
 
     With several masks a step the gradient is their average and the tracker follows their mean residual. The paper uses
@@ -41,7 +41,7 @@ def score_weights(
     the tracker is then updated but not used.
     """
     residuals = [loss - initial_loss for loss in losses]
-    after = tracker.moved(sum(residuals) / len(residuals))
+    after = tracker.updated(sum(residuals) / len(residuals))
     if config.estimator == "vanilla":
         weights = list(losses)
     elif config.estimator == "residual":
@@ -61,7 +61,7 @@ def leave_one_out(residuals: Sequence[float]) -> list[float]:
     return [residual - (total - residual) / others for residual in residuals]
 
 
-def _baseline(before: Tracker, after: Tracker, config: MaskProConfig) -> float | None:
+def _baseline(before: ResidualTracker, after: ResidualTracker, config: MaskProConfig) -> float | None:
     """Return what each residual of a step is compared with; None where there is nothing yet.
 
     With ``compat`` official it is delta after it has moved, for either ``tracker``. Else it is delta before it moves:

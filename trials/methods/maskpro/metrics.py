@@ -1,4 +1,4 @@
-"""What MaskPro records beside the common metrics; imports no torch."""
+"""What MaskPro records besides the common metrics; imports no torch."""
 
 from nmlab.trials.contract.measures import Direction
 from nmlab.trials.contract.metrics import Metric

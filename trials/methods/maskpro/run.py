@@ -22,7 +22,7 @@ from nmlab.trials.methods.initial_masks import initial_mask, initial_mask_key
 from nmlab.trials.methods.maskpro.changed_groups import ChangedGroups
 from nmlab.trials.methods.maskpro.config import MaskProConfig
 from nmlab.trials.methods.maskpro.mask_losses import dense_losses, mask_keys, sampled_losses
-from nmlab.trials.methods.maskpro.maths import Tracker, score_weights
+from nmlab.trials.methods.maskpro.maths import ResidualTracker, score_weights
 from nmlab.trials.parallel.mask_parallel import digest_of
 
 # A run has collapsed when its sampled masks have been worse than uniform guessing for this many steps on average.
@@ -56,7 +56,7 @@ class MaskProRun(Run):
         )
         self._patcher = MaskPatcher(self._model, self._engine)
         self._changed = ChangedGroups(self._engine, store.initial_G)
-        self._tracker = Tracker(config.alpha)
+        self._tracker = ResidualTracker(config.alpha)
         self._recent: deque[float] = deque(maxlen=_COLLAPSE_WINDOW)
         mean_initial = sum(self._initial_losses) / len(self._initial_losses)
         self._collapsed_above = max(math.log(context.replica.frozen.vocabulary_size), mean_initial + 1.0)
@@ -121,7 +121,7 @@ class MaskProRun(Run):
         self._patcher = MaskPatcher(self._model, self._engine)
         self._changed.recount()
         value, updates = state["tracker"].tolist()
-        self._tracker = Tracker(self._config.alpha, value, int(updates))
+        self._tracker = ResidualTracker(self._config.alpha, value, int(updates))
         self._recent.extend(state["recent_losses"].tolist())
 
     @property

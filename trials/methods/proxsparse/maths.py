@@ -50,7 +50,7 @@ def anchor_penalty(weight: Tensor, original: Tensor, *, epsilon: float) -> Tenso
 
 
 def regularizer(values_G4: Tensor) -> Tensor:
-    """Return R of every group, [G]."""
+    """Return the regulariser R of every group, [G]: the sum of the products of three of its four absolute values."""
     a, b, c, d = values_G4.abs().unbind(1)
     return a * b * c + b * c * d + c * d * a + d * a * b
 

@@ -1,4 +1,4 @@
-"""What ProxSparse records beside the common metrics; imports no torch."""
+"""What ProxSparse records besides the common metrics; imports no torch."""
 
 from nmlab.trials.contract.metrics import Metric
 from nmlab.trials.methods.gradient_metrics import GRADIENT_NORM, PENALTY

@@ -127,7 +127,7 @@ class _RelaxedMask(torch.autograd.Function):
 def _picks(
     logits_gM: Tensor, gumbel_gM: Tensor, *, tau: float, lam: float, n: int
 ) -> Iterator[tuple[Tensor, Pick | None]]:
-    """Yield the shares [M, g] of every pick, and all of it where another follows."""
+    """Yield for each of the N picks the share [M, g] of every item, and the pick itself but for the last one."""
     logits_Mg = columns(logits_gM)
     # A shift of a whole group changes nothing but the rounding: near the largest key it is now that of the differences.
     keys_Mg = logits_Mg.sub_(logits_Mg.amax(dim=0)).div_(lam).add_(columns(gumbel_gM)).div_(tau)

@@ -1,4 +1,4 @@
-"""What SUSI records beside the common metrics; imports no torch."""
+"""What SUSI records besides the common metrics; imports no torch."""
 
 from nmlab.trials.contract.metrics import Metric
 from nmlab.trials.methods.gradient_metrics import GRADIENT_NORM, SOFT_HARD_GAP, TAU

@@ -86,6 +86,6 @@ def leaving(logits_RL, kept_RL):
 
 @triton.jit
 def overtaken(logits_RL, kept_RL):
-    """Tell the rows [R, 1] in which a dropped item has reached a kept one: their mode may be another set."""
+    """Return whether a dropped item of each row [R, 1] has reached a kept one, so that its mode may be another set."""
     least_R1 = tl.min(tl.where(kept_RL, logits_RL, float("inf")), axis=1, keep_dims=True)
     return least_R1 <= largest_dropped(logits_RL, kept_RL)

@@ -80,7 +80,7 @@ def kept(word_R, M: tl.constexpr, L: tl.constexpr):
 
 @triton.jit
 def marked(word_R, M: tl.constexpr, DIFFERENCE: tl.constexpr):
-    """Tell the rows [R] whose modal part is zero."""
+    """Return whether the word of each row [R] has a modal part of zero."""
     if DIFFERENCE:
         return (word_R & ((1 << M) - 1)) == 0
     return word_R == 0

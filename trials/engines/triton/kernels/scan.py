@@ -130,7 +130,7 @@ def _visit(
 
 @triton.jit
 def _below(word_R, bound_R):
-    """Tell where a first word, as a number in [0, 1], does not exceed the bound."""
+    """Return whether the random word of each row [R], as a number in [0, 1], is at most its bound."""
     return word_R.to(tl.float32) * 2.3283064365386963e-10 <= bound_R
 
 

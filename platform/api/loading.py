@@ -1,4 +1,4 @@
-"""From what a name means to the value that stands for it."""
+"""Load the value that a name means, a launch, configuration, trial or mask, from MLflow or from its folder here."""
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from nmlab.platform.api.results import Configuration, SweepResult, Trial
 from nmlab.platform.launches.launch import LAUNCH_FILE, Launch
 from nmlab.platform.launches.status import confirmation_lines, read_status
 from nmlab.platform.process.credentials import restored_uri
-from nmlab.platform.tracking.result_files import located
+from nmlab.platform.tracking.result_files import located_files
 from nmlab.platform.tracking.result_lookup import Candidate, Meaning, search
 from nmlab.reports.read.collect import launch_of, objective_of
 from nmlab.reports.read.errors import ReportError
@@ -35,7 +35,7 @@ _PERPLEXITY = "eval/perplexity"
 
 
 @dataclass(frozen=True)
-class Source:
+class ResultSource:
     """Where results are read from: the tracking store, and the results folder of this machine."""
 
     uri: str
@@ -52,13 +52,13 @@ class Source:
         return folder.resolve() if (folder / LAUNCH_FILE).is_file() else None
 
 
-def value_of(meaning: Meaning, source: Source) -> SweepResult | Configuration | Trial | Mask:
+def value_of(meaning: Meaning, source: ResultSource) -> SweepResult | Configuration | Trial | Mask:
     """Return the launch, configuration, trial or initial mask that a name means."""
     if meaning.launch is not None:
         return _launch_value(meaning.launch, source)
     first = meaning.candidates[0]
     if meaning.kind == "initial mask":
-        with located(str(first.run.info.run_id if first.run else first.id), tracking_uri=source.uri) as found:
+        with located_files(str(first.run.info.run_id if first.run else first.id), tracking_uri=source.uri) as found:
             return load_mask(found.place)
     if meaning.kind == "configuration":
         return _configuration(meaning, source)
@@ -66,7 +66,7 @@ def value_of(meaning: Meaning, source: Source) -> SweepResult | Configuration | 
     return _trial((finished or [first])[0], source)
 
 
-def result_of_run(run: "Run", source: Source) -> SweepResult:
+def result_of_run(run: "Run", source: ResultSource) -> SweepResult:
     """Return a launch by its parent run in MLflow."""
     study = str(source.store.client.get_experiment(run.info.experiment_id).name)
     record = launch_of(run, position=(1, 1))
@@ -100,11 +100,11 @@ def _confirmation(folder: Path | None) -> tuple[str, ...]:
     return ()
 
 
-def _launch_value(launch: "Run | Path", source: Source) -> SweepResult:
+def _launch_value(launch: "Run | Path", source: ResultSource) -> SweepResult:
     """Return a launch; one that the given store lacks is looked up in the store of its own folder."""
     if not isinstance(launch, Path):
         return result_of_run(launch, source)
-    own = Source(restored_uri(Launch(launch).settings()["tracking_uri"]), launch.parents[1])
+    own = ResultSource(restored_uri(Launch(launch).settings()["tracking_uri"]), launch.parents[1])
     study = Launch(launch).study().name
     try:
         store = own.store
@@ -127,23 +127,23 @@ def _launch_value(launch: "Run | Path", source: Source) -> SweepResult:
         )
 
 
-def _configuration(meaning: Meaning, source: Source) -> Configuration:
+def _configuration(meaning: Meaning, source: ResultSource) -> Configuration:
     """Return a configuration of the newest launch that tried it, or of single runs."""
     first = meaning.candidates[0]
     if first.run is None:
         assert first.folder is not None
         if first.folder.parent.name == "trials":
             return _launch_value(first.folder.parents[1], source).configuration(meaning.id)
-        return _of_single_runs(meaning, source)
+        return _configuration_of_single_runs(meaning, source)
     parent = first.run.data.tags.get(run_tags.PARENT_RUN)
     if parent is None:
-        return _of_single_runs(meaning, source)
+        return _configuration_of_single_runs(meaning, source)
     with reading(source.uri):
         run = source.store.client.get_run(parent)
     return result_of_run(run, source).configuration(meaning.id)
 
 
-def _of_single_runs(meaning: Meaning, source: Source) -> Configuration:
+def _configuration_of_single_runs(meaning: Meaning, source: ResultSource) -> Configuration:
     newest: dict[str, Candidate] = {}
     for candidate in meaning.candidates:
         newest.setdefault(candidate.key, candidate)
@@ -166,14 +166,14 @@ def _of_single_runs(meaning: Meaning, source: Source) -> Configuration:
     )
 
 
-def _trial(candidate: Candidate, source: Source) -> Trial:
+def _trial(candidate: Candidate, source: ResultSource) -> Trial:
     if candidate.run is not None:
         return trial_of_run(candidate.run, source)
     assert candidate.folder is not None
     return trial_of_folder(candidate.folder, source)
 
 
-def trial_of_run(run: "Run", source: Source) -> Trial:
+def trial_of_run(run: "Run", source: ResultSource) -> Trial:
     """Return a trial by its run in MLflow."""
     store, tags = source.store, run.data.tags
     with reading(store.uri):
@@ -185,14 +185,14 @@ def trial_of_run(run: "Run", source: Source) -> Trial:
     (record,) = trial_records([run], histories=histories, objective=searched).trials
     launch = str(tags.get(run_tags.LAUNCH, tags[run_tags.TRIAL_KEY]))
     trial = trial_of_record(record, place=Place(study, launch, source.folder_of(study, launch), source.uri))
-    return replace(trial, folder=_single(trial, source)) if study == SINGLE_RUNS else trial
+    return replace(trial, folder=_single_run_folder(trial, source)) if study == SINGLE_RUNS else trial
 
 
 def _objective(parent: "Run") -> str:
     return objective_of(newest_params(parent.data.params, tags=parent.data.tags)).metric
 
 
-def trial_of_folder(folder: Path, source: Source) -> Trial:
+def trial_of_folder(folder: Path, source: ResultSource) -> Trial:
     """Return a finished trial by its folder alone; MLflow has no run of it."""
     record = read_record(folder / RECORD_FILE)
     spec = TrialSpec.from_record(record["spec"])
@@ -215,12 +215,12 @@ def trial_of_folder(folder: Path, source: Source) -> Trial:
     )
 
 
-def _single(trial: Trial, source: Source) -> Path | None:
+def _single_run_folder(trial: Trial, source: ResultSource) -> Path | None:
     folder = source.results / SINGLE_RUNS / trial.key
     return folder.resolve() if folder.is_dir() else None
 
 
-def recorded_trial(key: str, source: Source) -> Trial:
+def recorded_trial(key: str, source: ResultSource) -> Trial:
     """Return a trial of `nmlab.run` as MLflow has it; raises ``ReportError`` if it is not there."""
     with reading(source.uri):
         found = search(source.store, f"{condition(run_tags.TRIAL_KEY, key)} and {condition(run_tags.LAUNCH, key)}")
