@@ -10,6 +10,7 @@ question: Which learning rate suits a short MaskPro run on the built-in model?
 model: {source: builtin:tiny}
 data:
   calibration: {source: builtin:python-docs, samples: 32, sequence_length: 64, batch_size: 16}
+  validation: {source: builtin:python-docs, sequence_length: 128, windows: 64}
   evaluation: {source: builtin:python-docs, sequence_length: 128, windows: 64}
 pattern: "2:4"
 method: maskpro
@@ -17,7 +18,7 @@ fixed: {steps: 200, logit_magnitude: 5.0, initial_mask: wanda}
 space:
   learning_rate: {grid: [0.5, 2.0]}
 baselines: [dense, magnitude, wanda]
-search: {algorithm: grid, metric: eval/perplexity, mode: min}
+search: {algorithm: grid}
 seeds: [0, 1]
 YAML
 

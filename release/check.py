@@ -21,7 +21,8 @@ from contents import source_problems, wheel_problems
 ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
 SHORT = ("--samples", "4", "--sequence-length", "32", "--batch-size", "2", "--windows", "4")
-SMALL = ("--set", "search.samples=2", "--set", "seeds=[0]", "--set", "baselines=[dense, magnitude]")
+FEWER_TRIALS = ("search.samples=2", "search.confirm.seeds=1", "seeds=[0]", "baselines=[dense, magnitude]")
+SMALL = tuple(part for setting in FEWER_TRIALS for part in ("--set", setting))
 COMMANDS = (
     ("nmlab", "doctor"),
     ("nmlab", "studies"),

@@ -9,7 +9,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import shutil
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,16 @@ settings.register_profile("nmlab", deadline=None)
 settings.load_profile("nmlab")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Collect no garbage while test files are imported: next to nothing of them is."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort the files, see `file_order`."""
     items.sort(key=lambda item: place_of(item.path))
@@ -35,6 +45,13 @@ def pytest_collection_finish() -> None:
 
     torch.set_num_threads(1)
     # What is loaded by now stays: the collector of cycles would look through half a million objects again and again.
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _what_is_loaded_stays() -> None:
+    """Exempt from garbage collection what earlier files have loaded: every trial begins with a collection."""
     gc.collect()
     gc.freeze()
 

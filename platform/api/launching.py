@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nmlab.platform.api.progress import Display
-from nmlab.platform.api.results import SweepResult
 from nmlab.platform.api.study import Study, as_study
+from nmlab.platform.api.sweep_result import SweepResult
 from nmlab.platform.process.shutdown import SIGNALS
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema import study as schema
@@ -31,12 +31,25 @@ __all__ = [
 
 
 def ready_to_start(
-    study: Study, *, results: Path, tracking_uri: str, address: str | None, max_failures: int
+    study: Study,
+    *,
+    results: Path,
+    tracking_uri: str,
+    address: str | None,
+    max_failures: int,
+    warm_start: Sequence[str] = (),
 ) -> "ReadyLaunch":
     """Make the folder of a new launch after all checks; see `nmlab.sweep`."""
     from nmlab.platform.driver.start_launch import start_launch
 
-    return start_launch(study, results=results, tracking_uri=tracking_uri, address=address, max_failures=max_failures)
+    return start_launch(
+        study,
+        results=results,
+        tracking_uri=tracking_uri,
+        address=address,
+        max_failures=max_failures,
+        warm_start=warm_start,
+    )
 
 
 def ready_to_resume(

@@ -111,7 +111,7 @@ def _study_settings(study: "Study | None") -> Iterator[tuple[str, Values]]:
     methods = () if study is None else study.methods
     yield from _section_settings(schema.Study, study, prefix="")
     yield "method", method_names
-    yield SEARCH_METRIC, partial(_metrics, methods)
+    yield SEARCH_METRIC, partial(_metrics, study)
     fixed = {} if study is None else dict(study.fixed)
     for method in methods:
         for name, values in _method_settings(method, fixed=fixed):
@@ -145,12 +145,12 @@ def _method_settings(method: str, *, fixed: Mapping[str, object] | None = None) 
         yield name, _initial_masks if name == "initial_mask" else values
 
 
-def _metrics(methods: Sequence[str]) -> list[str]:
+def _metrics(study: "Study | None") -> list[str]:
+    from nmlab.search_spaces.schema.objectives import common_objectives
     from nmlab.trials.contract.declarations import recorded_by
-    from nmlab.trials.contract.metrics import COMMON, Phase
 
-    own = (recorded_by(method) or () for method in methods)
-    common = [metric.name for metric in COMMON if metric.phase is not Phase.START]
+    own = (recorded_by(method) or () for method in (study.methods if study else ()))
+    common = common_objectives(study.data if study else None)
     return [*common, *dict.fromkeys(metric.name for metrics in own for metric in metrics)]
 
 

@@ -24,7 +24,7 @@ def close_launch(opened: OpenLaunch, *, keeper: RecordKeeper, is_interrupted: bo
     status, frozen = _final_status(opened, is_interrupted=is_interrupted), state.frozen_weights
     undelivered = ""
     try:
-        keeper.keep_noted()
+        keeper.keep_enqueued()
         keeper.keep([_ended(opened, status=status, loads=loads)])
         opened.recorder.close(grace=_INTERRUPTED_DELIVERY_SECONDS if is_interrupted else DELIVERY_SECONDS)
     except (UndeliveredError, DiskFullError, OwnershipLostError) as error:

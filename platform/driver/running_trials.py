@@ -109,7 +109,7 @@ class RunningTrials:
 
     def _note_lost_actor(self, key: str, error: str) -> None:
         """Record that a trial's actor died; called by Tune, which starts another for the same trial."""
-        self._keeper.note(TrialActorLost(key=key, error=error))
+        self._keeper.enqueue(TrialActorLost(key=key, error=error))
 
     def _after_search(self) -> Sequence[TrialSpec]:
         """Return the trials that confirm the search, which has ended; called by Tune."""
@@ -117,7 +117,7 @@ class RunningTrials:
 
     def _keep(self, record: JournalRecord) -> None:
         """Return once the driver loop has a record in the journal; raises as `_check` does if that cannot be."""
-        kept = self._keeper.note(record)
+        kept = self._keeper.enqueue(record)
         while not kept.wait(_POLL_SECONDS):
             self._check()
 
@@ -133,7 +133,7 @@ class RunningTrials:
 
     def _on_round(self) -> None:
         """Keep what other threads have noted, and publish the state. The driver loop's thread."""
-        self._keeper.keep_noted()
+        self._keeper.keep_enqueued()
         self._keeper.publish()
 
     def _unwanted(self) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ class TrialSnapshot(TypedDict):
 
 
 class FreshRecord(TypedDict):
-    """The fields of an ``OnFreshSeeds``."""
+    """How far the runs of a configuration on fresh seeds are: the fields of an ``OnFreshSeeds``."""
 
     metric: str
     planned: int

@@ -29,6 +29,7 @@ from nmlab.platform.records.events import (
     TrialMetrics,
     TrialSubmitted,
     UnknownRecord,
+    WarmStarted,
     WeightsChecked,
 )
 from nmlab.platform.records.payloads import SpecRecord
@@ -169,7 +170,9 @@ class LaunchState:
                 self.confirmation.choose(record)
             case WeightsChecked():
                 self.unchanged = self.unchanged is not False and record.unchanged
-            case TrialActorLost() | TrainRunLost() | GroupRecord() | LaunchBegan() | LaunchEnded() | UnknownRecord():
+            case TrialActorLost() | TrainRunLost() | GroupRecord() | UnknownRecord():
+                pass
+            case WarmStarted() | LaunchBegan() | LaunchEnded():
                 pass
             case _ as never:
                 assert_never(never)
@@ -308,6 +311,7 @@ class LaunchState:
             line.initial = values[self.metric] if record.step == 0 and line.steps else line.initial
 
     def _ended(self, record: TrialEnded) -> None:
+        self.confirmation.found.follow([record])
         line, result = self.trials[record.key], record.result
         line.status, line.reason, line.step = result["status"], result["reason"], result["step"]
         line.ended = not result.get("resumable", False)

@@ -91,6 +91,7 @@ PlanRecord = TypedDict(
         "evaluation": str,
         "data digest": str,
         "text notes": list[str],
+        "warm start": NotRequired[list[str]],
         "trial list": list[ListedTrial],
         "settled trials": int,
         "open configurations": int,
@@ -112,6 +113,7 @@ def plan_record(estimate: Estimate, *, trials: int | None = None) -> PlanRecord:
     suggested = replica_fit(plan.study, estimate.load, machine=estimate.machine)
     record = {
         **_facts(plan),
+        **({} if estimate.warm is None else {"warm start": [source["line"] for source in estimate.warm.sources]}),
         "trial list": [_listed(plan, spec) for spec in listing.specs[:trials]],
         "settled trials": len(listing.specs),
         "open configurations": listing.open,

@@ -59,7 +59,7 @@ def study_of(
     """
     search = f"algorithm: {algorithm}" + (f", {more}" if more else "")
     if algorithm == "nsga2" if has_two_objectives is None else has_two_objectives:
-        search += ", metric: [eval/perplexity, cost/forwards], mode: [min, min]"
+        search += ", metric: [validation/perplexity, cost/forwards]"
     if algorithm != "grid":
         search += f", samples: {samples}, initial_points: {points}"
     overrides = [f"space={space}", f"search={{{search}}}", "baselines=[]", "seeds=[0]", "fixed={steps: 4}"]

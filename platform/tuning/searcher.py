@@ -6,7 +6,6 @@ sense is a lost actor, while a trial that failed has a result with this status.
 """
 
 import logging
-import math
 from collections import Counter, deque
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,13 +18,12 @@ from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.planning.study_trials import trial_spec
 from nmlab.platform.records.payloads import ResultRecord
 from nmlab.platform.search.later_seeds import LaterSeeds
+from nmlab.platform.search.outcomes import outcome_of
 from nmlab.platform.search.search_limits import SearchLimits
 from nmlab.platform.search.strategy_protocol import Outcome, Proposal, SearchStrategy
 from nmlab.platform.tuning.trainable import TrialConfig
-from nmlab.search_spaces.schema.constraints import excesses
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.trial_spec import TrialSpec
-from nmlab.trials.contract.values import Scalar
 
 _log = logging.getLogger(__name__)
 _NO_MORE = cast(dict[str, Any], Searcher.FINISHED)  # a text, while Ray declares a dictionary or None
@@ -229,37 +227,11 @@ class ReplicateSearcher(Searcher):
             self._strategy.tell(replicates.number, self._outcome(replicates))
 
     def _outcome(self, replicates: _Replicates) -> Outcome:
-        """Return the outcome of a configuration whose trials have all ended.
-
-        All finished: the mean of each objective over the seeds, and by how much the worst seed breaks each constraint.
-        Any diverged, failed or out of memory: no values, which becomes FAIL. Otherwise any stopped early: pruned.
-        Intermediate values are means at steps that all curves have.
-        """
-        results = list(replicates.results.values())
-        statuses = {result["status"] for result in results}
-        curves = list(replicates.curves.values())
-        steps = set.intersection(*(set(curve) for curve in curves)) if curves else set()
-        intermediate = {step: sum(curve[step] for curve in curves) / len(curves) for step in steps}
-        attributes = self._attributes(replicates)
-        if statuses - {TrialStatus.FINISHED, TrialStatus.STOPPED}:
-            return Outcome(None, intermediate=intermediate, attributes=attributes)
-        if TrialStatus.STOPPED in statuses:
-            return Outcome(None, pruned=True, intermediate=intermediate, attributes=attributes)
-        columns = [[float(result.get(metric, math.nan)) for result in results] for metric in self._metrics]
-        return Outcome(
-            [sum(column) / len(column) for column in columns],
-            intermediate=intermediate,
-            constraints=excesses(self._limits, results),
-            attributes=attributes,
+        """Return the outcome of a configuration whose trials have all ended."""
+        return outcome_of(
+            {spec.seed: replicates.results[spec.key] for spec in replicates.specs},
+            curves=list(replicates.curves.values()),
+            configuration=replicates.specs[0].configuration,
+            metrics=self._metrics,
+            limits=self._limits,
         )
-
-    def _attributes(self, replicates: _Replicates) -> dict[str, Scalar]:
-        """Return the configuration's digest, and of each seed its status and its last objectives."""
-        found: dict[str, Scalar] = {"configuration": replicates.specs[0].configuration}
-        for spec in replicates.specs:
-            result = replicates.results[spec.key]
-            found[f"seed {spec.seed}: status"] = str(result["status"])
-            for metric in (*self._metrics, *(limits.metric for limits in self._limits)):
-                value = float(result.get(metric, math.nan))
-                found |= {f"seed {spec.seed}: {metric}": value} if math.isfinite(value) else {}
-        return found

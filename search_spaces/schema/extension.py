@@ -28,7 +28,7 @@ _FREE = (
     "intervals",
 )
 """Settings, and sections with all that is in them, that change no trial which has run."""
-_ENTRIES = ("pattern", "method", CALIBRATION_SAMPLES, "search.confirm")
+_ENTRIES = ("pattern", "method", CALIBRATION_SAMPLES, "search.confirm", "search.constraints")
 """Mappings that are one setting each."""
 _RUNGS = ("intervals.evaluate_every", "intervals.log_every", "space.steps")
 _SUCCESSOR = "start a new launch with nmlab sweep"
@@ -38,6 +38,7 @@ _REASONS = {
     "name": "it names the MLflow experiment that holds the launch",
     "preset": "it is part of the name of the MLflow experiment that holds the launch",
     "search": _SEARCHED,
+    "search.constraints": "configurations were told by them; nmlab sweep --warm-start evaluates them anew",
     **{
         f"budget.{name}": f"it is part of every trial, so all would run again; {_SUCCESSOR}"
         for name in TrialBudget.model_fields

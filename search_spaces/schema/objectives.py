@@ -15,9 +15,8 @@ from nmlab.trials.contract.run_params import SEARCH_CONSTRAINTS
 from nmlab.trials.contract.sections import Intervals
 from nmlab.trials.contract.wording import shown
 
-ON_VALIDATION = "validation/perplexity"
-"""The objective of a study with validation text that names none."""
-_EXAMPLES = "eval/perplexity, train/loss or cost/seconds"
+ON_EVALUATION, ON_VALIDATION = "eval/perplexity", "validation/perplexity"
+"""The objective of a study that names none: without and with validation text."""
 
 
 def objectives(search: Search, *, methods: tuple[str, ...], data: Data) -> Iterator[str]:
@@ -102,9 +101,15 @@ def with_objective(study: object) -> object:
     return {**study, "search": {**search, "metric": ON_VALIDATION}}
 
 
+def common_objectives(data: Data | None) -> list[str]:
+    """Return the metrics that searches of every method can aim at; ``data``: the texts of a study, if one is known."""
+    names = [metric.name for metric in COMMON if metric.phase is not Phase.START]
+    return names if data is None else [name for name in names if not _text_problem(name, data)]
+
+
 def _problem(name: str, *, methods: tuple[str, ...], data: Data) -> str:
     """Return why configurations cannot be chosen by a metric; "" if they can."""
-    return _text_problem(name, data) or _unknown(name, methods=methods, tasks=data.evaluation.tasks)
+    return _text_problem(name, data) or _unknown(name, methods=methods, data=data)
 
 
 def _text_problem(name: str, data: Data) -> str:
@@ -113,14 +118,16 @@ def _text_problem(name: str, data: Data) -> str:
         return "needs a validation text, data.validation" if name.startswith(VALIDATION) else ""
     if not name.startswith(EVAL):
         return ""
-    return f"data.validation is the text to choose on, and evaluation is for the report; expected {ON_VALIDATION}"
+    chosen = f"expected {ON_VALIDATION}, or data.validation: null to choose on the evaluation text"
+    return f"data.validation is the text to choose on, and evaluation is for the report; {chosen}"
 
 
-def _unknown(name: str, *, methods: tuple[str, ...], tasks: tuple[str, ...]) -> str:
+def _unknown(name: str, *, methods: tuple[str, ...], data: Data) -> str:
     """Return why this metric cannot be an objective; "" if it can, or if only a method's class can tell."""
-    if name in _common_names():
+    common = common_objectives(data)
+    if name in common:
         return ""
-    task = task_metric(name)
+    task, tasks = task_metric(name), data.evaluation.tasks
     if task is not None:
         return "" if task.task in _task_names(tasks) else _task_hint(tasks)
     recorded = {method: recorded_by(method) for method in methods}
@@ -132,13 +139,9 @@ def _unknown(name: str, *, methods: tuple[str, ...], tasks: tuple[str, ...]) -> 
     owners = sorted(method for method, names in {**own, **known}.items() if name in names)
     if owners:
         return f"{' and '.join(lacking)} records no such metric; recorded by {', '.join(owners)}"
-    match = nearest(name, [*_common_names(), *sorted(set().union(*known.values()))])
-    return f"unknown metric; did you mean {match!r}?" if match else f"unknown metric; for example {_EXAMPLES}"
-
-
-def _common_names() -> list[str]:
-    """Return the metrics that can be objectives in every study: all common ones except those of a trial's start."""
-    return [metric.name for metric in COMMON if metric.phase is not Phase.START]
+    match = nearest(name, [*common, *sorted(set().union(*known.values()))])
+    examples = f"{ON_EVALUATION if data.validation is None else ON_VALIDATION}, train/loss or cost/seconds"
+    return f"unknown metric; did you mean {match!r}?" if match else f"unknown metric; for example {examples}"
 
 
 def _task_names(tasks: tuple[str, ...]) -> set[str]:

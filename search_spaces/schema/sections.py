@@ -68,7 +68,7 @@ Point = Annotated[
 
 
 class Calibration(CalibrationText[CountOrListed]):
-    """The text on which masks are scored and learned."""
+    """The calibration text of a study: what methods measure or learn from."""
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -78,7 +78,7 @@ class Calibration(CalibrationText[CountOrListed]):
         )
 
     def with_samples(self, samples: int) -> CalibrationSpec:
-        """Return the text of a trial that reads so many of the sequences."""
+        """Return the calibration text of a trial that reads ``samples`` sequences."""
         return CalibrationSpec(**{**dict(self), "samples": samples})
 
 

@@ -8,7 +8,7 @@ One function for each verb of the command line, under the same name, and four th
     (0,)
     >>> plan = nmlab.plan(study)  # nothing is started; it renders as text and in a notebook
     >>> plan.trials
-    11
+    31
     >>> result = nmlab.sweep(study)  # doctest: +SKIP
     >>> result.configurations  # doctest: +SKIP
     >>> model = result.best().mask.apply()  # doctest: +SKIP
@@ -38,10 +38,11 @@ if TYPE_CHECKING:
     from nmlab.platform.api.new import new
     from nmlab.platform.api.plans import Plan, plan
     from nmlab.platform.api.reporting import Report, ReportIndex, report
-    from nmlab.platform.api.results import Configuration, SweepResult, Trial
+    from nmlab.platform.api.results import Configuration, Trial
     from nmlab.platform.api.running import run
     from nmlab.platform.api.study import Study, load_study
     from nmlab.platform.api.submitting import submit
+    from nmlab.platform.api.sweep_result import SweepResult
     from nmlab.platform.api.sweeping import SweepInterrupted, extend, resume, sweep
     from nmlab.platform.launches.endings import HeadLostError, RefusedError, SweepError
     from nmlab.platform.launches.ownership import OwnedError
@@ -97,7 +98,7 @@ _HOME = {
     "Status": f"{_API}.launch_status",
     "Study": f"{_API}.study",
     "StudyInfo": f"{_API}.listings",
-    "SweepResult": f"{_API}.results",
+    "SweepResult": f"{_API}.sweep_result",
     "Trial": f"{_API}.results",
     # Errors. All that are about what was given are ValueErrors with one line for each problem.
     "ExportError": "nmlab.trials.export.exporter",

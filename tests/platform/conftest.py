@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import yaml
 from computed_once import computed_once
-from launched import GRID, Nmlab
-from mlflow.store.db import utils as database
 from mlflow.tracking import MlflowClient
 from pipelines import run_pipeline  # noqa: F401 (a fixture)
+from quick_stores import empty_store, quick_stores
 from scripted import Scripted, run_script, scripted_in
 from stores import LAUNCH, RECORD
 
 from nmlab.platform.planning.study_plan import LaunchPlan, plan_study
+from nmlab.platform.testing.real_launches.launched import GRID, Nmlab
 from nmlab.platform.tracking.store import MlflowStore
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema.study import Study
@@ -26,14 +26,16 @@ SMALL = (
     "data.calibration={source: 'builtin:python-docs', samples: 4, sequence_length: 32, batch_size: 2}",
     "data.evaluation={source: 'builtin:python-docs', sequence_length: 32, windows: 4}",
     "fixed.steps=4",
+    "data.validation=null",
     "search.samples=3",
+    "search.confirm=null",
     "seeds=[0, 1]",
     "baselines=[dense, magnitude, wanda]",
 )
 
 
 def small_study(*overrides: str) -> Study:
-    """Return the quickstart study on four short windows, with further overrides."""
+    """Return the quickstart study on four short windows, unvalidated and unconfirmed, with further overrides."""
     return loader.load("quickstart", overrides=[*SMALL, *overrides])
 
 
@@ -59,22 +61,16 @@ def plan_of() -> Callable[..., LaunchPlan]:
     return build
 
 
-@pytest.fixture(scope="session")
-def _newest_migration_is_known() -> Iterator[None]:
-    """To learn which is the newest, MLflow imports all migrations whenever it opens a store: a third of its opening."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(database, "_get_latest_schema_revision", cache(database._get_latest_schema_revision))
+@pytest.fixture(scope="session", autouse=True)
+def _quick_stores() -> Iterator[None]:
+    with quick_stores():
         yield
 
 
 @pytest.fixture(scope="session")
-def migrated_database(made_once: Callable[..., Path], _newest_migration_is_known: None) -> Path:
-    """An empty MLflow database; its migrations take seconds, so they run once."""
-
-    def migrate(folder: Path) -> None:
-        MlflowClient(tracking_uri=f"sqlite:///{folder / 'nmlab.db'}").search_experiments()
-
-    return made_once("mlflow", migrate) / "nmlab.db"
+def migrated_database(made_once: Callable[..., Path], _quick_stores: None) -> Path:
+    """An empty MLflow database, which nobody changes."""
+    return empty_store(made_once)
 
 
 @pytest.fixture

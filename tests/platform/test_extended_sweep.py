@@ -5,7 +5,8 @@ Kills at every record of an extension are in ``testing/test_simulated_extensions
 
 import pytest
 from earlier import FINISHED, earlier_launch
-from launched import check_complete, keys, kill_session, wait_until, workers
+
+from nmlab.platform.testing.real_launches.launched import check_complete, keys, kill_session, wait_until, workers
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 STORE = ("--tracking-uri", "sqlite:///nmlab.db")

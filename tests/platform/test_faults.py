@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from launched import (
+
+from nmlab.platform.testing.real_launches.launched import (
     GRID,
     NMLAB,
     PLANNED,

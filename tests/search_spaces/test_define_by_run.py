@@ -106,7 +106,7 @@ def test_quickstart():
     assert list(point) == [
         "method", "pattern", "steps", "alpha", "logit_magnitude", "learning_rate", "initial_mask",
     ]  # fmt: skip
-    assert (point["method"], point["pattern"], point["steps"]) == ("maskpro", "2:4", 2000)
+    assert (point["method"], point["pattern"], point["steps"]) == ("maskpro", "2:4", study.fixed["steps"])
     assert point["alpha"] in (0.9, 0.97, 0.99)
     assert 4 <= point["logit_magnitude"] <= 6
     assert 0.5 <= point["learning_rate"] <= 4

@@ -14,8 +14,9 @@ from typing import Any
 
 from earlier import STUDY as EARLIER
 from earlier import earlier_launch
-from launched import Nmlab
-from studies import small
+
+from nmlab.platform.testing.real_launches.launched import Nmlab
+from nmlab.platform.testing.real_launches.studies import small
 
 SCRIPT = Path(__file__).with_name("script_on_own_ray.py")
 ONLY = {"when": {"method": "maskpro"}}

@@ -6,12 +6,12 @@ import os
 import signal
 
 import numpy as np
-from launched import GRID, session, steps_so_far
-from raylet_cluster import PLACE
 from safetensors.numpy import load_file
 
 from nmlab.platform.planning.study_plan import plan_study
 from nmlab.platform.planning.study_trials import trial_spec
+from nmlab.platform.testing.real_launches.launched import GRID, session, steps_so_far
+from nmlab.platform.testing.real_launches.raylet_cluster import PLACE
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.space import grid_points
 from nmlab.trials.context.replica_context import ReplicaContext

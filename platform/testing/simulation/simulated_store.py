@@ -93,8 +93,6 @@ class SimulatedStore:
         """See ``MlflowStore.end_trial``."""
         self.check()
         run, status = self.runs[result["key"]], result["status"]
-        if run.status == status:
-            return
         run.status, run.resumable = status, bool(result.get("resumable"))
 
     def keep_initial_mask(self, digest: str, **record: object) -> None:

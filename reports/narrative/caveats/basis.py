@@ -8,7 +8,7 @@ from nmlab.reports.analysis.comparability import DECISIVE_VERSIONS
 from nmlab.reports.analysis.configurations import Configuration, searched
 from nmlab.reports.analysis.metrics import chosen_on, is_evaluated
 from nmlab.reports.analysis.selection_bias import selection_bias_of
-from nmlab.reports.read.trials import tag_json
+from nmlab.reports.read.typed_text import tag_json
 from nmlab.reports.statistics.bootstrap import FEWEST_WINDOWS
 from nmlab.reports.values import counted
 from nmlab.trials.contract import run_tags

@@ -139,7 +139,7 @@ def test_a_text_given_alone_is_cut_into_learning_and_evaluation(asked, tracking_
 def test_plan(asked):
     overrides = ("search.samples=5", "seeds=[0, 1]", "baselines=[dense, magnitude, random]")
     record = asked("plan", "quickstart", *(part for override in overrides for part in ("--set", override)))
-    assert (record["configurations"], record["baseline trials"], record["trials"]) == (5, 4, 14)
+    assert (record["configurations"], record["baseline trials"], record["trials"]) == (5, 4, 14 + (3 + 1) * 5)
     assert record["prunable"] == "26,624 weights in 14 layers"
     assert len(record["trial list"]) == record["settled trials"] == 4 + 2 * (5 - record["open configurations"])
     assert record["seconds"] > 0
@@ -154,7 +154,8 @@ def test_plan_as_text(nmlab):
     code, printed = nmlab("plan", "quickstart", "--set", "baselines=[dense]")
     assert code == 0
     lines = printed.out.splitlines()
-    assert "25" in next(line for line in lines if line.startswith("trials"))
+    assert "40" in next(line for line in lines if line.startswith("trials"))
+    assert any(line.startswith("confirmation") and "seeds 3, 4, 5, 6, 7" in line for line in lines)
     assert "and 3 more; --all lists them" in lines
     assert any(line.startswith("memory") and "free on this machine" in line for line in lines)
     assert any(line.startswith("time") and "estimated" in line for line in lines)

@@ -15,11 +15,28 @@ from nmlab.search_spaces import loader
 HEAVY = ("torch", "transformers", "mlflow", "optuna", "ray", "pandas", "scipy", "matplotlib")
 CLUSTER = ("--address", "http://localhost:1", "--results", "/nowhere")
 FORKS = """
-import json, os, shlex, sys, traceback
+import contextlib, importlib, json, os, sys, traceback
 
 from nmlab.platform.cli import main
 
-heavy, commands = json.loads(sys.stdin.read())
+heavy, scouts, commands = json.loads(sys.stdin.read())
+if os.fork() == 0:
+    sys.stdout = sys.stderr = open(os.devnull, "w")
+    for arguments in scouts:
+        sys.argv = ["nmlab", *arguments]
+        try:
+            main()
+        except SystemExit:
+            pass
+    with open("loaded.json", "w") as file:
+        json.dump(list(sys.modules), file)
+    os._exit(0)
+assert os.wait()[1] == 0
+with open("loaded.json") as file:
+    for name in json.load(file):
+        if name.partition(".")[0] not in heavy:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
 for place, (arguments, environment) in enumerate(commands):
     if os.fork() == 0:
         for descriptor, name in ((1, "out"), (2, "err")):
@@ -41,7 +58,11 @@ for place, (arguments, environment) in enumerate(commands):
         os._exit(0)
     os.wait()
 """
-"""Runs each command in a process of its own, forked from one that has imported the command line and no more."""
+"""Runs each command in a process of its own, forked from one that has called no command yet.
+
+It has imported what some commands import, so that each need not do so again; what is heavy of it would be found in all.
+"""
+SCOUTS = (("studies",), ("methods", "maskpro"), ("plan", "quickstart", "--set", "search.sampels=3"), ("run", "maskpr"))
 
 TYPOS = {
     "a typo in a key": ("serach.samples=3", "did you mean 'search'"),
@@ -134,10 +155,12 @@ COMPLETED = {
         *(f"search.algorithm={name}" for name in ("grid", "random", "qmc", "tpe", "gp", "nsga2")),
     ],
     "nmlab plan quickstart --set search.samp": ["search.samples=8"],
-    "nmlab plan quickstart --set fixed.st": ["fixed.steps=2000"],
+    "nmlab plan quickstart --set fixed.st": ["fixed.steps=700"],
     "nmlab plan quickstart --set search.scheduler = ": ["asha", "hyperband", "median", "null"],
     "nmlab plan quickstart --set search.algorithm = t": ["tpe"],
-    "nmlab plan quickstart --set search.metric = eval/per": ["eval/perplexity"],
+    "nmlab plan quickstart --set search.metric = validation/per": ["validation/perplexity"],
+    "nmlab plan quickstart --set search.metric = eval/per": [],
+    "nmlab plan susi-tokens --set search.metric = eval/per": ["eval/perplexity"],
     "nmlab plan quickstart --set data.evaluation.source = builtin : pyth": ["python-docs"],
     "nmlab run maskpro --set sampler = e": ["event"],
     "nmlab run susi --set straight_through = f": ["false"],
@@ -163,7 +186,7 @@ def ended(tmp_path_factory):
     commands = [(each, {}) for each in (*ANSWERED, *REFUSED)] + [_completion(words) for words in COMPLETED]
     done = subprocess.run(
         [sys.executable, "-c", FORKS],
-        input=json.dumps([HEAVY, commands]),
+        input=json.dumps([HEAVY, SCOUTS, commands]),
         cwd=folder,
         env={**os.environ, "COLUMNS": "200"},
         text=True,

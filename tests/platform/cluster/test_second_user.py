@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 import yaml
-from launched import Nmlab, kill_session, steps_so_far
-from studies import small
+
+from nmlab.platform.testing.real_launches.launched import Nmlab, kill_session, steps_so_far
+from nmlab.platform.testing.real_launches.studies import small
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1800)]
 

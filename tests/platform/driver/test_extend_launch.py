@@ -17,6 +17,7 @@ SMALL = (
     "space={alpha: {choice: [0.9, 0.95, 0.99]}, learning_rate: {loguniform: [0.5, 4]}}",
     "fixed={steps: 4}",
     "baselines=[dense, wanda]",
+    "data.validation=null",
     "seeds=[0, 1]",
 )
 TRIALS = 2 + 4 * 2

@@ -72,7 +72,7 @@ def test_optunas_journal(plan_of, tmp_path):
     def read():
         return strategy_of(study, journal=path).open()
 
-    check_damage(path, read=read, same=lambda found: all(item in made for item in found), every=3)
+    check_damage(path, read=read, same=lambda found: all(item in made for item in found), every=7)
 
 
 def test_a_search_goes_on_after_a_torn_line(plan_of, tmp_path):

@@ -4,9 +4,9 @@ import json
 
 import pytest
 from earlier import FINISHED, UNRECEIVED, earlier_launch
-from launched import check_complete, keys
 
 from nmlab.platform import cli
+from nmlab.platform.testing.real_launches.launched import check_complete, keys
 
 pytestmark = pytest.mark.ray
 
@@ -65,6 +65,17 @@ def rules(nmlab):
         record["key"]
         for record in nmlab.journal()
         if record["event"] == "trial" and record["spec"]["method"] in ("dense", "magnitude")
+    ]
+
+
+def test_another_launch_would_start_from_it(earlier, command):
+    """Its own study, searched: one configuration enters, the other had not ended."""
+    study = ("--set", "search={algorithm: tpe, samples: 2}", "--set", "space.alpha={choice: [0.9, 0.99]}")
+    file = str(earlier.launch / "study.yaml")
+    plan = json.loads(command("plan", file, *study, "--warm-start", "old-grid", *STORE, "--json"))
+    assert plan["warm start"] == [
+        f"{earlier.launch.name}: 1 configuration with outcomes (1 complete), told by the means over its seeds 0, 1; "
+        "left out: 1 not ended"
     ]
 
 

@@ -66,7 +66,7 @@ def test_trials_that_save_themselves_are_given_more_time():
     process.send_signal(signal.SIGHUP)
     process.stdout.readline()
     with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(2)
+        process.wait(1.2)
     process.send_signal(signal.SIGHUP)
     assert process.wait(30) == 1
 
@@ -114,7 +114,7 @@ def watched(address, ask, monkeypatch, *, silent=0.6):
 def test_a_head_that_answers_is_there(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         watch, lost, was_called = watched(f"127.0.0.1:{server.getsockname()[1]}", lambda: None, monkeypatch)
-        assert not was_called.wait(1.5)
+        assert not was_called.wait(1.2)
         watch.stop()
     assert not lost
 
@@ -143,7 +143,7 @@ def test_a_head_that_takes_connections_and_is_slow_is_not_lost_as_soon(monkeypat
     """As one on an overloaded machine is."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         watch, lost, was_called = watched(f"127.0.0.1:{server.getsockname()[1]}", ask, monkeypatch, silent=30.0)
-        assert not was_called.wait(2.0)
+        assert not was_called.wait(1.2)
         watch.stop()
     assert not lost
 

@@ -42,7 +42,7 @@ def app(tmp_path):
     strategy = OptunaStrategy(study, journal=tmp_path / "optuna.journal")
     for number in range(3):
         proposal = strategy.next()
-        attributes = {"configuration": f"0a1b2c3{number}", "seed 0: eval/perplexity": 20.0 + number}
+        attributes = {"configuration": f"0a1b2c3{number}", "seed 0: validation/perplexity": 20.0 + number}
         excess = 5e8 if number == 1 else -1e9
         strategy.tell(proposal.number, Outcome([20.0 + number], constraints={MEMORY: excess}, attributes=attributes))
     return optuna_dashboard.wsgi(JournalStorage(JournalFileBackend(str(tmp_path / "optuna.journal"))))
@@ -56,10 +56,10 @@ def test_the_dashboard_shows_the_study_under_its_name(app):
 def test_the_dashboard_shows_parameters_values_and_attributes_of_every_configuration(app):
     (summary,) = answer(app, "/api/studies")["study_summaries"]
     detail = answer(app, f"/api/studies/{summary['study_id']}")
-    assert detail["objective_names"] == ["eval/perplexity"]
+    assert detail["objective_names"] == ["validation/perplexity"]
     trials = detail["trials"]
     assert [trial["values"] for trial in trials] == [[20.0], [21.0], [22.0]]
     assert all({"learning_rate", "masks_per_step"} <= {own["name"] for own in trial["params"]} for trial in trials)
     attributes = [{own["key"]: own["value"] for own in trial["user_attrs"]} for trial in trials]
     assert [own["configuration"] for own in attributes] == ["0a1b2c30", "0a1b2c31", "0a1b2c32"]
-    assert [float(own["seed 0: eval/perplexity"]) for own in attributes] == [20.0, 21.0, 22.0]
+    assert [float(own["seed 0: validation/perplexity"]) for own in attributes] == [20.0, 21.0, 22.0]

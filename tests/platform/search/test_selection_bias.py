@@ -18,7 +18,7 @@ from nmlab.platform.search.confirmation import confirmations_of
 from nmlab.reports.analysis.configurations import configurations_of
 from nmlab.reports.analysis.pairwise import FreshVerdict, confirmed_of
 from nmlab.reports.narrative.confirmed_words import confirmed_sentences
-from nmlab.reports.read.collect import Objective
+from nmlab.reports.read.objective import Objective
 from nmlab.reports.read.trials import trial_records
 from nmlab.reports.statistics import mean_interval, winner_margin, winner_power
 from nmlab.search_spaces import loader
@@ -40,6 +40,7 @@ SETTINGS = (
     f"space={{mutation: {{grid: {CHANGES}}}}}",
     f"seeds={list(range(SEEDS))}",
     "baselines=[]",
+    "data.validation=null",
     f"search={{algorithm: grid, confirm: {{top: {FINALISTS}, seeds: {FRESH_SEEDS}}}}}",
     "data.calibration={source: 'builtin:python-docs', samples: 4, sequence_length: 32, batch_size: 2}",
     "data.evaluation={source: 'builtin:python-docs', sequence_length: 32, windows: 4}",

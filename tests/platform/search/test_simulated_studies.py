@@ -17,7 +17,7 @@ from nmlab.platform.planning.study_plan import LaunchPlan, plan_study
 from nmlab.platform.records.events import TrialMetrics, TrialSubmitted
 from nmlab.reports.analysis.configurations import configurations_of
 from nmlab.reports.analysis.pairwise import winners_of
-from nmlab.reports.read.collect import Objective
+from nmlab.reports.read.objective import Objective
 from nmlab.reports.read.trials import trial_records
 from nmlab.reports.statistics import winner_margin
 from nmlab.search_spaces import loader
@@ -38,6 +38,7 @@ SETTINGS = (
     f"space={{mutation: {{grid: {CHANGES}}}}}",
     f"seeds={list(range(SEEDS))}",
     "baselines=[]",
+    "data.validation=null",
     "intervals={evaluate_every: 10}",
     "data.calibration={source: 'builtin:python-docs', samples: 4, sequence_length: 32, batch_size: 2}",
     "data.evaluation={source: 'builtin:python-docs', sequence_length: 32, windows: 4}",

@@ -264,7 +264,7 @@ def test_outcomes_change_what_is_proposed_next(plan_of, tmp_path):
 
 def test_nsga2_leaves_its_first_generation_and_learns(tmp_path):
     """The first generation does not depend on outcomes; the second does."""
-    search = "search={algorithm: nsga2, samples: 24, metric: [eval/perplexity, cost/tokens], mode: [min, min]}"
+    search = "search={algorithm: nsga2, samples: 24, metric: [validation/perplexity, cost/tokens], mode: [min, min]}"
     # More than one number, because NSGA-II draws one in so many anew.
     space = "space={learning_rate: {loguniform: [0.1, 10]}, alpha: {uniform: [0, 0.9]}, logit_magnitude: {int: [2, 9]}}"
     study = loader.load("quickstart", overrides=[space, search])

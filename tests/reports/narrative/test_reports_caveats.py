@@ -13,7 +13,8 @@ from nmlab.reports.analysis.statements import change_text, quality
 from nmlab.reports.narrative.caveats import caveats_of
 from nmlab.reports.narrative.caveats.outcomes import outcome_caveats
 from nmlab.reports.narrative.headline import headline_of
-from nmlab.reports.read.collect import Objective, collect
+from nmlab.reports.read.collect import collect
+from nmlab.reports.read.objective import Objective
 from nmlab.reports.render import html_text, json_text, markdown_text
 from nmlab.reports.render.commands import commands_of
 from nmlab.reports.report import document_of

@@ -25,6 +25,6 @@ def test_one_wrong_value_gives_one_line(override, line):
 
 
 def test_a_search_with_several_objectives_chooses_no_best_to_confirm():
-    several = "search={algorithm: nsga2, samples: 4, metric: [eval/perplexity, cost/seconds]}"
+    several = "search={algorithm: nsga2, samples: 4, metric: [validation/perplexity, cost/seconds]}"
     with pytest.raises(StudyError, match=rf"^[^\n]*search\.confirm=\{{\}}: expected null, {SINGLE}$"):
         loader.load("quickstart", overrides=[several, "search.confirm={}"])

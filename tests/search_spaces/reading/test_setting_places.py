@@ -44,7 +44,7 @@ def places(preset=None, overrides=()):
         ("full", (), "space.alpha.uniform[0]", "my.yaml, line 16"),
         ("full", (), "intervals.log_every", "my.yaml, line 17"),
         (None, (), "replica.pipeline_stages", "my.yaml, line 10"),
-        (None, (), "data.evaluation.source", "scale tiny, line 5"),
+        (None, (), "data.evaluation.source", "scale tiny, line 6"),
         (None, (), "data.calibration.samples", "my.yaml, line 2"),
         (None, (), "data.calibration.split", "my.yaml, line 2"),
         # an override of a whole section hides what the file has below it

@@ -21,20 +21,34 @@ COMBINED = [
     (
         ["search.algorithm=grid"],
         [
-            "quickstart.yaml, line 27: search.samples 8: expected null, because a grid visits every point",
-            "quickstart.yaml, line 16: space.logit_magnitude.uniform: expected grid or choice; a grid search needs "
+            "quickstart.yaml, line 30: search.samples 8: expected null, because a grid visits every point",
+            "quickstart.yaml, line 19: space.logit_magnitude.uniform: expected grid or choice; a grid search needs "
             "listed values",
-            "quickstart.yaml, line 17: space.learning_rate.loguniform: expected grid or choice; a grid search needs "
+            "quickstart.yaml, line 20: space.learning_rate.loguniform: expected grid or choice; a grid search needs "
             "listed values",
         ],
     ),
     (
-        ["search.algorithm=random", "search.metric=[eval/perplexity, cost/seconds]"],
+        ["search.algorithm=random", "search.metric=[validation/perplexity, cost/seconds]", "search.mode=min"],
         [
-            "--set search.metric=[eval/perplexity, cost/seconds]: random takes one metric; "
+            "--set search.metric=[validation/perplexity, cost/seconds]: random takes one metric; "
             "several need tpe, gp or nsga2",
-            "quickstart.yaml, line 27: search.mode 'min': expected one min or max for each metric, 2 in all",
+            "--set search.mode=min: expected one min or max for each metric, 2 in all",
+            "quickstart.yaml, line 30: search.confirm: expected null, because search.metric names 2 objectives, which "
+            "have no single best",
         ],
+    ),
+    (
+        ["data.validation=null", "search.metric=eval/boolq/acc"],
+        ["--set search.metric=eval/boolq/acc: unknown metric; data.evaluation.tasks has none"],
+    ),
+    (
+        ["data.validation=null", "search.metric=eval/perplexty"],
+        ["--set search.metric=eval/perplexty: unknown metric; did you mean 'eval/perplexity'?"],
+    ),
+    (
+        ["data.validation=null", "search.metric=zzz"],
+        ["--set search.metric=zzz: unknown metric; for example eval/perplexity, train/loss or cost/seconds"],
     ),
     (
         [
@@ -49,6 +63,7 @@ COMBINED = [
     (
         [
             "data.evaluation.tasks=[quiz]",
+            "data.validation=null",
             "search={algorithm: nsga2, samples: 4, metric: [eval/quiz/acc, cost/tokens], mode: [min, max]}",
         ],
         [

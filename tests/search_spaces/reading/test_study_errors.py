@@ -90,7 +90,7 @@ VALUES = [
     ("fixed.seed=1", "'seed' is no hyperparameter; expected at the top level, as seeds"),
     (
         "fixed={alpha: 0.9}",
-        "quickstart.yaml, line 15: space.alpha: 'alpha' is also in fixed; expected in one of the two",
+        "quickstart.yaml, line 18: space.alpha: 'alpha' is also in fixed; expected in one of the two",
     ),
     ("baselines=wanda", "expected a list; write [wanda]"),
     ("baselines=[3]", f"baselines[0] 3: {BASELINE}"),
@@ -176,24 +176,25 @@ VALUES = [
     ("search.samples=0", "expected at least 1"),
     ("search.samples=", "tpe needs a number of samples, for example 20"),
     ("search.algorithm=tpee", "expected grid, random, qmc, tpe, gp or nsga2; did you mean 'tpe'?"),
-    ("space={}", "quickstart.yaml, line 27: search.algorithm 'tpe': nothing to search; expected entries in space"),
+    ("space={}", "quickstart.yaml, line 30: search.algorithm 'tpe': nothing to search; expected entries in space"),
     ("search.scheduler=ahsa", "expected asha, median or hyperband; did you mean 'asha'?"),
     (
         "search.scheduler=asha",
-        "quickstart.yaml: intervals.evaluate_every null: asha compares eval/perplexity during training; "
+        "quickstart.yaml: intervals.evaluate_every null: asha compares validation/perplexity during training; "
         "expected a number of steps, for example 250",
     ),
     (
-        "search.metric=eval/perplexty",
-        "unknown metric; did you mean 'eval/perplexity'?",
+        "search.metric=validation/perplexty",
+        "unknown metric; did you mean 'validation/perplexity'?",
     ),
     (
-        "search.metric=eval/boolq/acc",
-        "unknown metric; data.evaluation.tasks has none",
+        "search.metric=eval/perplexity",
+        "data.validation is the text to choose on, and evaluation is for the report; expected validation/perplexity, "
+        "or data.validation: null to choose on the evaluation text",
     ),
     (
         "search.metric=initial/perplexity",
-        "unknown metric; did you mean 'eval/perplexity'?",
+        "unknown metric; did you mean 'validation/perplexity'?",
     ),
     (
         "search.metric=train/tau",
@@ -202,9 +203,9 @@ VALUES = [
     ("search.metric=train/flps", "unknown metric; did you mean 'train/flips'?"),
     (
         "search.metric=zzz",
-        "unknown metric; for example eval/perplexity, train/loss or cost/seconds",
+        "unknown metric; for example validation/perplexity, train/loss or cost/seconds",
     ),
-    ("search.mode=max", "eval/perplexity is better when it is lower; expected min"),
+    ("search.mode=max", "validation/perplexity is better when it is lower; expected min"),
     ("search.metric=[]", "expected a list of at least one"),
     ("search.mode=smallest", "expected min or max"),
     (
@@ -213,7 +214,7 @@ VALUES = [
     ),
     (
         "search.algorithm=nsga2",
-        "quickstart.yaml, line 27: search.metric 'eval/perplexity': nsga2 needs a list of two or more",
+        "quickstart.yaml, line 30: search.metric 'validation/perplexity': nsga2 needs a list of two or more",
     ),
 ]
 
@@ -254,6 +255,7 @@ def test_a_problem_is_a_value_error():
 def test_a_search_may_aim_at_the_questions_that_come_along():
     overrides = [
         "data.evaluation.tasks=[builtin:word-order]",
+        "data.validation=null",
         "search={algorithm: tpe, samples: 3, metric: eval/word-order/acc, mode: max}",
     ]
     assert loader.load("quickstart", overrides=overrides).search.metrics == ("eval/word-order/acc",)
@@ -262,6 +264,7 @@ def test_a_search_may_aim_at_the_questions_that_come_along():
 def test_early_stopping_cannot_look_at_what_is_measured_at_the_end():
     overrides = [
         "data.evaluation.tasks=[quiz.jsonl]",
+        "data.validation=null",
         "search={algorithm: tpe, samples: 3, metric: eval/quiz/acc, mode: max, scheduler: asha}",
         "intervals.evaluate_every=50",
     ]

@@ -29,7 +29,7 @@ def test_values_are_yaml():
     assert study.search.samples == 4
     assert study.seeds == (7,)
     assert study.pattern == "2:8"
-    assert study.fixed == {"steps": 2000, "learning_rate": 0.1, "straight_through": True}
+    assert study.fixed == {**loader.load("quickstart").fixed, "learning_rate": 0.1, "straight_through": True}
     assert study.space["alpha"] == GridEntry(grid=(0.9, 0.99))
     assert study.data.evaluation.windows == 16
     assert study.title == "a=b"

@@ -74,6 +74,11 @@ def test_a_study_may_grow(before, changes):
         ({"search": {"confirm": None}}, "search.confirm null: expected {seeds: 3} or more"),
         ({"seeds": [1, 2]}, "seeds [1, 2]: 0 is missing, which trials have run with; expected all of [0, 1] and more"),
         ({"baselines": ["dense"]}, "baselines ['dense']: {method: 'susi', steps: 10} is missing, which belongs"),
+        (
+            {"search": {"constraints": {"memory/peak_bytes": {"max": 2e9}}}},
+            "search.constraints {memory/peak_bytes: {max: 2000000000.0, min: null}}: expected null, as in the launch; "
+            "configurations were told by them; nmlab sweep --warm-start evaluates them anew",
+        ),
         ({"budget": {"forwards": 9000}}, "budget.forwards 9000: expected 5000, as in the launch; it is part"),
         ({"name": "other"}, "name 'other': expected 'small', as in the launch; it names the MLflow experiment"),
     ],

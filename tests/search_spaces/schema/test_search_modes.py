@@ -14,7 +14,7 @@ NEITHER = ("train/flips", "train/mask_change", "train/delta", "eval/quiz/likelih
 def search_of(metric, **mode):
     given = {"algorithm": "tpe", "samples": 3, "metric": metric, **mode}
     text = ", ".join(f"{name}: {value}" for name, value in given.items())
-    overrides = ["data.evaluation.tasks=[quiz]", f"search={{{text}}}"]
+    overrides = ["data.validation=null", "data.evaluation.tasks=[quiz]", f"search={{{text}}}"]
     return loader.load("quickstart", overrides=overrides).search
 
 
@@ -49,6 +49,7 @@ def test_where_no_mode_is_given_the_direction_decides(metric, modes):
 
 def test_each_of_several_metrics_gets_its_own_mode():
     overrides = [
+        "data.validation=null",
         "data.evaluation.tasks=[quiz]",
         "search={algorithm: nsga2, samples: 3, metric: [eval/quiz/acc, cost/tokens, train/flips]}",
     ]
