@@ -43,9 +43,10 @@ class TrainerWithController(DataParallelTrainer):
         """Start the controller by ``start``, which returns its actor handle; return the result of the run."""
         return result_of(start())
 
-    def _initialize_and_run_controller(self, *, callbacks: Sequence[object], **settings: Any) -> Result:
+    def _initialize_and_run_controller(self, **settings: Any) -> Result:
         """Have the controller run on the driver's node, as Train does."""
         key = uuid.uuid4().hex.encode()
+        callbacks: Sequence[object] = settings["callbacks"]
         kept = [each for each in callbacks if not isinstance(each, DatasetsCallback | PlacementGroupCleanerCallback)]
         settings |= {"callbacks": [*kept, _Reservation(key)], "scaling_policy": _FixedSize(self.scaling_config)}
         here = {NODE_ID_LABEL: ray.get_runtime_context().get_node_id()}
