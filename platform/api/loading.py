@@ -91,6 +91,7 @@ def result_of_run(run: "Run", source: ResultSource) -> SweepResult:
         model_loads=int(loads) if loads.isdigit() else 0,
         frozen_weights=record.tags.get(run_tags.FROZEN_WEIGHTS, ""),
         seconds=(ended - record.started).total_seconds(),
+        search_stopped=record.tags.get(run_tags.SEARCH_STOPPED, ""),
         confirmation=_confirmation(folder),
         page=page if page is not None and page.is_file() else None,
     )
@@ -148,6 +149,7 @@ def _launch_value(launch: "Run | Path", source: ResultSource) -> SweepResult:
             model_loads=int(snapshot["model_loads"]),
             seconds=float(snapshot["elapsed_seconds"]),
             undelivered=str(error),
+            search_stopped=snapshot.get("search_stopped", ""),
             confirmation=confirmation_lines(snapshot),
         )
 

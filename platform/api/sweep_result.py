@@ -38,6 +38,7 @@ class SweepResult:
         interrupted: whether a signal ended it.
         undelivered: why MLflow lacks a part of it; empty if it has everything.
         refused: what MLflow does not take, with the reason.
+        search_stopped: why the search stopped before it had tried everything, and what was not run; else empty.
         confirmation: what the best of the search reached on fresh seeds, in a few lines; empty without
             ``search.confirm``, and for a launch whose folder is not here.
         page: the report that was written at its end, if there is one.
@@ -57,6 +58,7 @@ class SweepResult:
     interrupted: bool = field(default=False, repr=False)
     undelivered: str = field(default="", repr=False)
     refused: Mapping[str, str] = field(default_factory=dict, repr=False)
+    search_stopped: str = field(default="", repr=False)
     confirmation: tuple[str, ...] = field(default=(), repr=False)
     page: Path | None = field(default=None, repr=False)
     headline: tuple[str, ...] = field(default=(), repr=False)
@@ -154,9 +156,10 @@ class SweepResult:
         written = None if self.page is None else {"html": str(self.page), "headline": list(self.headline)}
         own = {name: getattr(self, name) for name in names}
         launch = self.launch if self.folder is None else str(self.folder)
+        stopped = {"search_stopped": self.search_stopped} if self.search_stopped else {}
         confirmed = {"confirmation": list(self.confirmation)} if self.confirmation else {}
         counts = {"counts": dict(self.counts), "refused": dict(self.refused)}
-        return {**own, **counts, **confirmed, "launch": launch, "report": written}
+        return {**own, **counts, **stopped, **confirmed, "launch": launch, "report": written}
 
     @cached_property
     def _runs(self) -> "StudyRuns":
@@ -176,6 +179,7 @@ class SweepResult:
             "status": self.status,
             "trials": ended,
             "found": " ".join(self.headline),
+            "search": self.search_stopped,
             "confirmation": " ".join(self.confirmation),
             "report": self.page,
             "undelivered": self.undelivered,

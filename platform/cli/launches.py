@@ -240,8 +240,9 @@ def _print_result(result: "SweepResult", *, argument: str, quiet: bool, as_json:
     out = console()
     if not quiet:
         out.print(_summary(result))
-    for sentence in (*result.headline, *result.confirmation):
-        out.print(sentence, markup=False)
+    for sentence in (result.search_stopped, *result.headline, *result.confirmation):
+        if sentence:
+            out.print(sentence, markup=False)
     if result.page is not None:
         out.print(f"report: {result.page}", markup=False)
     for line in _what_is_left(result, argument):

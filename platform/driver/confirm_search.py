@@ -82,7 +82,7 @@ def choose(plan: LaunchPlan, records: Sequence[JournalRecord]) -> ConfirmationCh
     )
     dropped = ends_of_dropped(records, choice, ordinary=plan.study.seeds)
     followed = [*records, *dropped, choice]
-    planned = plan.planned(plan.confirmations(followed), withheld=plan.later_seeds(records).withheld)
+    planned = plan.planned(plan.confirmations(followed), withheld=plan.withheld(records))
     return replace(choice, tags={run_tags.PLANNED: str(planned), **choice.tags})
 
 

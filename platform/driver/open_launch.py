@@ -58,7 +58,7 @@ class OpenLaunch:
     @property
     def has_trials_left(self) -> bool:
         """Whether this process has trials to run."""
-        return not self.plan.is_over(self.ended, self.confirmations, withheld=self.state.later.withheld)
+        return not self.plan.is_over(self.ended, self.confirmations, withheld=self.state.withheld)
 
 
 def open_launch(plan: LaunchPlan, launch: Launch, *, tracking_uri: str) -> OpenLaunch:
@@ -111,4 +111,5 @@ def _new_state(plan: LaunchPlan, launch: Launch) -> LaunchState:
             version=plan.search_version,
         ),
         later=plan.later_seeds(),
+        search_limits=plan.search_limits(),
     )

@@ -104,6 +104,8 @@ class Snapshot(TypedDict):
     best: NotRequired[Sequence[StandingRecord]]
     confirmation: NotRequired[ConfirmationSnapshot]
     """Absent where the study asks for none."""
+    search_stopped: NotRequired[str]
+    """Why the search stopped before it had tried everything, and what was not run; absent if it did not."""
     trials: Mapping[str, TrialSnapshot]
 
 

@@ -19,6 +19,7 @@ from nmlab.platform.planning.study_trials import trial_spec
 from nmlab.platform.records.payloads import ResultRecord
 from nmlab.platform.search.later_seeds import LaterSeeds
 from nmlab.platform.search.outcomes import outcome_of
+from nmlab.platform.search.search_limits import SearchLimits
 from nmlab.platform.search.strategy_protocol import Outcome, Proposal, SearchStrategy
 from nmlab.platform.tuning.trainable import TrialConfig
 from nmlab.trials.contract.run_status import TrialStatus
@@ -56,6 +57,7 @@ class ReplicateSearcher(Searcher):
         after_search: is called once, when every trial of the search has ended; returns the trials that confirm it, of
             which the search learns nothing.
         metric_mode: the (first) objective, and ``min`` or ``max``.
+        search_limits: has accepted the records before this process, and says when nothing more is proposed.
         max_failures: how many errors of a trial count as lost actors; after one more the trial has failed.
     """
 
@@ -71,6 +73,7 @@ class ReplicateSearcher(Searcher):
         stopped: Container[str],
         metric_mode: tuple[str, str],
         later: LaterSeeds | None = None,
+        search_limits: SearchLimits | None = None,
         after_search: Callable[[], Sequence[TrialSpec]] = tuple,
         max_failures: int = 3,
     ) -> None:
@@ -85,6 +88,8 @@ class ReplicateSearcher(Searcher):
         self._max_failures = max_failures
         self._opened = False
         self._later = later or plan.later_seeds()
+        self._search_limits = search_limits or plan.search_limits()
+        self._held: deque[Proposal] = deque()
         self._after_search, self._is_confirming = after_search, False
 
     def set_search_properties(
@@ -98,7 +103,7 @@ class ReplicateSearcher(Searcher):
         if not self._opened:
             self._open()
         while not self._queue:
-            proposal = self._strategy.next()
+            proposal = self._next()
             if proposal is not None:
                 self._enqueue(proposal)
             elif self._running:
@@ -154,6 +159,22 @@ class ReplicateSearcher(Searcher):
         for proposal in self._strategy.failed():  # the search keeps their outcome; the missing runs are made up for
             self._queue += [spec for spec in self._specs(proposal) if spec.key not in self._ended]
         self._queue += [spec for spec in self._later.trials if spec.key not in self._ended]
+        if self._search_limits.is_set and self._plan.study.search.algorithm == "grid":
+            self._enqueue_begun_points()
+
+    def _next(self) -> Proposal | None:
+        """Return the next configuration; none once the search has stopped."""
+        if self._search_limits.reason:
+            return None
+        return self._held.popleft() if self._held else self._strategy.next()
+
+    def _enqueue_begun_points(self) -> None:
+        """Queue the points of a grid that an earlier process began: they run to the end also if the search stops."""
+        while (proposal := self._strategy.next()) is not None:
+            if self._search_limits.has_begun(self._specs(proposal)[0].configuration):
+                self._enqueue(proposal)
+            else:
+                self._held.append(proposal)
 
     def _add_later_seeds(self, key: str, result: FlatResult) -> None:
         """Queue the trials of added seeds, if a configuration is complete by the end of this trial."""

@@ -56,6 +56,11 @@ class LaunchRecord:
         return tuple(self.tags.get(run_tags.extension_tag(version), "not recorded") for version in versions)
 
     @property
+    def search_stopped(self) -> str:
+        """Why its search stopped before it had tried everything, and what was not run; "" if it did not."""
+        return self.tags.get(run_tags.SEARCH_STOPPED, "")
+
+    @property
     def reproduces(self) -> tuple[str, ...]:
         """The published items that the study reproduces, such as ``maskpro/table-10``."""
         items = (item.strip() for item in self.tags.get(run_tags.REPRODUCES, "").split(","))

@@ -15,6 +15,8 @@ from nmlab.trials.contract.sections import TrialBudget
 from nmlab.trials.contract.wording import shown
 
 _WORDS = ("title", "question", "description", "reproduces")
+_LIMITS = ("search.stop", "budget.total")
+"""What ends a search before it has tried all of its samples."""
 _FREE = (
     *_WORDS,
     "replica",
@@ -22,6 +24,7 @@ _FREE = (
     "search.initial_points",
     "budget.max_concurrent",
     "budget.time_limit",
+    *_LIMITS,
     "intervals",
 )
 """Settings, and sections with all that is in them, that change no trial which has run."""
@@ -60,7 +63,7 @@ def change_lines(before: Study, after: Study) -> list[str]:
 def changes_search(before: Study, after: Study) -> bool:
     """Return whether what is searched, compared or confirmed differs between two versions of a study."""
     changed = changed_settings(before, after)
-    return any(path in _GROWS or path.startswith(("space.", "search.")) for path in changed)
+    return any(path in _GROWS or path.startswith(("space.", "search.", *_LIMITS)) for path in changed)
 
 
 def extension_problems(before: Study, after: Study) -> Iterator[str]:

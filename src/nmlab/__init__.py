@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from nmlab.platform.api.listings import Hyperparameter, MethodInfo, StudyInfo, methods, studies
     from nmlab.platform.api.lookup import load_result
     from nmlab.platform.api.masks import Mask, load_mask, load_model
+    from nmlab.platform.api.new import new
     from nmlab.platform.api.plans import Plan, plan
     from nmlab.platform.api.reporting import Report, ReportIndex, report
     from nmlab.platform.api.results import Configuration, Trial
@@ -64,6 +65,7 @@ _HOME = {
     "export": f"{_API}.exporting",
     "extend": f"{_API}.sweeping",
     "methods": f"{_API}.listings",
+    "new": f"{_API}.new",
     "plan": f"{_API}.plans",
     "report": f"{_API}.reporting",
     "resume": f"{_API}.sweeping",
@@ -154,6 +156,7 @@ __all__ = [
     "load_result",
     "load_study",
     "methods",
+    "new",
     "plan",
     "report",
     "resume",

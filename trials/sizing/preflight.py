@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.errors import OverlapError, SourceError
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec, HeldOutText, ValidationSpec
 from nmlab.trials.data import TextSource, Windows, calibration_batches, evaluation_windows
@@ -128,7 +128,7 @@ def check_no_overlap(found: Contamination, *, read: tuple[str, str], held_out: t
     count = f"{len(found.found)} of {found.windows} {held_out[0]} windows ({100 * found.share:.3g} %)"
     text = f"{count} occur word for word in the {read[0]} text"
     if found.share > MOST_CONTAMINATED:
-        raise SourceError(_same_text(text, read=read, held_out=held_out))
+        raise OverlapError(_same_text(text, read=read, held_out=held_out))
     return (f"{text}; the first is window {found.found[0]}",) if found.found else ()
 
 
@@ -170,7 +170,7 @@ def _check_text(tokenizer: PreTrainedTokenizerBase, texts: StudyTexts) -> _Text:
     pairs = list(combinations([(name, section.source) for name, section in sections.items()], 2))
     for read, held_out in pairs:  # before the length of a text is checked
         if documents[held_out[0]] == documents[read[0]]:
-            raise SourceError(_same_text("all of it", read=read, held_out=held_out))
+            raise OverlapError(_same_text("all of it", read=read, held_out=held_out))
     _check_samples(tokenizer, texts.calibration)
     windows = {name: _windows(tokenizer, section) for name, section in texts.held_out.items()}
     notes: list[str] = []

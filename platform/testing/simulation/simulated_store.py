@@ -61,7 +61,8 @@ class SimulatedStore:
     def begin(self, tags: Mapping[str, str], params: Mapping[str, object]) -> None:
         """See ``MlflowStore.begin``."""
         self.check()
-        self.tags |= tags
+        kept = {name: text for name, text in self.tags.items() if name not in run_tags.OF_THE_NEWEST}
+        self.tags = {**kept, **tags}
         self.params = dict(params)
         self.parent, self.status = "parent", ""
 

@@ -105,7 +105,23 @@ def _of_studies():
         yield (verb, "maskpro-alpha", *rest, "--preset", "ful"), "unknown preset; did you mean 'full'"
 
 
-REFUSED = {**OF_RUN, **dict(_of_studies())}
+OF_NEW = {
+    ("new", "My", "--model", "m", "--text", "t"): "name 'My': expected lower-case letters",
+    (
+        "new",
+        "my",
+        "--model",
+        "m",
+        "--text",
+        "t",
+        "--method",
+        "wanda",
+    ): "it learns nothing to search for",
+    ("new", "my", "--model", "m", "--text", "t", "--budget", "2 hours"): "write 2h",
+    ("new", "my", "--model", "m", "--text", "t", "--output", "mine.yaml"): "mine.yaml is there already",
+}
+"""Refusals of ``nmlab new``, and a part of what is said."""
+REFUSED = {**OF_RUN, **OF_NEW, **dict(_of_studies())}
 ANSWERED = [
     (),
     ("--help",),
@@ -130,6 +146,7 @@ COMPLETED = {
     "nmlab extend quickstart-20260101": ["quickstart-20260101-000000"],
     "nmlab status --results elsewhere oth": ["other", "other-20260101-000000"],
     "nmlab run maskp": ["maskpro"],
+    "nmlab new my --method s": ["susi"],
     "nmlab methods pru": ["pruner_zero"],
     "nmlab sweep maskpro-alpha --preset f": ["full", "full-llama-2-13b"],
     "nmlab plan mine.yaml --preset l": ["large"],
@@ -217,6 +234,7 @@ def test_the_package_loads_nothing_of_its_own():
     assert _python("import nmlab, sys; print([name for name in sys.modules if name.startswith('nmlab.')])") == "[]"
 
 
+@pytest.mark.slow
 def test_a_method_of_another_package_is_loaded_when_it_is_named_or_listed(thirteenth):
     """Its module imports torch, as that of any method may."""
     probe = f"; import sys; print([name for name in {HEAVY} if name in sys.modules])"

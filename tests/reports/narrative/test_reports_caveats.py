@@ -234,3 +234,18 @@ def test_the_winner_is_in_json(writer, store, trial):
         trials[6].configuration,
     }
     assert [other["verdict"] for other in winner["against_all"]] == ["worse", "worse"]
+
+
+# --- a search that stopped --------------------------------------------------------------------------------------
+
+
+def test_a_search_that_stopped_is_named_with_what_was_not_run(writer, store, trial):
+    line = (
+        "search stopped after 1 of 6 configurations: 12 of 12 forwards are used (budget.total); 15 trials were not run"
+    )
+    trials = spread(trial, (1,), diverges=lambda value, seed: False)
+    stopped = analysed(writer, store, "stopped", trials, tags={"nmlab.search_stopped": line})
+    assert f"The {line}." in caveats_of(stopped)
+    assert f"The {line}." in markdown_text(document_of(store, study="stopped"))
+    whole = analysed(writer, store, "whole", trials)
+    assert not any("stopped after" in caveat for caveat in caveats_of(whole))

@@ -42,6 +42,8 @@ def problems(before, **changes):
         {"search": {"confirm": {"top": 5, "seeds": 8}}},
         {"search": {"initial_points": ["defaults"]}},
         {"budget": {"time_limit": "8h", "max_concurrent": 1}},
+        {"search": {"stop": {"no_improvement": 4}}},
+        {"budget": {"total": {"forwards": 100, "gpu_hours": 2.5}}},
         {"replica": {"count": 4}},
         {"intervals": {"evaluate_every": 10}},
         {"space": {"alpha": {"choice": [0.9, 0.95, 0.99]}, "learning_rate": {"loguniform": [0.1, 4]}}},
