@@ -17,7 +17,7 @@ from file_order import RayInOneProcess, place_of
 from filelock import FileLock
 from hypothesis import settings
 
-THIRTEENTH = Path(__file__).parent / "thirteenth"
+HERE = Path(__file__).parent
 
 # A slow machine fails no test; see CONTRIBUTING.md.
 settings.register_profile("nmlab", deadline=None)
@@ -81,17 +81,28 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callab
 
 
 @pytest.fixture(scope="session")
-def thirteenth(tmp_path_factory) -> Path:
+def thirteenth(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the package of ``tests/thirteenth`` as pip installs it; put it on the path to use the package."""
-    folder = tmp_path_factory.mktemp("installed")
-    project = tomllib.loads((THIRTEENTH / "pyproject.toml").read_text())["project"]
-    shutil.copy(THIRTEENTH / "nmlab_thirteenth.py", folder)
-    info = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    info.mkdir()
+    return _installed(HERE / "thirteenth", tmp_path_factory.mktemp("installed"))
+
+
+@pytest.fixture(scope="session")
+def paced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the package of ``tests/paced`` as pip installs it."""
+    return _installed(HERE / "paced", tmp_path_factory.mktemp("paced"))
+
+
+def _installed(source: Path, folder: Path) -> Path:
+    """Copy the module of a package into a folder, with what says its name, version and entry points."""
+    project = tomllib.loads((source / "pyproject.toml").read_text())["project"]
+    name = project["name"].replace("-", "_")
+    shutil.copy(source / f"{name}.py", folder)
+    info = folder / f"{name}-{project['version']}.dist-info"
+    info.mkdir(parents=True)
     metadata = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
     (info / "METADATA").write_text(metadata)
     lines = [
-        f"[{group}]\n" + "".join(f"{name} = {place}\n" for name, place in points.items())
+        f"[{group}]\n" + "".join(f"{method} = {place}\n" for method, place in points.items())
         for group, points in project["entry-points"].items()
     ]
     (info / "entry_points.txt").write_text("\n".join(lines))

@@ -16,7 +16,9 @@ from nmlab.search_spaces.schema import study as schema
 
 if TYPE_CHECKING:
     from nmlab.platform.driver.extend_launch import Extension
+    from nmlab.platform.driver.launch_report import LaunchReport
     from nmlab.platform.driver.start_launch import ReadyLaunch
+    from nmlab.platform.launches.endings import LaunchEnding
 
 __all__ = [
     "Extension",
@@ -113,7 +115,6 @@ def run_ready(
         SweepError: no replica is left to run its trials, or records cannot be kept.
         OwnedError: another process owns the launch.
     """
-    from nmlab.platform.driver.launch_report import report_launch
     from nmlab.platform.sweep import run_launch
 
     for note in ready.notes:
@@ -122,7 +123,7 @@ def run_ready(
     display.begin([f"{ready.plan.study.name}: {ready.plan.trials_text}, launch {ready.launch.name}", *texts])
     with display.watching() as show:
         ended = run_launch(ready, watch=show, exits=exits, resumed_as=resumed_as)
-    written = report_launch(ready, ended) if report else None
+    written = _written(ready, ended) if report else None
     return SweepResult(
         study=ready.plan.study.name,
         launch=ready.launch.name,
@@ -141,6 +142,13 @@ def run_ready(
         page=None if written is None else written.html,
         headline=() if written is None else written.headline,
     )
+
+
+def _written(ready: "ReadyLaunch", ended: "LaunchEnding") -> "LaunchReport | None":
+    """Write the report; what it needs, figures and statistics, is imported now."""
+    from nmlab.platform.driver.launch_report import report_launch
+
+    return report_launch(ready, ended)
 
 
 @contextmanager

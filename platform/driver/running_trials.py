@@ -21,7 +21,7 @@ from nmlab.trials.contract.trial_spec import TrialSpec
 _SAVE_SECONDS = 30.0
 """How long running trials may take to write checkpoints, and replicas to check their weights, at the end of a sweep."""
 _TRAIN_CLEANUP_SECONDS = 4.0
-"""How long Train runs get to remove what they started on a cluster that stays: the second that it takes, and some."""
+"""How long Train runs get to remove what they started on a cluster that stays; they take less than a second."""
 _POLL_SECONDS = 0.05
 _SHUTDOWN_WAIT_SECONDS = 4.0
 """How long after a signal to wait for replicas, even silent ones."""
@@ -162,8 +162,7 @@ class RunningTrials:
     def _end_replicas(self, *, until: float) -> None:
         """End the replicas, and wait while they check their weights.
 
-        On a cluster that stays, their Train runs also remove what they started, which takes a second, and 12 seconds
-        without a dashboard, for which nothing needs to wait.
+        On a cluster that stays, their Train runs also remove what they started.
         """
         up = list(self._loop.received.replicas)
         self._loop.stop_replicas()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 from computed_once import computed_once
+from forked_commands import ForkedCommands, forked_commands
+from forked_launches import ForkedNmlab
 from mlflow.tracking import MlflowClient
 from pipelines import run_pipeline  # noqa: F401 (a fixture)
 from quick_stores import empty_store, quick_stores
@@ -21,6 +24,7 @@ from nmlab.platform.testing.real_launches.launched import GRID, Nmlab
 from nmlab.platform.tracking.store import MlflowStore
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema.study import Study
+from nmlab.trials.methods import registry
 
 SMALL = (
     "data.calibration={source: 'builtin:python-docs', samples: 4, sequence_length: 32, batch_size: 2}",
@@ -114,13 +118,31 @@ def client(tracking_uri: str) -> MlflowClient:
 def new_nmlab(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> Callable[..., Nmlab]:
     """Return a function that makes a folder with the grid study and an empty store."""
 
-    def make(study: str = GRID["name"], *, at: Path | None = None) -> Nmlab:
+    def make(study: str = GRID["name"], *, at: Path | None = None, commands: ForkedCommands | None = None) -> Nmlab:
         folder = tmp_path_factory.mktemp("sweep") if at is None else at
         shutil.copyfile(migrated_database, folder / "nmlab.db")
         (folder / "grid.yaml").write_text(yaml.safe_dump(GRID))
-        return Nmlab(folder, study)
+        return Nmlab(folder, study) if commands is None else ForkedNmlab(folder, study, commands)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def commands() -> Iterator[ForkedCommands]:
+    """What starts commands without their imports, which are most of what a command takes; see `forked_commands`."""
+    with forked_commands() as commands:
+        yield commands
+
+
+@pytest.fixture
+def paced_here(paced: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The package of ``tests/paced``, installed for this process too."""
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(str(paced))
+        registry.rescan()
+        yield
+    registry.rescan()
+    sys.modules.pop("nmlab_paced", None)
 
 
 @pytest.fixture(scope="session")

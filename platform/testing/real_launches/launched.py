@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from safetensors.numpy import load_file
 
@@ -30,7 +30,7 @@ Records = Sequence[Mapping[str, Any]]
 """Of a journal, as JSON."""
 
 NMLAB = Path(sys.executable).with_name("nmlab")
-STEPS = 300
+STEPS = 100
 GRID = small(
     name="tiny-grid",
     calibration={"samples": 32, "sequence_length": 128, "batch_size": 16},
@@ -54,11 +54,26 @@ class Nmlab:
 
     def start(self, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
         """Start ``nmlab`` in its own session, its output in files, with further environment variables."""
-        environment = variables | {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-        with (self.folder / "out.txt").open("w") as out, (self.folder / "err.txt").open("w") as err:
-            return subprocess.Popen(
-                [NMLAB, *arguments], cwd=self.folder, stdout=out, stderr=err, env=environment, start_new_session=True
-            )
+        return self._start(arguments, variables, out="out.txt", err="err.txt")
+
+    def run(self, *arguments: str, **variables: str) -> tuple[int, str, str]:
+        """Run ``nmlab`` beside what was started; return its exit code and what it printed, errors last."""
+        out, err = "out-beside.txt", "err-beside.txt"
+        code = self._start(arguments, variables, out=out, err=err).wait(240)
+        return code, (self.folder / out).read_text(), (self.folder / err).read_text()
+
+    def _start(
+        self, arguments: Sequence[str], variables: Mapping[str, str], *, out: str, err: str
+    ) -> subprocess.Popen[bytes]:
+        env = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"} | dict(variables)
+        with (self.folder / out).open("w") as stdout, (self.folder / err).open("w") as stderr:
+            return self._process(arguments, stdout=stdout, stderr=stderr, env=env)
+
+    def _process(
+        self, arguments: Sequence[str], *, stdout: IO[str], stderr: IO[str], env: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
+        given: dict[str, Any] = {"cwd": self.folder, "stdout": stdout, "stderr": stderr, "env": env}
+        return subprocess.Popen([NMLAB, *arguments], start_new_session=True, **given)
 
     def finish(self, process: subprocess.Popen[bytes], *, seconds: float = 240) -> dict[str, Any]:
         """Wait for a process that must succeed and leave nothing running; return what it printed as JSON."""

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import ray
 import yaml
-from shared_masks import SHARED, check_journal, disturb, run_alone, same
+from gates import PACED, STEPS, Gate
+from run_alone import run_alone, same_results
+from shared_masks import SHARED, check_journal, disturb
 
 from nmlab.platform import cli
 from nmlab.platform.cluster.nodes import check_nodes
@@ -18,7 +20,6 @@ from nmlab.platform.cluster.session import NAMESPACE, cluster
 from nmlab.platform.compat.ray_core import reread_authentication
 from nmlab.platform.dispatch.actor_calls import start_actor
 from nmlab.platform.testing.real_launches.launched import (
-    GRID,
     check_complete,
     keys,
     kill_session,
@@ -33,17 +34,19 @@ from nmlab.search_spaces import loader
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).resolve().parents[3]
-LONGER = {  # trials must be left when a node has joined and the model was loaded again; then the test ends the sweep
-    **GRID,
-    "seeds": [*range(8)],
-    "replica": {"count": 2, "slots": 1, "resources": {"custom": {PLACE: 1}}},
-}
+WAITING = {**PACED, "replica": {"count": 2, "slots": 1, "resources": {"custom": {PLACE: 1}}}}
 
 
 @pytest.fixture(scope="module")
-def raylets(tmp_path_factory):
+def gate(paced, tmp_path_factory):
+    """How far trials that wait may go, on every node."""
+    return Gate(tmp_path_factory.mktemp("gate") / "limits.json", packages=paced)
+
+
+@pytest.fixture(scope="module")
+def raylets(gate, tmp_path_factory):
     """A cluster of two nodes that have what replicas ask for, and a head that has CPUs alone."""
-    raylets = Raylets(tmp_path_factory.mktemp("raylets"))
+    raylets = Raylets(tmp_path_factory.mktemp("raylets"), **gate.environment)
     try:
         for _ in range(2):
             raylets.add()
@@ -135,9 +138,11 @@ def test_named_actors_are_beside_the_driver(raylets, use_token):
         assert nodes.isdisjoint(raylets.raylets)
 
 
-def test_stages_of_several_nodes_share_the_masks_of_a_trial_which_is_as_if_run_alone(raylets, new_nmlab, tmp_path):
+def test_stages_of_several_nodes_share_the_masks_of_a_trial_which_is_as_if_run_alone(
+    raylets, new_nmlab, commands, tmp_path
+):
     """Killed: the coordinator, the last stage of a peer, and that of the leader, whose trial another replica leads."""
-    nmlab = new_nmlab()
+    nmlab = new_nmlab(commands=commands)
     (nmlab.folder / "grid.yaml").write_text(yaml.safe_dump(SHARED))
     process = nmlab.start("sweep", "grid.yaml", "--json", "--no-report", "--address", raylets.address, **TOKEN)
     try:
@@ -149,19 +154,21 @@ def test_stages_of_several_nodes_share_the_masks_of_a_trial_which_is_as_if_run_a
     alone = run_alone(nmlab.folder / "grid.yaml", tmp_path / "alone")
     assert printed["counts"] == {"finished": len(alone)}
     check_complete(nmlab, planned=len(alone))
-    assert same(results(nmlab), alone)
+    assert same_results(results(nmlab), alone)
     check_journal(nmlab.journal())
 
 
 @pytest.mark.skipif(not can_hide_folders(), reason="needs mount namespaces (unshare -Urm), which this system forbids")
 def test_a_sweep_survives_a_killed_and_a_blind_node_uses_an_added_one_and_ends_without_a_head(
-    raylets, new_nmlab, undisturbed
+    raylets, new_nmlab, commands, gate, paced_here, tmp_path
 ):
     """Replicas start only where the resource is that they ask for, which the head has not."""
-    nmlab = new_nmlab()
-    (nmlab.folder / "grid.yaml").write_text(yaml.safe_dump(LONGER))
+    nmlab = new_nmlab(commands=commands)
+    (nmlab.folder / "grid.yaml").write_text(yaml.safe_dump(WAITING))
     (nmlab.folder / "results").mkdir()
-    process = nmlab.start("sweep", "grid.yaml", "--json", "--no-report", "--address", raylets.address, **TOKEN)
+    gate.let({0: 60, 1: 60})
+    where = ("--address", raylets.address)
+    process = nmlab.start("sweep", "grid.yaml", "--json", "--no-report", *where, **TOKEN, **gate.environment)
 
     def wait_until(condition, what):
         return nmlab.wait_until(lambda: condition(nmlab.journal()), process=process, what=what, seconds=600)
@@ -179,6 +186,7 @@ def test_a_sweep_survives_a_killed_and_a_blind_node_uses_an_added_one_and_ends_w
         wait_until(lambda j: "replica-1" in replicas_up(j), "the replica was on the node that sees the folder")
         moved_to = replicas_up(nmlab.journal())["replica-1"]["node_id"]
         ended = keys(nmlab.journal(), "ended")
+        gate.let({0: STEPS})
         wait_until(lambda j: len(keys(j, "ended")) > len(ended), "another trial had ended")
         raylets.kill_head()
         assert process.wait(60) == 1, "it ends by itself when the head is gone"
@@ -189,7 +197,8 @@ def test_a_sweep_survives_a_killed_and_a_blind_node_uses_an_added_one_and_ends_w
     assert f"nmlab resume {nmlab.launch.name}" in said
     check_refusal(refused, trouble, blind=blind)
     assert moved_to == added
-    check_ended(nmlab, undisturbed[0], ended=ended, refused=refused["nodes"])
+    alone = run_alone(nmlab.folder / "grid.yaml", tmp_path / "alone")
+    check_ended(nmlab, alone, before=ended, refused=refused["nodes"])
 
 
 def check_refusal(refused, trouble, *, blind):
@@ -200,15 +209,16 @@ def check_refusal(refused, trouble, *, blind):
     assert trouble == {f"node {blind}": f"refused: {refused['reason']}"}
 
 
-def check_ended(nmlab, undisturbed, *, ended, refused):
-    """Check that no trial ran on a refused node, and that each ended once, as in an undisturbed sweep."""
+def check_ended(nmlab, alone, *, before, refused):
+    """Check that no trial ran on a refused node, and that each ended once, as if run alone.
+
+    ``before`` are those that had ended when the node was added.
+    """
     journal = nmlab.journal()
     assert set(refused).isdisjoint(record["node_id"] for record in journal if record["event"] == "replica")
     finished = [r["key"] for r in journal if r["event"] == "ended" and r["result"]["status"] == "finished"]
-    assert len(finished) == len(set(finished)) > len(ended)
-    ours, theirs = results(nmlab), results(undisturbed)
-    both = set(ended) & theirs.keys()
-    assert both
-    assert {key: ours[key] for key in both} == {key: theirs[key] for key in both}
+    assert len(finished) == len(set(finished)) > len(before)
+    ours = results(nmlab)
+    assert same_results({key: ours[key] for key in finished}, {key: alone[key] for key in finished})
     for key in finished:
         assert (nmlab.launch / "trials" / key / "trial.json").is_file()
