@@ -24,9 +24,7 @@ from typing import TYPE_CHECKING
 import psutil
 import yaml
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
-
-from launched import GRID, Nmlab, kill_session, session, wait_until
+from nmlab.platform.testing.real_launches.launched import GRID, Nmlab, kill_session, session, wait_until
 
 if TYPE_CHECKING:
     from nmlab.platform.records.events import TrialMetrics

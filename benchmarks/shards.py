@@ -35,7 +35,8 @@ def pipelines_of(rank: int, size: int, port: int, *, slots: int) -> list[Any]:
     """Connect this process with the other stages; return one pipeline group for each slot."""
     from torch.distributed import TCPStore
 
-    from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, DistributedGroup
+    from nmlab.trials.parallel.distributed_group import DistributedGroup
+    from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS
 
     if size == 1:
         return [SINGLE_PROCESS] * slots

@@ -14,7 +14,7 @@ data:
   evaluation: {source: builtin:python-docs, sequence_length: 128, windows: 64}
 pattern: "2:4"
 method: maskpro
-fixed: {steps: 200, logit_magnitude: 5.0, initial_mask: wanda}
+fixed: {steps: 100, logit_magnitude: 5.0, initial_mask: wanda}
 space:
   learning_rate: {grid: [0.5, 2.0]}
 baselines: [dense, magnitude, wanda]

@@ -19,7 +19,7 @@ _LONGEST = 300
 
 
 def back_off_seconds(failures: int, *, first: float, longest: float = 30.0) -> float:
-    """Return the seconds to wait after so many failures in a row: ``first``, then doubled, at most ``longest``."""
+    """Return the seconds to wait after a number of failures in a row: ``first``, then doubled, at most ``longest``."""
     return float(min(first * 2 ** min(failures - 1, 30), longest))
 
 

@@ -1,7 +1,7 @@
 """One launch, from the first process to the last: its phases in order.
 
 Signals, Tune and the phases run in the thread that calls `Sweep.run`. What other threads report, the driver loop's
-apart, only sets an event (`StopRequests`) or is put into a queue (`RecordKeeper.note`).
+apart, only sets an event (`StopRequests`) or is put into a queue (`RecordKeeper.enqueue`).
 """
 
 from collections.abc import Callable, Iterator
@@ -30,6 +30,7 @@ from nmlab.platform.planning.admission import Load
 from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.records.events import LaunchBegan
 from nmlab.platform.tracking.extension_tags import extension_tags
+from nmlab.platform.tracking.warm_start_tags import warm_start_tags
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract import run_tags
 
@@ -168,7 +169,8 @@ def _launch_began(opened: OpenLaunch) -> LaunchBegan:
     fresh = opened.state.confirmation.seeds
     confirmed = {run_tags.CONFIRMATION_SEEDS: ",".join(map(str, fresh))} if fresh else {}
     extended = extension_tags(opened.plan, opened.launch.versions())
-    tags = {**opened.tags, run_tags.PLANNED: str(opened.state.in_all), **reproduces, **confirmed, **extended}
+    began = {**extended, **warm_start_tags(opened.warm)}
+    tags = {**opened.tags, run_tags.PLANNED: str(opened.state.in_all), **reproduces, **confirmed, **began}
     return LaunchBegan(tags=tags, params=flat_study(study))
 
 

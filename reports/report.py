@@ -1,16 +1,22 @@
-"""Write the comparison report of one launch of a study, from MLflow alone.
+"""Write the comparison report of one launch of a study, or of several pooled, from MLflow alone.
 
 The report is built in a temporary folder next to its destination and moved there when it is complete, so that no
 half-written report is ever visible.
 """
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nmlab.reports.analysis.analysis import analyse
-from nmlab.reports.analysis.comparability import differences_within, refuse_mixed
+from nmlab.reports.analysis.analysis import Analysis, analyse
+from nmlab.reports.analysis.comparability import (
+    Difference,
+    differences_between_launches,
+    differences_within,
+    refuse_mixed,
+)
 from nmlab.reports.figures import study_figures
 from nmlab.reports.narrative.caveats import caveats_of
 from nmlab.reports.narrative.headline import headline_of
@@ -18,6 +24,7 @@ from nmlab.reports.narrative.provenance import moment_text, provenance_of
 from nmlab.reports.narrative.verdicts import verdict_sentences
 from nmlab.reports.read.collect import StudyRuns, collect
 from nmlab.reports.read.errors import ReportError
+from nmlab.reports.read.pool import collect_pool
 from nmlab.reports.read.store import RunStore, open_store
 from nmlab.reports.render import csv_text, html_text, json_text, latex_text, markdown_text
 from nmlab.reports.render.commands import DEFAULT_STORE, commands_of
@@ -50,7 +57,7 @@ def write_report(
     *,
     tracking_uri: str,
     output: Path,
-    launch: str | None = None,
+    launch: str | Sequence[str | None] | None = None,
     mixed: bool = False,
     ui_base: str = UI_BASE,
     public: bool = False,
@@ -64,7 +71,7 @@ def write_report(
         study: the study's name.
         tracking_uri: the MLflow store to read.
         output: the folder to write; an existing report is replaced, other contents are refused.
-        launch: name or parent run id of the launch; the newest by default.
+        launch: name or parent run id of the launch, the newest by default; or several, whose runs are pooled.
         mixed: allow runs that were not evaluated alike in one table, each marked with what differs.
         ui_base: address of the MLflow user interface that the links lead to.
         public: leave out the user, hosts and folders (see :mod:`nmlab.reports.render.public`).
@@ -96,7 +103,7 @@ def document_of(
     store: RunStore,
     *,
     study: str,
-    launch: str | None = None,
+    launch: str | Sequence[str | None] | None = None,
     mixed: bool = False,
     ui_base: str = UI_BASE,
     public: bool = False,
@@ -106,7 +113,10 @@ def document_of(
     Raises:
         ReportError: see :func:`write_report`.
     """
-    runs = collect(store, study=study, launch=launch)
+    if launch is None or isinstance(launch, str):
+        runs = collect(store, study=study, launch=launch)
+    else:
+        runs = collect_pool(store, study=study, launches=launch)
     if not public:
         return _document(store, runs, mixed=mixed, ui_base=ui_base, uri=store.uri)
     hide = anonymiser_of(runs)
@@ -116,7 +126,7 @@ def document_of(
 
 def _document(store: RunStore, runs: StudyRuns, *, mixed: bool, ui_base: str, uri: str) -> Document:
     found = analyse(store, runs=runs)
-    differences = refuse_mixed(differences_within(found.configurations), mixed=mixed)
+    differences = refuse_mixed(_differences(found), mixed=mixed)
     return Document(
         study=runs.study,
         facts=_facts(found.runs),
@@ -146,13 +156,20 @@ def _document(store: RunStore, runs: StudyRuns, *, mixed: bool, ui_base: str, ur
     )
 
 
+def _differences(found: Analysis) -> tuple[Difference, ...]:
+    """Return what the runs of one launch that a table compares differ in; of pooled launches, what any of them do."""
+    if found.runs.pooled:
+        return differences_between_launches(found.configurations, launches=found.runs.launch_of_run)
+    return differences_within(found.configurations)
+
+
 def _facts(runs: StudyRuns) -> tuple[tuple[str, str], ...]:
     launch = runs.launch
     model = launch.params.get(run_params.MODEL_SOURCE, "")
     return tuple(
         (name, value)
         for name, value in (
-            ("launch", launch.name),
+            ("launches pooled" if runs.pooled else "launch", launch.name),
             ("started", moment_text(launch.started)),
             ("status", launch.status),
             ("model", model),

@@ -104,7 +104,8 @@ def presets(name_or_path: str | Path) -> tuple[str, ...]:
 def dump(study: Study) -> str:
     """Return `study` as YAML with every default written out; `loads` returns an equal study from it.
 
-    What a study came to have later and this one has not (`data.validation`, `search.confirm`) is left out.
+    What a study came to have later and this one has not (`data.validation`, `search.confirm`, `search.stop`,
+    `budget.total`) is left out.
     """
     return study_yaml.dump(study.model_dump(mode="json", by_alias=True))
 

@@ -9,7 +9,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import shutil
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,11 +17,21 @@ from file_order import RayInOneProcess, place_of
 from filelock import FileLock
 from hypothesis import settings
 
-THIRTEENTH = Path(__file__).parent / "thirteenth"
+HERE = Path(__file__).parent
 
 # A slow machine fails no test; see CONTRIBUTING.md.
 settings.register_profile("nmlab", deadline=None)
 settings.load_profile("nmlab")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Collect no garbage while test files are imported: next to nothing of them is."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,6 +45,13 @@ def pytest_collection_finish() -> None:
 
     torch.set_num_threads(1)
     # What is loaded by now stays: the collector of cycles would look through half a million objects again and again.
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _what_is_loaded_stays() -> None:
+    """Exempt from garbage collection what earlier files have loaded: every trial begins with a collection."""
     gc.collect()
     gc.freeze()
 
@@ -64,17 +81,28 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callab
 
 
 @pytest.fixture(scope="session")
-def thirteenth(tmp_path_factory) -> Path:
+def thirteenth(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the package of ``tests/thirteenth`` as pip installs it; put it on the path to use the package."""
-    folder = tmp_path_factory.mktemp("installed")
-    project = tomllib.loads((THIRTEENTH / "pyproject.toml").read_text())["project"]
-    shutil.copy(THIRTEENTH / "nmlab_thirteenth.py", folder)
-    info = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    info.mkdir()
+    return _installed(HERE / "thirteenth", tmp_path_factory.mktemp("installed"))
+
+
+@pytest.fixture(scope="session")
+def paced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the package of ``tests/paced`` as pip installs it."""
+    return _installed(HERE / "paced", tmp_path_factory.mktemp("paced"))
+
+
+def _installed(source: Path, folder: Path) -> Path:
+    """Copy the module of a package into a folder, with what says its name, version and entry points."""
+    project = tomllib.loads((source / "pyproject.toml").read_text())["project"]
+    name = project["name"].replace("-", "_")
+    shutil.copy(source / f"{name}.py", folder)
+    info = folder / f"{name}-{project['version']}.dist-info"
+    info.mkdir(parents=True)
     metadata = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
     (info / "METADATA").write_text(metadata)
     lines = [
-        f"[{group}]\n" + "".join(f"{name} = {place}\n" for name, place in points.items())
+        f"[{group}]\n" + "".join(f"{method} = {place}\n" for method, place in points.items())
         for group, points in project["entry-points"].items()
     ]
     (info / "entry_points.txt").write_text("\n".join(lines))

@@ -9,7 +9,7 @@ called, so that a listing or a refusal loads neither torch nor Ray.
 | `plans` | `plan`, `Plan` |
 | `sweeping` | `sweep`, `resume`, `extend`; `launching` runs a launch for them and for the command line |
 | `running` | `run`; `trial_specification` makes the specification of its trial |
-| `results` | `SweepResult`, `Configuration`, `Trial`; `frames` makes their DataFrames |
+| `results`, `sweep_result` | `Trial`, `Configuration`; `SweepResult`; `frames` makes their DataFrames |
 | `lookup` | `load_result` |
 | `masks` | `load_mask`, `load_model`, `Mask` |
 | `evaluating`, `exporting` | `evaluate` (`evaluation_record` is its JSON), `export` |

@@ -8,10 +8,12 @@ from typing import Any, TypeAlias
 import pandas as pd
 from pydantic.fields import FieldInfo
 
-from nmlab.reports.analysis.configurations import Configuration, configurations_of, looked_at, ranks, varying
+from nmlab.reports.analysis.configurations import Configuration, configurations_of, looked_at, ranks
+from nmlab.reports.analysis.settings import varying
 from nmlab.reports.read.collect import StudyRuns
 from nmlab.reports.read.frame import trial_frame
-from nmlab.reports.read.trials import TrialRecord, Value
+from nmlab.reports.read.trials import TrialRecord
+from nmlab.reports.read.typed_text import Value
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.values import Scalar
 from nmlab.trials.methods import registry

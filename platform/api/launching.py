@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nmlab.platform.api.progress import Display
-from nmlab.platform.api.results import SweepResult
 from nmlab.platform.api.study import Study, as_study
+from nmlab.platform.api.sweep_result import SweepResult
 from nmlab.platform.process.shutdown import SIGNALS
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema import study as schema
 
 if TYPE_CHECKING:
     from nmlab.platform.driver.extend_launch import Extension
+    from nmlab.platform.driver.launch_report import LaunchReport
     from nmlab.platform.driver.start_launch import ReadyLaunch
+    from nmlab.platform.launches.endings import LaunchEnding
 
 __all__ = [
     "Extension",
@@ -31,12 +33,25 @@ __all__ = [
 
 
 def ready_to_start(
-    study: Study, *, results: Path, tracking_uri: str, address: str | None, max_failures: int
+    study: Study,
+    *,
+    results: Path,
+    tracking_uri: str,
+    address: str | None,
+    max_failures: int,
+    warm_start: Sequence[str] = (),
 ) -> "ReadyLaunch":
     """Make the folder of a new launch after all checks; see `nmlab.sweep`."""
     from nmlab.platform.driver.start_launch import start_launch
 
-    return start_launch(study, results=results, tracking_uri=tracking_uri, address=address, max_failures=max_failures)
+    return start_launch(
+        study,
+        results=results,
+        tracking_uri=tracking_uri,
+        address=address,
+        max_failures=max_failures,
+        warm_start=warm_start,
+    )
 
 
 def ready_to_resume(
@@ -100,7 +115,6 @@ def run_ready(
         SweepError: no replica is left to run its trials, or records cannot be kept.
         OwnedError: another process owns the launch.
     """
-    from nmlab.platform.driver.launch_report import report_launch
     from nmlab.platform.sweep import run_launch
 
     for note in ready.notes:
@@ -109,7 +123,7 @@ def run_ready(
     display.begin([f"{ready.plan.study.name}: {ready.plan.trials_text}, launch {ready.launch.name}", *texts])
     with display.watching() as show:
         ended = run_launch(ready, watch=show, exits=exits, resumed_as=resumed_as)
-    written = report_launch(ready, ended) if report else None
+    written = _written(ready, ended) if report else None
     return SweepResult(
         study=ready.plan.study.name,
         launch=ready.launch.name,
@@ -123,10 +137,18 @@ def run_ready(
         interrupted=ended.interrupted,
         undelivered=ended.undelivered,
         refused=ended.refused,
+        search_stopped=ended.search_stopped,
         confirmation=ended.confirmation,
         page=None if written is None else written.html,
         headline=() if written is None else written.headline,
     )
+
+
+def _written(ready: "ReadyLaunch", ended: "LaunchEnding") -> "LaunchReport | None":
+    """Write the report; what it needs, figures and statistics, is imported now."""
+    from nmlab.platform.driver.launch_report import report_launch
+
+    return report_launch(ready, ended)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Load the value that a name means, a launch, configuration, trial or mask, from MLflow or from its folder here."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,15 +8,19 @@ from typing import TYPE_CHECKING
 
 from nmlab.platform.api.masks import Mask, load_mask
 from nmlab.platform.api.reading import Place, trial_of_record
-from nmlab.platform.api.results import Configuration, SweepResult, Trial
+from nmlab.platform.api.results import Configuration, Trial
+from nmlab.platform.api.sweep_result import SweepResult
 from nmlab.platform.launches.launch import LAUNCH_FILE, Launch
 from nmlab.platform.launches.status import confirmation_lines, read_status
 from nmlab.platform.process.credentials import restored_uri
+from nmlab.platform.tracking.result_candidates import Candidate, search
 from nmlab.platform.tracking.result_files import located_files
-from nmlab.platform.tracking.result_lookup import Candidate, Meaning, search
-from nmlab.reports.read.collect import launch_of, objective_of
+from nmlab.platform.tracking.result_lookup import Meaning
+from nmlab.reports.read.collect import launch_of
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.histories import read_histories, with_starts
+from nmlab.reports.read.objective import objective_of
+from nmlab.reports.read.pool import collect_pool
 from nmlab.reports.read.store import RunStore, newest_or_named, open_store, reading
 from nmlab.reports.read.trials import trial_records
 from nmlab.reports.statistics import mean_interval
@@ -86,8 +91,31 @@ def result_of_run(run: "Run", source: ResultSource) -> SweepResult:
         model_loads=int(loads) if loads.isdigit() else 0,
         frozen_weights=record.tags.get(run_tags.FROZEN_WEIGHTS, ""),
         seconds=(ended - record.started).total_seconds(),
+        search_stopped=record.tags.get(run_tags.SEARCH_STOPPED, ""),
         confirmation=_confirmation(folder),
         page=page if page is not None and page.is_file() else None,
+    )
+
+
+def pooled(found: Sequence[SweepResult | Configuration | Trial | Mask]) -> SweepResult:
+    """Return several launches of one study as one; raises ``ValueError`` for anything else."""
+    launches = [each for each in found if isinstance(each, SweepResult)]
+    places = {(each.study, each.tracking_uri) for each in launches}
+    if not launches or len(launches) < len(found) or len(places) > 1:
+        raise ValueError("several results are pooled if they are launches of one study in one store; expected these")
+    first, names = launches[0], [each.launch for each in launches]
+    runs = collect_pool(open_store(first.tracking_uri), study=first.study, launches=names, needs_finished=False)
+    states = [str(trial.status) for trial in runs.trials if trial.status != TrialStatus.DUPLICATE]
+    return SweepResult(
+        study=first.study,
+        launch=runs.launch.name,
+        status=runs.launch.status,
+        counts={state: states.count(state) for state in sorted(set(states))},
+        folder=None,
+        tracking_uri=first.tracking_uri,
+        frozen_weights=runs.launch.tags[run_tags.FROZEN_WEIGHTS],
+        seconds=sum(each.seconds for each in launches),
+        pooled=tuple(names),
     )
 
 
@@ -121,6 +149,7 @@ def _launch_value(launch: "Run | Path", source: ResultSource) -> SweepResult:
             model_loads=int(snapshot["model_loads"]),
             seconds=float(snapshot["elapsed_seconds"]),
             undelivered=str(error),
+            search_stopped=snapshot.get("search_stopped", ""),
             confirmation=confirmation_lines(snapshot),
         )
 

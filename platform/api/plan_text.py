@@ -23,6 +23,7 @@ _APART = (
     "settled trials",
     "open configurations",
     "confirmation trials",
+    "warm start",
 )
 
 
@@ -49,6 +50,8 @@ def _facts(record: "PlanRecord") -> Iterator[RenderableType]:
         if isinstance(value, str | int | list) and name not in _APART:
             text = size(float(str(value))) if name == "bytes a replica" else str(value)
             yield f"{name:16} {text}"
+    for line in record.get("warm start", ()):
+        yield f"{'warm start':16} {line}"
     for note in record["text notes"]:
         yield f"{'note':16} {note}"
 

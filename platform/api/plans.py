@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 
+from nmlab.platform.api.named_results import GivenLaunch, launch_texts
+from nmlab.platform.api.places import results_folder, store_uri
 from nmlab.platform.api.rendering import html_of, text_of
 from nmlab.platform.api.study import Study, as_study
 
@@ -93,6 +95,9 @@ def plan(
     preset: str | None = None,
     overrides: Sequence[str] = (),
     probe: bool = False,
+    warm_start: GivenLaunch | Sequence[GivenLaunch] = (),
+    results: str | Path | None = None,
+    tracking_uri: str | None = None,
 ) -> Plan:
     """Check a study against its model, text and machine, and estimate what it takes. Nothing is started.
 
@@ -101,13 +106,18 @@ def plan(
         preset: the size of the study, where it is given by its name.
         overrides: settings as ``--set`` takes them, such as ``"search.samples=4"``.
         probe: load the model and time three real steps of every method.
+        warm_start: launches that the search would start from, as `sweep` takes them.
+        results: the folder for launches, where these are looked for; by default ``NMLAB_RESULTS``, else ``results``.
+        tracking_uri: the MLflow store, where they are looked for as well; by default ``MLFLOW_TRACKING_URI``, else
+            ``sqlite:///nmlab.db``.
 
     Returns:
         The plan; ``print(plan)`` shows it.
 
     Raises:
         StudyError: a study that cannot be read.
-        ValueError: one that its methods, its model, its text or this machine refuses; the text says why in one line.
+        ValueError: one that its methods, its model, its text or this machine refuses, or a warm start that is of no
+            use; the text says why in one line.
 
     Example:
         >>> import nmlab
@@ -120,12 +130,18 @@ def plan(
     from nmlab.platform.planning.study_plan import plan_study
 
     planned = plan_study(loaded)
+    warm = None
+    if names := launch_texts(warm_start):
+        from nmlab.platform.driver.warm_start import plan_warm_start
+
+        folder, uri = results_folder(results), store_uri(tracking_uri)
+        warm = plan_warm_start(planned, names, results=folder, tracking_uri=uri)
 
     from nmlab.platform.planning.estimate import Estimate, probe_methods  # loads torch; the study is checked before
 
-    estimate = Estimate.here(planned)
+    estimate = Estimate.here(planned, warm=warm)
     estimate.check()
     if probe:
-        estimate = Estimate.here(planned, probes=probe_methods(planned))
+        estimate = Estimate.here(planned, probes=probe_methods(planned), warm=warm)
         estimate.check()
     return Plan(loaded, estimate)

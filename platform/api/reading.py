@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nmlab.platform.api.frames import typed_settings
-from nmlab.platform.api.results import Configuration, SweepResult, Trial
+from nmlab.platform.api.results import Configuration, Trial
+from nmlab.platform.api.sweep_result import SweepResult
 from nmlab.platform.launches.best import best_of_runs
 from nmlab.platform.launches.launch import Launch
 from nmlab.reports.analysis import configurations as analysis

@@ -1,15 +1,18 @@
 """Write the comparison report of a study, or of all studies, from MLflow."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import overload
 
+from nmlab.platform.api.named_results import GivenLaunch, launch_texts
 from nmlab.platform.api.places import local_path, results_folder, store_uri
 from nmlab.platform.api.rendering import html_facts, html_page
 from nmlab.trials.contract.run_artifacts import REPORT_FOLDER
 from nmlab.trials.contract.values import JsonObject
 
+POOLED_REPORT_FOLDER = "pooled-report"
+"""The report of several launches of a study, beside that of one."""
 _LARGEST_PAGE = 8 * 2**20
 
 
@@ -68,7 +71,7 @@ class ReportIndex:
 
 @overload
 def report(
-    study: str,
+    study: GivenLaunch | Sequence[GivenLaunch],
     *,
     launch: str | None = None,
     output: str | Path | None = None,
@@ -94,7 +97,7 @@ def report(
 
 @overload
 def report(
-    study: str | None = None,
+    study: GivenLaunch | Sequence[GivenLaunch] | None = None,
     *,
     launch: str | None = None,
     output: str | Path | None = None,
@@ -106,7 +109,7 @@ def report(
 
 
 def report(
-    study: str | None = None,
+    study: GivenLaunch | Sequence[GivenLaunch] | None = None,
     *,
     launch: str | None = None,
     output: str | Path | None = None,
@@ -118,11 +121,12 @@ def report(
     """Write the report of a study, or of all studies, from MLflow: HTML, Markdown, CSV, LaTeX, JSON and figures.
 
     Args:
-        study: a study (its newest launch), a launch, or its folder; without one, every study of the store, and an index
-            page.
+        study: a study (its newest launch), a launch, its folder, or a result; or several launches of one study, whose
+            runs are pooled, each trial counted once; without one, every study of the store, and an index page.
         launch: a launch of the study; by default the newest.
-        output: the folder to write; by default ``results/STUDY/report``, or ``results/reports``. A report that is there
-            is replaced, anything else is refused.
+        output: the folder to write; by default ``results/STUDY/report``, of several launches
+            ``results/STUDY/pooled-report``, of all studies ``results/reports``. A report that is there is replaced,
+            anything else is refused.
         mixed: allow runs that were not evaluated alike; the report marks them.
         public: leave out user names, names and addresses of machines, and folders.
         results: the folder for launches and reports; by default ``NMLAB_RESULTS``, else ``results``.
@@ -134,21 +138,23 @@ def report(
     Raises:
         ReportError: a store that can't be read, an unknown study or launch, no finished run, runs that were not
             evaluated alike, or a folder that can't be written or holds something else.
+        ValueError: launches of several studies.
 
     Example:
         >>> import nmlab
         >>> nmlab.report("quickstart").headline  # doctest: +SKIP
+        >>> nmlab.report(["quickstart-20261130-101500", "quickstart-20261130-141500"])  # doctest: +SKIP
     """
-    from nmlab.platform.tracking.named_launch import launch_in_store
     from nmlab.reports.index import write_index
     from nmlab.reports.report import write_report
 
     uri, folder = store_uri(tracking_uri), results_folder(results)
     given = None if output is None else local_path(output, what="output folder")
     if study is not None:
-        own, named = launch_in_store(study if launch is None else f"{study}@{launch}", tracking_uri=uri)
-        place = given or folder / own / REPORT_FOLDER
-        written = write_report(own, tracking_uri=uri, output=place, launch=named, mixed=mixed, public=public)
+        own, named = _meant(study, launch, tracking_uri=uri)
+        place = given or folder / own / (REPORT_FOLDER if len(named) == 1 else POOLED_REPORT_FOLDER)
+        chosen = named[0] if len(named) == 1 else named
+        written = write_report(own, tracking_uri=uri, output=place, launch=chosen, mixed=mixed, public=public)
         files = (tuple(written.tables), tuple(written.figures))
         return Report(written.html, written.markdown, *files, tuple(written.headline))
     if launch is not None:
@@ -156,3 +162,27 @@ def report(
     page, entries = write_index(tracking_uri=uri, output=given or folder / "reports", mixed=mixed, public=public)
     problems = {entry.study: entry.problem for entry in entries if entry.problem}
     return ReportIndex(page, tuple(entry.study for entry in entries if entry.document is not None), problems)
+
+
+def _meant(
+    given: GivenLaunch | Sequence[GivenLaunch], launch: str | None, *, tracking_uri: str
+) -> tuple[str, list[str | None]]:
+    """Return the study and its launches that are reported; None is the newest.
+
+    Raises ``ValueError`` for launches of several studies.
+    """
+    from nmlab.platform.tracking.named_launch import launch_in_store
+
+    texts = launch_texts(given)
+    if launch is not None and len(texts) > 1:
+        raise ValueError(f"--launch {launch}: expected one STUDY; several launches are given by their names")
+    found = [
+        launch_in_store(text if launch is None else f"{text}@{launch}", tracking_uri=tracking_uri) for text in texts
+    ]
+    studies = list(dict.fromkeys(study for study, _ in found))
+    if len(studies) > 1:
+        raise ValueError(
+            f"launches of {' and '.join(studies)}: a report pools launches of one study; nmlab compare sets several "
+            "side by side"
+        )
+    return studies[0], [named for _, named in found]

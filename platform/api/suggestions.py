@@ -45,6 +45,13 @@ def method_names() -> list[str]:
     return list(registry.names())
 
 
+def advised_methods() -> list[str]:
+    """Return the methods for which a study can be written."""
+    from nmlab.platform.new_study.request import ADVISED
+
+    return list(ADVISED)
+
+
 def launch_names(results: str | Path | None = None) -> list[str]:
     """Return the studies that have launches in a results folder, and the launches, the newest first."""
     from nmlab.platform.launches.launch import launch_folders

@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nmlab.platform.api.named_results import GivenLaunch, launch_text, launch_texts
 from nmlab.platform.api.places import results_folder, store_uri
-from nmlab.platform.api.results import SweepResult
 from nmlab.platform.api.study import Study, as_study
+from nmlab.platform.api.sweep_result import SweepResult
 
 if TYPE_CHECKING:
     from nmlab.platform.driver.start_launch import ReadyLaunch
@@ -37,6 +38,7 @@ def sweep(
     tracking_uri: str | None = None,
     address: str | None = None,
     max_failures: int = 3,
+    warm_start: GivenLaunch | Sequence[GivenLaunch] = (),
     report: bool = True,
     progress: bool = True,
 ) -> SweepResult:
@@ -58,6 +60,10 @@ def sweep(
         address: ``HOST:PORT`` of a cluster to join, or ``"local"`` for a Ray of its own, in a process that is connected
             to none. By default the one of this process, else a local one.
         max_failures: how often a trial may lose its replica, and a replica its worker.
+        warm_start: earlier launches, whose folders may be gone where MLflow has them. Configurations that were measured
+            with the same weights, texts and objective enter the search with their outcomes; the best ones of others
+            are tried first. They do not count as tried, and are in none of the tables; what entered is kept with the
+            launch.
         report: write the report at the end.
         progress: show how far it is: live on a terminal and in a notebook, elsewhere a line for each trial that ends.
 
@@ -67,7 +73,8 @@ def sweep(
 
     Raises:
         StudyError: a study that cannot be read.
-        ValueError: a study that does not fit, a cluster that cannot be joined, a store or folder that cannot be used.
+        ValueError: a study that does not fit, a cluster that cannot be joined, a store or folder that cannot be used,
+            or a warm start that is of no use.
         SweepError: no replica is left to run trials, the cluster's head is lost, or records cannot be kept; `resume`
             goes on.
         SweepInterrupted: Ctrl-C, after everything was saved.
@@ -88,6 +95,7 @@ def sweep(
             tracking_uri=store_uri(tracking_uri),
             address=chosen_address(address),
             max_failures=max_failures,
+            warm_start=launch_texts(warm_start),
         )
 
     return _ran(ready, report=report, progress=progress)
@@ -134,7 +142,7 @@ def resume(
 
     def ready() -> "ReadyLaunch":
         return ready_to_resume(
-            _named(launch),
+            None if launch is None else launch_text(launch),
             results=results_folder(results),
             tracking_uri=None if tracking_uri is None else store_uri(tracking_uri),
             address=chosen_address(address),
@@ -193,18 +201,13 @@ def extend(
 
     def ready() -> "ReadyLaunch":
         return ready_to_extend(
-            extension_of(_named(launch), study, overrides=overrides, results=results_folder(results)),
+            extension_of(launch_text(launch), study, overrides=overrides, results=results_folder(results)),
             tracking_uri=None if tracking_uri is None else store_uri(tracking_uri),
             address=chosen_address(address),
             take_over=take_over,
         )
 
     return _ran(ready, report=report, progress=progress)
-
-
-def _named(launch: str | SweepResult | None) -> str | None:
-    """Return the text by which a launch is found: the folder of a result if it has one, else the name."""
-    return str(launch.folder or launch.launch) if isinstance(launch, SweepResult) else launch
 
 
 def _ran(ready: "Callable[[], ReadyLaunch]", *, report: bool, progress: bool) -> SweepResult:

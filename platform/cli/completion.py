@@ -25,6 +25,13 @@ def complete_preset(ctx: typer.Context) -> list[str]:
     return [] if study is None else suggestions.preset_names(study)
 
 
+def complete_advised_method() -> list[str]:
+    """Return the methods for which a study can be written."""
+    from nmlab.platform.api import suggestions
+
+    return suggestions.advised_methods()
+
+
 def complete_method() -> list[str]:
     """Return the methods."""
     from nmlab.platform.api import suggestions

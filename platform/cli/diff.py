@@ -1,13 +1,18 @@
 """``nmlab diff``: compare two masks layer by layer."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nmlab.platform.cli.evaluate import Dtype, Model, Revision, TargetName
 from nmlab.platform.cli.next_steps import evaluate_command, print_steps
 from nmlab.platform.cli.options import DEFAULT_URI, Json, LeaveDense, Results, TrackingUri, console, print_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from nmlab.platform.api.comparing import MaskDifference
 
 
 def diff(
@@ -27,8 +32,6 @@ def diff(
 
     Example: nmlab diff results/runs/KEY-A results/runs/KEY-B
     """
-    from rich.table import Table
-
     from nmlab.platform.api import comparing
 
     found = comparing.diff(
@@ -44,16 +47,23 @@ def diff(
     if as_json:
         print_json(found.record())
         return
-    for said in filter(None, found.taken):
-        console().print(said, markup=False)
+    for how_chosen in filter(None, found.taken):
+        console().print(how_chosen, markup=False)
     # Above the table, because its last row is what the others are compared with.
     names = [key or target for key, target in zip(found.trials, (first, second), strict=True)]
     print_steps(
         console(), [evaluate_command(name, tracking_uri=tracking_uri, results=results) for name in dict.fromkeys(names)]
     )
+    console().print(_table(found, layers=layers))
+
+
+def _table(found: "MaskDifference", *, layers: bool) -> "Table":
+    """Return the comparison as a table, with a row for each of the layers if asked for."""
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False)
     for column in ("layer", "weights", "agree", "kept by both", "same groups"):
         table.add_column(column, justify="left" if column == "layer" else "right")
     for cells in found.cells(layers=layers):
         table.add_row(*cells)
-    console().print(table)
+    return table

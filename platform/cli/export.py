@@ -18,20 +18,23 @@ from nmlab.platform.cli.options import (
     print_json,
 )
 
+Format = Annotated[str, typer.Option("--format", "-f", help="mask, hf, onnx or torch-sparse.")]
+Output = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Folder to write; it must be empty or not exist.",
+        callback=local_path("output folder"),
+    ),
+]
+
 
 def export(
     target: TargetName,
     *,
-    format_: Annotated[str, typer.Option("--format", "-f", help="mask, hf, onnx or torch-sparse.")],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Folder to write; it must be empty or not exist.",
-            callback=local_path("output folder"),
-        ),
-    ],
+    format_: Format,
+    output: Output,
     model: Model = None,
     revision: Revision = None,
     dtype: Dtype = None,

@@ -19,6 +19,7 @@ from nmlab.platform.cli.options import (
     Set,
     StudyName,
     TrackingUri,
+    WarmStart,
     console,
     print_json,
 )
@@ -26,7 +27,7 @@ from nmlab.trials.contract.run_status import LaunchStatus
 
 if TYPE_CHECKING:
     from nmlab.platform.api.launching import ReadyLaunch
-    from nmlab.platform.api.results import SweepResult
+    from nmlab.platform.api.sweep_result import SweepResult
 
 Address = Annotated[str | None, typer.Option("--address", help="Ray cluster to join. Default: start a local one.")]
 NewAddress = Annotated[
@@ -73,6 +74,7 @@ def sweep(
     tracking_uri: TrackingUri = DEFAULT_URI,
     address: Address = None,
     max_failures: MaxFailures = 3,
+    warm_start: WarmStart = None,
     no_report: NoReport = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -90,6 +92,7 @@ def sweep(
         tracking_uri=tracking_uri,
         address=address,
         max_failures=max_failures,
+        warm_start=warm_start or (),
     )
     _run(ready, report=not no_report, quiet=quiet, as_json=as_json)
 
@@ -237,8 +240,9 @@ def _print_result(result: "SweepResult", *, argument: str, quiet: bool, as_json:
     out = console()
     if not quiet:
         out.print(_summary(result))
-    for sentence in (*result.headline, *result.confirmation):
-        out.print(sentence, markup=False)
+    for sentence in (result.search_stopped, *result.headline, *result.confirmation):
+        if sentence:
+            out.print(sentence, markup=False)
     if result.page is not None:
         out.print(f"report: {result.page}", markup=False)
     for line in _what_is_left(result, argument):

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -11,7 +11,7 @@ from nmlab.platform.api import places
 from nmlab.platform.api.command import quieten
 from nmlab.platform.api.consoles import console
 from nmlab.platform.api.places import DEFAULT_URI
-from nmlab.platform.cli.completion import complete_preset, complete_setting, complete_study
+from nmlab.platform.cli.completion import complete_launch, complete_preset, complete_setting, complete_study
 from nmlab.trials.contract.secrets import masked
 
 __all__ = ["DEFAULT_URI", "console"]
@@ -78,6 +78,16 @@ LeaveDense = Annotated[
         show_default=False,
     ),
 ]
+WarmStart = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--warm-start",
+        metavar="LAUNCH",
+        help="An earlier launch, its folder, or a study, from whose outcomes the search starts; may be repeated.",
+        show_default=False,
+        autocompletion=complete_launch,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 Mixed = Annotated[
     bool, typer.Option("--mixed", help="Allow runs that were not evaluated alike; the output marks them.")
@@ -85,6 +95,6 @@ Mixed = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.", callback=quieten)]
 
 
-def print_json(value: Any) -> None:
+def print_json(value: object) -> None:
     """Print a value as JSON on the standard output."""
     typer.echo(masked(json.dumps(value, indent=2, default=str)))

@@ -1,24 +1,28 @@
 """``nmlab report``: write the comparison report from MLflow."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nmlab.platform.cli.completion import complete_launch
 from nmlab.platform.cli.options import DEFAULT_URI, Json, Mixed, Results, TrackingUri, console, local_path, print_json
 
-Study = Annotated[
-    str | None,
+if TYPE_CHECKING:
+    from nmlab.platform.api.reporting import Report, ReportIndex
+
+Studies = Annotated[
+    list[str] | None,
     typer.Argument(
-        help="A study (its newest launch), a launch, or its folder. Default: every study, and an index page.",
+        help="A study (its newest launch), a launch, or its folder; or several launches of one study, whose runs are "
+        "pooled. Default: every study, and an index page.",
         autocompletion=complete_launch,
     ),
 ]
 
 
 def report(
-    study: Study = None,
+    study: Studies = None,
     *,
     launch: Annotated[
         str | None,
@@ -29,7 +33,7 @@ def report(
         typer.Option(
             "--output",
             "-o",
-            help="Folder to write to. Default: results/STUDY/report, or results/reports.",
+            help="Folder to write to. Default: results/STUDY/report, results/STUDY/pooled-report or results/reports.",
             callback=local_path("output folder"),
         ),
     ] = None,
@@ -48,7 +52,7 @@ def report(
     from nmlab.platform.api import reporting
 
     written = reporting.report(
-        study,
+        study or None,
         launch=launch,
         output=output,
         mixed=mixed,
@@ -58,7 +62,14 @@ def report(
     )
     if as_json:
         print_json(written.record())
-    elif isinstance(written, reporting.Report):
+    else:
+        _print_written(written)
+
+
+def _print_written(written: "Report | ReportIndex") -> None:
+    from nmlab.platform.api import reporting
+
+    if isinstance(written, reporting.Report):
         for sentence in written.headline:
             console().print(sentence, markup=False)
         console().print(f"report: {written.html}", markup=False)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from nmlab.platform.cli.completion import complete_launch, complete_study
-from nmlab.platform.cli.options import Json, Preset, Set, console, print_json, usable_uri
+from nmlab.platform.cli.options import Json, Preset, Set, WarmStart, console, print_json, usable_uri
 
 Dashboard = Annotated[str, typer.Option("--address", help="Dashboard of the cluster, such as http://10.0.0.1:8265.")]
 Results = Annotated[
@@ -44,6 +44,16 @@ Resume = Annotated[
     ),
 ]
 
+Extend = Annotated[
+    str | None,
+    typer.Option(
+        "--extend",
+        metavar="LAUNCH",
+        help="Extend a launch in --results: by --set, or to the STUDY as it is to be.",
+        autocompletion=complete_launch,
+    ),
+]
+
 
 def submit(
     address: Dashboard,
@@ -51,10 +61,12 @@ def submit(
     results: Results,
     study: Study = None,
     resume: Resume = None,
+    extend: Extend = None,
     preset: Preset = None,
     overrides: Set = None,
     tracking_uri: TrackingUri = None,
     max_failures: MaxFailures = None,
+    warm_start: WarmStart = None,
     wait: Wait = False,
     as_json: Json = False,
 ) -> None:
@@ -69,10 +81,12 @@ def submit(
         address=address,
         results=results,
         resume=resume,
+        extend=extend,
         preset=preset,
         overrides=overrides or (),
         tracking_uri=tracking_uri,
         max_failures=max_failures,
+        warm_start=warm_start or (),
     )
     if as_json:
         print_json({"job": job.id, "address": job.address, "command": job.command, "logs": job.logs})

@@ -29,6 +29,10 @@ VERBS = {
         "studies",
         "List the studies that come with nmlab, or show one with its presets: what it asks, reproduces and costs.",
     ),
+    "new": Verb(
+        "new",
+        "Write a commented study for a model and a text: what fits here, and ranges that worked at that size.",
+    ),
     "plan": Verb(
         "plan",
         "Check a study against its model, text and machine; show its trials, and its memory, time and disk.",

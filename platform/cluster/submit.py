@@ -4,7 +4,7 @@ import logging
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +66,33 @@ def submit_resume(launch: str, *, address: str, results: str, tracking_uri: str 
     return _submit(command, address=address, files={}, about={"launch": launch})
 
 
+def submit_extension(
+    launch: str,
+    *,
+    address: str,
+    results: str,
+    study: Study | None = None,
+    overrides: Sequence[str] = (),
+    tracking_uri: str | None = None,
+) -> Job:
+    """Send the package to the cluster whose dashboard is at ``address``, and extend a launch in ``results`` there.
+
+    Raises ``ValueError`` as ``submit_study`` does.
+
+    Args:
+        launch: its name.
+        address: of the dashboard.
+        results: the folder for launches.
+        study: the study as it is to be; None is the one of the launch.
+        overrides: settings of it, as ``--set`` takes them.
+        tracking_uri: the MLflow store from now on; None is the one it has.
+    """
+    files = {} if study is None else {"study.yaml": loader.dump(study)}
+    changes = (*files, *(word for setting in overrides for word in ("--set", setting)))
+    command = extend_command(launch, results=results, tracking_uri=tracking_uri, changes=changes)
+    return _submit(command, address=address, files=files, about={"launch": launch})
+
+
 def _submit(command: str, *, address: str, files: Mapping[str, str], about: dict[str, str]) -> Job:
     """Start a command as a job, with the package and ``files`` in its working folder."""
     with _client(address) as client, package() as folder:
@@ -100,11 +127,20 @@ def sweep_command(*, results: str, tracking_uri: str, options: tuple[str, ...] =
 
 def resume_command(launch: str, *, results: str, tracking_uri: str | None = None) -> str:
     """Return the command line with which a job resumes a launch; raises ``ValueError`` as ``sweep_command`` does."""
+    return _going_on("resume", launch, results=results, tracking_uri=tracking_uri)
+
+
+def extend_command(launch: str, *, results: str, tracking_uri: str | None = None, changes: Sequence[str] = ()) -> str:
+    """Return the command line with which a job extends a launch; raises ``ValueError`` as ``sweep_command`` does."""
+    return _going_on("extend", launch, *changes, results=results, tracking_uri=tracking_uri)
+
+
+def _going_on(verb: str, *words: str, results: str, tracking_uri: str | None) -> str:
     _check_shared(results)
     if tracking_uri is not None:
         _check_public(tracking_uri)
     store = () if tracking_uri is None else ("--tracking-uri", tracking_uri)
-    return shlex.join([*_START, "resume", launch, "--address", "auto", "--results", results, *store])
+    return shlex.join([*_START, verb, *words, "--address", "auto", "--results", results, *store])
 
 
 def _check_public(tracking_uri: str) -> None:

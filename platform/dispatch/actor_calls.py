@@ -69,7 +69,8 @@ def start_actor(actor: Callable[Given, Actor], *, name: str, namespace: str) -> 
 
     The namespace is given, because a process that was connected by its user has one of its own.
     """
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    # Where the affinity is soft, Ray starts an actor without resources on any node.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     remote = ray.remote(num_cpus=0, max_concurrency=_CALLS_AT_ONCE, max_restarts=-1)(actor)
     remote = remote.options(name=name, namespace=namespace, scheduling_strategy=here)
 

@@ -57,7 +57,7 @@ class DriverLoop:
         self._stopping = True
 
     def finish(self, *, within: float = FINAL_RECORDS_SECONDS) -> bool:
-        """Take the remaining records and end; return whether the dispatcher was empty within so many seconds."""
+        """Take the remaining records and end; return whether the dispatcher was empty in ``within`` seconds."""
         self._last = True
         self._thread.join(within)
         return not self._thread.is_alive()

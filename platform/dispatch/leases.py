@@ -133,7 +133,7 @@ class Leases:
         """Return whether the holder of a lease must end it: the trial was cancelled, or runs under another lease."""
         return not self.is_current(key, epoch) or self._trials[key].cancelled
 
-    def note(self, point: TrialMetrics) -> None:
+    def keep_evaluation(self, point: TrialMetrics) -> None:
         """Keep an evaluation of a trial for its trial actor."""
         self._trials[point.key].evaluations[point.step] = point
 

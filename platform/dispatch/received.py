@@ -24,6 +24,7 @@ from nmlab.platform.records.events import (
     TrialMetrics,
     TrialSubmitted,
     UnknownRecord,
+    WarmStarted,
     WeightsChecked,
 )
 from nmlab.platform.records.payloads import ResultRecord
@@ -95,7 +96,7 @@ class ReceivedRecords:
                 return True
             case ReplicaRefused() | WeightsChecked() | TrainRunLost() | GroupRecord():
                 return True
-            case LaunchBegan() | ConfirmationChosen() | LaunchEnded() | UnknownRecord():
+            case WarmStarted() | LaunchBegan() | ConfirmationChosen() | LaunchEnded() | UnknownRecord():
                 return True
             case _ as never:
                 assert_never(never)
@@ -124,7 +125,7 @@ class ReceivedRecords:
                 pass
             case ReplicaRefused() | WeightsChecked() | TrainRunLost() | GroupRecord():
                 pass
-            case LaunchBegan() | ConfirmationChosen() | LaunchEnded() | UnknownRecord():
+            case WarmStarted() | LaunchBegan() | ConfirmationChosen() | LaunchEnded() | UnknownRecord():
                 pass
             case _ as never:
                 assert_never(never)

@@ -227,7 +227,7 @@ class DispatchState:
             if isinstance(record, TrialEnded):
                 self._leases.end(record.key, record.result)
             elif is_intermediate(record.values):
-                self._leases.note(record)
+                self._leases.keep_evaluation(record)
         self._log.append(record, source=source)
 
     def _lose(self, name: str, reason: str, *, now: float, as_it_should: bool = False) -> None:

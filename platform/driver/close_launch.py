@@ -24,7 +24,7 @@ def close_launch(opened: OpenLaunch, *, keeper: RecordKeeper, is_interrupted: bo
     status, frozen = _final_status(opened, is_interrupted=is_interrupted), state.frozen_weights
     undelivered = ""
     try:
-        keeper.keep_noted()
+        keeper.keep_enqueued()
         keeper.keep([_ended(opened, status=status, loads=loads)])
         opened.recorder.close(grace=_INTERRUPTED_DELIVERY_SECONDS if is_interrupted else DELIVERY_SECONDS)
     except (UndeliveredError, DiskFullError, OwnershipLostError) as error:
@@ -42,14 +42,17 @@ def close_launch(opened: OpenLaunch, *, keeper: RecordKeeper, is_interrupted: bo
         interrupted=is_interrupted,
         undelivered=undelivered,
         refused=dict(opened.recorder.refused),
+        search_stopped=state.search_stopped,
         confirmation=confirmation_lines(state.snapshot()),
     )
 
 
 def _ended(opened: OpenLaunch, *, status: LaunchStatus, loads: int) -> LaunchEnded:
     tags: dict[str, str] = {run_tags.FROZEN_WEIGHTS: opened.state.frozen_weights}
-    if opened.plan.added_seeds:  # how many trials they have is known now
+    if opened.plan.added_seeds or opened.plan.search_limits().is_set:  # how many trials there are is known now
         tags[run_tags.PLANNED] = str(opened.state.in_all)
+    if opened.state.search_stopped:
+        tags[run_tags.SEARCH_STOPPED] = opened.state.search_stopped
     if loads:  # a resumed launch without trials to run has loaded no model
         tags[run_tags.MODEL_LOADS] = str(loads)
         digests = sorted({replica["model_digest"] for replica in opened.state.replicas.values()} - {""})

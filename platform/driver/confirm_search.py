@@ -11,6 +11,7 @@ from nmlab.platform.records.payloads import ChosenRecord
 from nmlab.platform.search.confirmation import (
     Searched,
     best_of_each_pattern,
+    ends_of_dropped,
     number_asked,
     searched_configurations,
 )
@@ -19,26 +20,30 @@ from nmlab.trials.contract.run_tags import Role
 from nmlab.trials.contract.trial_spec import TrialSpec
 
 
-def trials_to_confirm(opened: OpenLaunch, *, keep: Callable[[ConfirmationChosen], None]) -> list[TrialSpec]:
+def trials_to_confirm(opened: OpenLaunch, *, keep: Callable[[JournalRecord], None]) -> list[TrialSpec]:
     """Return the trials that confirm the search of a launch, in the order in which they are run.
 
     What they are is chosen by the first process of the launch that comes to the end of the search, and is read from the
     journal by any later one. After an extension that changes the search it is chosen anew; what an earlier choice
-    named stays.
+    named stays if it has ended, and is closed if it has not.
 
     Args:
         opened: the launch; every trial of its search has ended for Tune.
-        keep: is given what is chosen now, and returns once it is on disk and in the state of the launch.
+        keep: is given what is chosen now, after the ends of what it leaves out, and returns once a record is on disk
+            and in the state of the launch.
     """
     if opened.plan.confirmation is None:
         return []
     confirmations = opened.confirmations
     if not confirmations.is_chosen_since(opened.plan.search_version):
         # The driver loop may be writing: of the journal's file only whole lines are read.
-        choice = choose(opened.plan, read_without_metrics(opened.launch))
+        records = read_without_metrics(opened.launch)
+        choice = choose(opened.plan, records)
         if choice is not None:
+            for end in ends_of_dropped(records, choice, ordinary=opened.plan.study.seeds):
+                keep(end)
             keep(choice)
-    return [trial.spec for trial in confirmations.trials.values()]
+    return confirmations.to_run_since(opened.plan.search_version)
 
 
 def choose(plan: LaunchPlan, records: Sequence[JournalRecord]) -> ConfirmationChosen | None:
@@ -75,7 +80,9 @@ def choose(plan: LaunchPlan, records: Sequence[JournalRecord]) -> ConfirmationCh
         tags={run_tags.CONFIRMATION_SEEDS: ",".join(map(str, plan.confirmation.seeds))},
         version=plan.version if plan.earlier else None,
     )
-    planned = plan.planned(plan.confirmations([*records, choice]), withheld=plan.later_seeds(records).withheld)
+    dropped = ends_of_dropped(records, choice, ordinary=plan.study.seeds)
+    followed = [*records, *dropped, choice]
+    planned = plan.planned(plan.confirmations(followed), withheld=plan.withheld(records))
     return replace(choice, tags={run_tags.PLANNED: str(planned), **choice.tags})
 
 

@@ -33,6 +33,7 @@ class Extension:
         changes: what it changes: setting -> value before and value after.
         trials_before: the trials of the launch, at most, without it.
         trials: the trials of the launch, at most, with it.
+        search_stopped: why its search proposes nothing more with this version, in one line; "" if it does.
     """
 
     launch: Launch
@@ -40,6 +41,7 @@ class Extension:
     changes: dict[str, tuple[object, object]]
     trials_before: int
     trials: int
+    search_stopped: str = ""
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -51,6 +53,7 @@ class Extension:
             f"{self.launch.name}: version {self.plan.version} of its study",
             *(f"  {line}" for line in change_lines(before, study)),
             trials if more else f"no trial more: {self.trials} in all",
+            *([self.search_stopped] if self.search_stopped else []),
         )
 
     def record(self) -> JsonObject:
@@ -61,6 +64,7 @@ class Extension:
             "changes": {path: {"before": old, "after": new} for path, (old, new) in self.changes.items()},
             "trials before": self.trials_before,
             "trials": self.trials,
+            **({"search stopped": self.search_stopped} if self.search_stopped else {}),
         }
 
 
@@ -88,6 +92,7 @@ def plan_extension(launch: Launch, study: Study) -> Extension:
         changes=changed_settings(before, study),
         trials_before=_planned(old, records),
         trials=_planned(plan, records),
+        search_stopped=plan.search_limits(records).line,
     )
 
 
@@ -121,4 +126,4 @@ def _space_problem(plan: LaunchPlan) -> str:
 
 
 def _planned(plan: LaunchPlan, records: Sequence[JournalRecord]) -> int:
-    return plan.planned(plan.confirmations(records), withheld=plan.later_seeds(records).withheld)
+    return plan.planned(plan.confirmations(records), withheld=plan.withheld(records))

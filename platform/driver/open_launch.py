@@ -13,6 +13,7 @@ from nmlab.platform.launches.status import StatusFile
 from nmlab.platform.launches.trial_ends import RecordCompletion
 from nmlab.platform.planning.planned_stopping import early_stopping
 from nmlab.platform.planning.study_plan import LaunchPlan
+from nmlab.platform.records.events import WarmStarted
 from nmlab.platform.search.confirmation import Confirmations
 from nmlab.platform.search.early_stopping import EarlyStopping
 from nmlab.platform.tracking import MlflowStore, Recorder
@@ -34,6 +35,7 @@ class OpenLaunch:
         completion: completes the records of trials that end.
         ended: the results of the trials that ended for good in earlier processes, by trial key.
         tags: the tags that all runs of this process get.
+        warm: what its search starts from, beside its own points; None if it starts from nothing.
     """
 
     plan: LaunchPlan
@@ -46,6 +48,7 @@ class OpenLaunch:
     completion: RecordCompletion
     ended: Mapping[str, FlatResult]
     tags: Mapping[str, str]
+    warm: WarmStarted | None = None
 
     @property
     def confirmations(self) -> Confirmations:
@@ -55,7 +58,7 @@ class OpenLaunch:
     @property
     def has_trials_left(self) -> bool:
         """Whether this process has trials to run."""
-        return not self.plan.is_over(self.ended, self.confirmations, withheld=self.state.later.withheld)
+        return not self.plan.is_over(self.ended, self.confirmations, withheld=self.state.withheld)
 
 
 def open_launch(plan: LaunchPlan, launch: Launch, *, tracking_uri: str) -> OpenLaunch:
@@ -84,6 +87,7 @@ def open_launch(plan: LaunchPlan, launch: Launch, *, tracking_uri: str) -> OpenL
         completion=completion,
         ended=ended,
         tags=tags,
+        warm=next((record for record in journal.read() if isinstance(record, WarmStarted)), None),
     )
 
 
@@ -107,4 +111,5 @@ def _new_state(plan: LaunchPlan, launch: Launch) -> LaunchState:
             version=plan.search_version,
         ),
         later=plan.later_seeds(),
+        search_limits=plan.search_limits(),
     )

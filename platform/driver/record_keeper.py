@@ -18,7 +18,7 @@ class RecordKeeper:
 
     It belongs to one thread at a time: to the one that made it, after `hand_over` to the first that calls it, and after
     `claim` to the caller. A call from any other thread raises ``RuntimeError``. Two methods are for every thread:
-    `note`, which puts a record into a queue, and `show_stopping`, which sets an event.
+    `enqueue`, which puts a record into a queue, and `show_stopping`, which sets an event.
 
     Args:
         opened: the launch.
@@ -38,7 +38,7 @@ class RecordKeeper:
         self._opened, self._state = opened, opened.state
         self._ownership, self._gives_up, self._watch = ownership, gives_up, watch
         self._thread: int | None = threading.get_ident()
-        self._noted: SimpleQueue[tuple[JournalRecord, threading.Event]] = SimpleQueue()
+        self._enqueued: SimpleQueue[tuple[JournalRecord, threading.Event]] = SimpleQueue()
         self._is_stopping = threading.Event()
         self._nodes = NodeTrouble()
         self._disk_trouble = ""
@@ -54,13 +54,13 @@ class RecordKeeper:
         """Give this to the calling thread; the thread to which it belonged records nothing more."""
         self._thread = threading.get_ident()
 
-    def note(self, record: JournalRecord) -> threading.Event:
-        """Leave a record for the thread to which this belongs, which keeps it within half a second. Any thread.
+    def enqueue(self, record: JournalRecord) -> threading.Event:
+        """Put a record into a queue; the thread to which this belongs keeps it within half a second. Any thread.
 
         What is returned is set once the record is in the journal.
         """
         kept = threading.Event()
-        self._noted.put((record, kept))
+        self._enqueued.put((record, kept))
         return kept
 
     def show_stopping(self) -> None:
@@ -76,13 +76,13 @@ class RecordKeeper:
         self.keep(completed)
         self._follow(completed)
 
-    def keep_noted(self) -> None:
-        """Keep the records that other threads have left."""
-        noted = list(self._take_noted())
-        if records := [record for record, _ in noted]:
+    def keep_enqueued(self) -> None:
+        """Keep the records that other threads have enqueued."""
+        enqueued = list(self._take_enqueued())
+        if records := [record for record, _ in enqueued]:
             self.keep(records)
             self._follow(records)
-        for _, kept in noted:
+        for _, kept in enqueued:
             kept.set()
 
     def keep(self, records: Sequence[JournalRecord]) -> None:
@@ -115,10 +115,10 @@ class RecordKeeper:
         self._state.update(records)
         self._opened.stopping.follow(records)
 
-    def _take_noted(self) -> Iterable[tuple[JournalRecord, threading.Event]]:
+    def _take_enqueued(self) -> Iterable[tuple[JournalRecord, threading.Event]]:
         while True:
             try:
-                yield self._noted.get_nowait()
+                yield self._enqueued.get_nowait()
             except Empty:
                 return
 

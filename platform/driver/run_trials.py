@@ -17,6 +17,7 @@ from nmlab.platform.records.events import TrainRunLost
 from nmlab.platform.records.payloads import Proof
 from nmlab.platform.replicas.replica import start_replicas
 from nmlab.platform.search.successor import extended_strategy
+from nmlab.platform.search.warm_start import warm_start_of
 from nmlab.platform.tuning.tune import tune_trials
 
 _ACTOR_FAILURES = 3
@@ -51,7 +52,7 @@ def run_trials(
     """
 
     def lost(name: str, error: str) -> None:
-        keeper.note(TrainRunLost(host=name, error=error))
+        keeper.enqueue(TrainRunLost(host=name, error=error))
 
     nonce, expected = proof
     dispatcher = start_dispatcher(opened.launch.name, max_failures=max_failures, expected=expected)
@@ -88,11 +89,17 @@ def _tune(opened: OpenLaunch, trials: RunningTrials, *, dispatcher: str, max_fai
     plan, launch = opened.plan, opened.launch
     tune_trials(
         plan,
-        extended_strategy(plan.study, earlier=plan.earlier, journal=launch.optuna_journal),
+        extended_strategy(
+            plan.study,
+            earlier=plan.earlier,
+            journal=launch.optuna_journal,
+            warm=warm_start_of([] if opened.warm is None else [opened.warm]),
+        ),
         dispatcher=dispatcher,
         ended=opened.ended,
         evaluated=evaluations(opened.journal.read(), metric=plan.study.search.metrics[0]),
         later=plan.later_seeds(opened.journal.read()),
+        search_limits=opened.state.search_limits,
         stopped=opened.stopping.reasons,
         folder=launch.folder,
         watch=trials.watch,

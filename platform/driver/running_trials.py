@@ -21,7 +21,7 @@ from nmlab.trials.contract.trial_spec import TrialSpec
 _SAVE_SECONDS = 30.0
 """How long running trials may take to write checkpoints, and replicas to check their weights, at the end of a sweep."""
 _TRAIN_CLEANUP_SECONDS = 4.0
-"""How long Train runs get to remove what they started on a cluster that stays: the second that it takes, and some."""
+"""How long Train runs get to remove what they started on a cluster that stays; they take less than a second."""
 _POLL_SECONDS = 0.05
 _SHUTDOWN_WAIT_SECONDS = 4.0
 """How long after a signal to wait for replicas, even silent ones."""
@@ -109,7 +109,7 @@ class RunningTrials:
 
     def _note_lost_actor(self, key: str, error: str) -> None:
         """Record that a trial's actor died; called by Tune, which starts another for the same trial."""
-        self._keeper.note(TrialActorLost(key=key, error=error))
+        self._keeper.enqueue(TrialActorLost(key=key, error=error))
 
     def _after_search(self) -> Sequence[TrialSpec]:
         """Return the trials that confirm the search, which has ended; called by Tune."""
@@ -117,7 +117,7 @@ class RunningTrials:
 
     def _keep(self, record: JournalRecord) -> None:
         """Return once the driver loop has a record in the journal; raises as `_check` does if that cannot be."""
-        kept = self._keeper.note(record)
+        kept = self._keeper.enqueue(record)
         while not kept.wait(_POLL_SECONDS):
             self._check()
 
@@ -133,7 +133,7 @@ class RunningTrials:
 
     def _on_round(self) -> None:
         """Keep what other threads have noted, and publish the state. The driver loop's thread."""
-        self._keeper.keep_noted()
+        self._keeper.keep_enqueued()
         self._keeper.publish()
 
     def _unwanted(self) -> tuple[str, ...]:
@@ -162,8 +162,7 @@ class RunningTrials:
     def _end_replicas(self, *, until: float) -> None:
         """End the replicas, and wait while they check their weights.
 
-        On a cluster that stays, their Train runs also remove what they started, which takes a second, and 12 seconds
-        without a dashboard, for which nothing needs to wait.
+        On a cluster that stays, their Train runs also remove what they started.
         """
         up = list(self._loop.received.replicas)
         self._loop.stop_replicas()

@@ -6,15 +6,18 @@ Neither torch nor Ray is loaded before the study itself is checked.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nmlab.platform.launches import launch as launches
-from nmlab.platform.launches.journal import ended_trials, read_without_metrics
+from nmlab.platform.launches.journal import begin_with, ended_trials, read_without_metrics
 from nmlab.platform.launches.launch import Launch, LaunchSettings
+from nmlab.platform.launches.ownership import check_not_owned
 from nmlab.platform.planning.study_plan import LaunchPlan, plan_study
 from nmlab.platform.process.credentials import restored_uri
+from nmlab.platform.records.events import WarmStarted
 from nmlab.platform.tracking.address import absolute_uri, check_store
 from nmlab.search_spaces.schema.study import Study
 
@@ -54,14 +57,23 @@ class ReadyLaunch:
 
 
 def start_launch(
-    study: Study, *, results: Path, tracking_uri: str, address: str | None, max_failures: int
+    study: Study,
+    *,
+    results: Path,
+    tracking_uri: str,
+    address: str | None,
+    max_failures: int,
+    warm_start: Sequence[str] = (),
 ) -> ReadyLaunch:
     """Make the folder of a new launch of a study, after all checks; ``address`` as in `joined_address`.
 
+    ``warm_start`` names launches whose outcomes its search starts from (`plan_warm_start`).
+
     Raises ``ValueError`` with one line for a study that is wrong or does not fit, a cluster that cannot be joined, a
-    store that cannot be used, and a results folder that cannot be written.
+    store that cannot be used, a results folder that cannot be written, and a launch of which nothing is of use.
     """
     plan, address = plan_study(study), joined_address(address)
+    first = _warm_start(plan, warm_start, results=results, tracking_uri=tracking_uri)
     load, note = _admitted(plan, address, results)
     uri = absolute_uri(tracking_uri)
     check_store(uri, study=study.name)
@@ -70,7 +82,9 @@ def start_launch(
         "address": recorded_address(address),
         "max_failures": max_failures,
     }
-    launch = launches.create(study, results=results, settings=settings)
+    launch = launches.create(
+        study, results=results, settings=settings, prepare=lambda launch: begin_with(launch, first)
+    )
     return ReadyLaunch(
         plan=plan,
         launch=launch,
@@ -78,8 +92,17 @@ def start_launch(
         address=address,
         max_failures=max_failures,
         load=load,
-        notes=(note,) if note else (),
+        notes=(*filter(None, [note]), *(source["line"] for each in first for source in each.sources)),
     )
+
+
+def _warm_start(plan: LaunchPlan, names: Sequence[str], *, results: Path, tracking_uri: str) -> list[WarmStarted]:
+    """Return the record of what a launch starts from; none without names."""
+    if not names:
+        return []
+    from nmlab.platform.driver.warm_start import plan_warm_start  # loads Optuna and pandas
+
+    return [plan_warm_start(plan, names, results=results, tracking_uri=tracking_uri)]
 
 
 def continue_launch(
@@ -99,8 +122,10 @@ def continue_launch(
         address: the cluster from now on, as in `resumed_address`.
         take_over: whether to take it from an owner whose machine is gone.
 
-    Raises ``ValueError`` as `start_launch` does, and for a damaged launch.
+    Raises ``ValueError`` as `start_launch` does, for a damaged launch, and for one that another process owns, before
+    any node of a cluster is asked.
     """
+    check_not_owned(launch.folder, take_over=take_over)
     stored = launch.settings()
     uri = restored_uri(stored["tracking_uri"]) if tracking_uri is None else absolute_uri(tracking_uri)
     extends, plan = plan is not None, plan or plan_of(launch)

@@ -16,7 +16,8 @@ from nmlab.reports.analysis.configurations import (
     groups_of,
     searched,
 )
-from nmlab.reports.read.collect import Objective, collect
+from nmlab.reports.read.collect import collect
+from nmlab.reports.read.objective import Objective
 from nmlab.reports.read.store import RunStore
 from nmlab.search_spaces.schema.constraints import Constraint, is_feasible
 from nmlab.trials.contract import run_tags

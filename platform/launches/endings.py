@@ -38,6 +38,8 @@ class LaunchEnding:
     """Why MLflow lacks a part of the launch's journal; empty if it has everything."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """The records that MLflow refuses: what each is about -> why. MLflow has everything else."""
+    search_stopped: str = ""
+    """Why the search stopped before it had tried everything, and what was not run; empty if it did not."""
     confirmation: tuple[str, ...] = ()
     """How the confirmation of the search came out, in a few lines; none if the study asks for none."""
 

@@ -16,6 +16,7 @@ from nmlab.platform.records.events import (
     LaunchEnded,
     TrialEnded,
     TrialMetrics,
+    WarmStarted,
     event_of,
     record_from_json,
 )
@@ -61,11 +62,15 @@ class Journal:
         return os.fstat(self._file).st_size
 
     def write(self, records: Sequence[JournalRecord]) -> None:
-        """Append records; if one ends a trial, the search or the launch, all are on disk (fsync) when this returns.
+        """Append records; all are on disk (fsync) when this returns if one ends a trial, the search or the launch.
+
+        So they are if one says what the search starts from.
 
         Raises ``OSError`` if they cannot be written; then none of them is in the file.
         """
-        is_end = any(isinstance(record, TrialEnded | ConfirmationChosen | LaunchEnded) for record in records)
+        is_end = any(
+            isinstance(record, TrialEnded | ConfirmationChosen | WarmStarted | LaunchEnded) for record in records
+        )
         self._append([record.to_json() for record in records], on_disk=is_end)
 
     def _append(self, lines: Iterable[JsonMapping], *, on_disk: bool) -> None:
@@ -165,6 +170,16 @@ def read_journal(launch: Launch) -> Iterator[JournalRecord]:
 def read_without_metrics(launch: Launch) -> list[JournalRecord]:
     """Return what `read_journal` yields without the points of trials, which are most of a journal."""
     return [record for record in read_journal(launch) if not isinstance(record, TrialMetrics)]
+
+
+def begin_with(launch: Launch, records: Sequence[JournalRecord]) -> None:
+    """Write the first records of a launch that no process has run; raises ``OSError`` if they cannot be written."""
+    if records:
+        journal = Journal(launch)
+        try:
+            journal.write(records)
+        finally:
+            journal.close()
 
 
 def write_log(launch: Launch, records: Iterator[JournalRecord]) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -209,8 +210,17 @@ class Launch:
         write_checked(self.folder / LAUNCH_FILE, record, format=_EXTENDED if _VERSIONS in record else FORMAT)
 
 
-def create(study: Study, *, results: Path, settings: LaunchSettings) -> Launch:
-    """Make the folder of a new launch; raises ``ValueError`` if it cannot be written."""
+def create(
+    study: Study,
+    *,
+    results: Path,
+    settings: LaunchSettings,
+    prepare: Callable[[Launch], None] = lambda launch: None,
+) -> Launch:
+    """Make the folder of a new launch; raises ``ValueError`` if it cannot be written.
+
+    ``prepare`` writes what else it begins with; until that is done the folder is no launch.
+    """
     check_is_local(results)
     name = f"{study.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     launch = Launch(_fresh(results.expanduser().resolve() / study.name / name))
@@ -218,6 +228,7 @@ def create(study: Study, *, results: Path, settings: LaunchSettings) -> Launch:
         launch.folder.mkdir(parents=True)
         path = launch.folder / STUDY_FILE
         path.write_text(_resolved(study, launch=launch.name), encoding="utf-8")
+        prepare(launch)
         kept = {name: kept_uri(str(value)) if name == "tracking_uri" else value for name, value in settings.items()}
         record = {**kept, _STUDY: file_digest(path), _MADE_BY: nmlab_version()}
         write_checked(launch.folder / LAUNCH_FILE, record, format=FORMAT)

@@ -23,6 +23,7 @@ from nmlab.platform.records.events import (
     TrialMetrics,
     TrialSubmitted,
     UnknownRecord,
+    WarmStarted,
     WeightsChecked,
 )
 
@@ -48,7 +49,7 @@ class NodeTrouble:
                 pass
             case TrialSubmitted() | TrialLeased() | TrialMetrics() | TrialEnded() | TrialActorLost():
                 pass
-            case GroupRecord() | LaunchBegan() | ConfirmationChosen() | LaunchEnded() | UnknownRecord():
+            case GroupRecord() | WarmStarted() | LaunchBegan() | ConfirmationChosen() | LaunchEnded() | UnknownRecord():
                 pass
             case _ as never:
                 assert_never(never)

@@ -79,19 +79,23 @@ def owned(folder: Path, *, take_over: bool = False) -> Iterator["Ownership"]:
     Raises:
         OwnedError: another process owns it; the text names the process.
     """
-    lock = _locked(folder)
-    try:
-        if lock is None:
-            raise OwnedError(f"{_refusal(folder, read_owner(folder))}; wait for it, or end it with Ctrl-C there")
-        _check_heartbeat(folder, take_over=take_over, has_locks=lock >= 0)
+    with _lock(folder) as has_locks:
+        _check_heartbeat(folder, take_over=take_over, has_locks=has_locks)
         ownership = Ownership(folder)
         try:
             yield ownership
         finally:
             ownership.release()
-    finally:
-        if lock is not None and lock >= 0:
-            os.close(lock)
+
+
+def check_not_owned(folder: Path, *, take_over: bool = False) -> None:
+    """Raise ``OwnedError`` as `owned` does, before anything is done for the launch.
+
+    With ``take_over`` the heartbeat of an owner on another machine is left to `owned`, which watches it for a while.
+    """
+    with _lock(folder) as has_locks:
+        if not take_over:
+            _check_heartbeat(folder, take_over=False, has_locks=has_locks)
 
 
 def held_by(folder: Path) -> str:
@@ -186,6 +190,19 @@ def _check_heartbeat(folder: Path, *, take_over: bool, has_locks: bool) -> None:
         if found is not None and found.beat != owner.beat:
             raise OwnedError(f"{_refusal(folder, found)}; it is alive, so it cannot be taken over")
         time.sleep(HEARTBEAT_SECONDS / 6)
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[bool]:
+    """Hold the launch's lock; yield whether the file system has locks. Raises ``OwnedError`` if another has it."""
+    lock = _locked(folder)
+    if lock is None:
+        raise OwnedError(f"{_refusal(folder, read_owner(folder))}; wait for it, or end it with Ctrl-C there")
+    try:
+        yield lock >= 0
+    finally:
+        if lock >= 0:
+            os.close(lock)
 
 
 def _locked(folder: Path) -> int | None:

@@ -45,7 +45,7 @@ class TrialSnapshot(TypedDict):
 
 
 class FreshRecord(TypedDict):
-    """The fields of an ``OnFreshSeeds``."""
+    """How far the runs of a configuration on fresh seeds are: the fields of an ``OnFreshSeeds``."""
 
     metric: str
     planned: int
@@ -104,6 +104,8 @@ class Snapshot(TypedDict):
     best: NotRequired[Sequence[StandingRecord]]
     confirmation: NotRequired[ConfirmationSnapshot]
     """Absent where the study asks for none."""
+    search_stopped: NotRequired[str]
+    """Why the search stopped before it had tried everything, and what was not run; absent if it did not."""
     trials: Mapping[str, TrialSnapshot]
 
 

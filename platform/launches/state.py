@@ -29,10 +29,12 @@ from nmlab.platform.records.events import (
     TrialMetrics,
     TrialSubmitted,
     UnknownRecord,
+    WarmStarted,
     WeightsChecked,
 )
 from nmlab.platform.records.payloads import SpecRecord
 from nmlab.platform.search.later_seeds import LaterSeeds
+from nmlab.platform.search.search_limits import SearchLimits
 from nmlab.search_spaces.schema.constraints import Constraint
 from nmlab.trials.contract.metrics import initial_name
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
@@ -93,6 +95,8 @@ class LaunchState:
     confirmation: ConfirmationState = field(default_factory=ConfirmationState)
     later: LaterSeeds = field(default_factory=LaterSeeds.none)
     """Follows the trials with seeds that were added to the study."""
+    search_limits: SearchLimits | None = None
+    """Follows what ends the search before it has tried everything; None where nothing does."""
     started: float = field(default_factory=time.time)
     resumed: int = 0
     loads: int = 0
@@ -116,10 +120,15 @@ class LaunchState:
 
     def update(self, records: Iterable[JournalRecord]) -> None:
         """Handle records in order."""
+        beside_points = []  # points are most of a journal
         for record in records:
             if self._is_known(record):
                 self._handle(record)
                 self.later.follow([record])
+                if not isinstance(record, TrialMetrics):
+                    beside_points.append(record)
+        if self.search_limits is not None:
+            self.search_limits.follow(beside_points)
 
     def _is_known(self, record: JournalRecord) -> bool:
         """Return whether the trial or replica of a record is known; a user may have removed a damaged journal line."""
@@ -161,7 +170,9 @@ class LaunchState:
                 self.confirmation.choose(record)
             case WeightsChecked():
                 self.unchanged = self.unchanged is not False and record.unchanged
-            case TrialActorLost() | TrainRunLost() | GroupRecord() | LaunchBegan() | LaunchEnded() | UnknownRecord():
+            case TrialActorLost() | TrainRunLost() | GroupRecord() | UnknownRecord():
+                pass
+            case WarmStarted() | LaunchBegan() | LaunchEnded():
                 pass
             case _ as never:
                 assert_never(never)
@@ -176,10 +187,24 @@ class LaunchState:
     def in_all(self) -> int:
         """The number of planned trials.
 
-        It falls when the search is confirmed by fewer than were planned, and by the trials with added seeds of each
-        configuration that ends and is not complete.
+        It falls when the search is confirmed by fewer than were planned, and by the trials that are left out.
         """
-        return self.planned + self.confirmation.planned - self.later.withheld
+        return self.planned + self.confirmation.planned - self.withheld
+
+    @property
+    def withheld(self) -> int:
+        """The number of trials that are left out.
+
+        They are those with added seeds of each configuration that ends and is not complete, and those of configurations
+        that a search which has stopped does not propose.
+        """
+        not_proposed = 0 if self.search_limits is None else self.search_limits.withheld
+        return self.later.withheld + not_proposed
+
+    @property
+    def search_stopped(self) -> str:
+        """Why the search stopped before it had tried everything, in one line; "" if it did not."""
+        return "" if self.search_limits is None else self.search_limits.line
 
     @property
     def is_over(self) -> bool:
@@ -221,6 +246,8 @@ class LaunchState:
         }
         if (confirmation := self.confirmation_snapshot()) is not None:
             found["confirmation"] = confirmation
+        if self.search_stopped:
+            found["search_stopped"] = self.search_stopped
         return found
 
     def standings(self) -> list[Standing]:
@@ -284,6 +311,7 @@ class LaunchState:
             line.initial = values[self.metric] if record.step == 0 and line.steps else line.initial
 
     def _ended(self, record: TrialEnded) -> None:
+        self.confirmation.found.follow([record])
         line, result = self.trials[record.key], record.result
         line.status, line.reason, line.step = result["status"], result["reason"], result["step"]
         line.ended = not result.get("resumable", False)

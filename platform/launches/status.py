@@ -119,7 +119,7 @@ def render(snapshot: Snapshot) -> Group:
     running = [trial for trial in snapshot["trials"].values() if trial["status"] == TrialStatus.RUNNING]
     lines = [_trials(running[:_SHOWN], snapshot["metric"])] if running else []
     trouble = [Text(line, style="bold red") for line in snapshot["trouble"].values()]
-    return Group(top, _replicas(snapshot), *lines, *map(Text, _best(snapshot)), *trouble)
+    return Group(top, _replicas(snapshot), *lines, *map(Text, _found(snapshot)), *trouble)
 
 
 def _replicas(snapshot: Snapshot) -> Text:
@@ -150,6 +150,12 @@ def _trials(running: list[TrialSnapshot], metric: str) -> Table:
 def confirmation_lines(snapshot: Snapshot) -> tuple[str, ...]:
     """Return how the search and its confirmation stand, in a few lines; none if the study asks for no confirmation."""
     return tuple(_best(snapshot)) if "confirmation" in snapshot else ()
+
+
+def _found(snapshot: Snapshot) -> list[str]:
+    """Return the lines on the best so far, and why the search stopped if it did."""
+    stopped = snapshot.get("search_stopped")
+    return [*([stopped] if stopped else []), *_best(snapshot)]
 
 
 def _best(snapshot: Snapshot) -> list[str]:

@@ -25,6 +25,7 @@ from nmlab.platform.records.events import (
     TrialMetrics,
     TrialSubmitted,
     UnknownRecord,
+    WarmStarted,
 )
 from nmlab.platform.records.payloads import ResultRecord
 from nmlab.trials.contract.run_status import STOPPED_EARLY, TrialStatus
@@ -86,7 +87,7 @@ class RecordCompletion:
                 pass
             case ReplicaRecord() | GroupRecord():
                 pass
-            case LaunchBegan() | ConfirmationChosen() | LaunchEnded() | UnknownRecord():
+            case WarmStarted() | LaunchBegan() | ConfirmationChosen() | LaunchEnded() | UnknownRecord():
                 pass
             case _ as never:
                 assert_never(never)

@@ -22,8 +22,9 @@ from nmlab.trials.compat import Store
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import PeerError, PipelineLostError
 from nmlab.trials.contract.trial_spec import TrialSpec
+from nmlab.trials.parallel.distributed_group import PATIENCE, DistributedGroup
 from nmlab.trials.parallel.mask_parallel import PipelineEvaluators
-from nmlab.trials.parallel.pipeline_group import PATIENCE, SINGLE_PROCESS, DistributedGroup, PipelineGroup
+from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, PipelineGroup
 from nmlab.trials.trial.outcome import NullEvents
 from nmlab.trials.trial.run import follow_trial, run_trial
 

@@ -75,6 +75,7 @@ def check_study_fits(study: Study, load: Load, *, machine: Machine) -> None:
     """
     replica = study.replica
     check_slots(study, has_gpus=machine.device == "cuda")
+    _check_gpu_hours(study, machine=machine)
     _check_shared_on_host(study, load, machine=machine)
     need, free = needed_bytes(study, load, machine=machine), usable_bytes(study, machine=machine)
     if need <= free:
@@ -86,6 +87,15 @@ def check_study_fits(study: Study, load: Load, *, machine: Machine) -> None:
         f"replica.slots = {slots}: {others}{parts} need {size(need)}, but {where} has {size(free)} free; "
         f"{replica_fit(study, load, machine=machine).reason}"
     )
+
+
+def _check_gpu_hours(study: Study, *, machine: Machine) -> None:
+    """Raise ``ValueError`` if GPU hours are limited on a machine that has no GPU, where none would ever be used."""
+    total = study.budget.total
+    if total is not None and total.gpu_hours is not None and machine.device != "cuda":
+        raise ValueError(
+            f"budget.total.gpu_hours = {total.gpu_hours:g}: this machine has no GPU; expected budget.total.seconds"
+        )
 
 
 def _check_shared_on_host(study: Study, load: Load, *, machine: Machine) -> None:

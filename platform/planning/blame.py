@@ -1,4 +1,4 @@
-"""Say where a study gives what a check refuses: the file and the line, or the override, before what the check says."""
+"""Put the place of a refused setting before the error: the file and the line of the study, or the override."""
 
 from __future__ import annotations
 

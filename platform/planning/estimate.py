@@ -11,6 +11,8 @@ from nmlab.platform.planning.forecast import Forecast, Forecaster, SharedResults
 from nmlab.platform.planning.listing import Listing, list_trials
 from nmlab.platform.planning.machine import Machine
 from nmlab.platform.planning.study_plan import LaunchPlan
+from nmlab.platform.records.events import WarmStarted
+from nmlab.platform.search.warm_start import warm_start_of
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.masks.bits import packed_size
@@ -31,18 +33,26 @@ Probes = Mapping[tuple[str, str], ProbeResult]
 
 @dataclass
 class Estimate:
-    """The estimate of a plan on a machine. ``probes``: what probes measured, by method and pattern."""
+    """The estimate of a plan on a machine.
+
+    Attributes:
+        plan: the plan.
+        machine: the machine.
+        probes: what probes measured, by method and pattern.
+        warm: what the search starts from; None if it starts from nothing.
+    """
 
     plan: LaunchPlan
     machine: Machine
     probes: Probes = field(default_factory=dict)
     fake_model: FakeTensorModel | None = None
+    warm: WarmStarted | None = None
 
     @classmethod
-    def here(cls, plan: LaunchPlan, *, probes: Probes | None = None) -> "Estimate":
+    def here(cls, plan: LaunchPlan, *, probes: Probes | None = None, warm: WarmStarted | None = None) -> "Estimate":
         """Return the estimate for this machine."""
         machine = Machine.here(dtype=plan.study.model.dtype, threads=threads_a_slot(plan))
-        return cls(plan, machine, probes or {})
+        return cls(plan, machine, probes or {}, warm=warm)
 
     def check(self) -> None:
         """Raise ``ValueError`` if the study does not fit on this machine."""
@@ -51,7 +61,7 @@ class Estimate:
 
     @cached_property
     def listing(self) -> Listing:
-        return list_trials(self.plan)
+        return list_trials(self.plan, warm=warm_start_of([] if self.warm is None else [self.warm]))
 
     @cached_property
     def load(self) -> Load:

@@ -74,6 +74,7 @@ PlanRecord = TypedDict(
         "search": str,
         "configurations": int,
         "early stopping": NotRequired[str],
+        "search stops": NotRequired[str],
         "seeds": list[int],
         "baseline trials": int,
         "confirmation": NotRequired[str],
@@ -90,6 +91,7 @@ PlanRecord = TypedDict(
         "evaluation": str,
         "data digest": str,
         "text notes": list[str],
+        "warm start": NotRequired[list[str]],
         "trial list": list[ListedTrial],
         "settled trials": int,
         "open configurations": int,
@@ -111,6 +113,7 @@ def plan_record(estimate: Estimate, *, trials: int | None = None) -> PlanRecord:
     suggested = replica_fit(plan.study, estimate.load, machine=estimate.machine)
     record = {
         **_facts(plan),
+        **({} if estimate.warm is None else {"warm start": [source["line"] for source in estimate.warm.sources]}),
         "trial list": [_listed(plan, spec) for spec in listing.specs[:trials]],
         "settled trials": len(listing.specs),
         "open configurations": listing.open,
@@ -132,6 +135,7 @@ def _facts(plan: LaunchPlan) -> dict[str, object]:
         "search": f"{study.search.algorithm} for {', '.join(study.search.metrics)}",
         "configurations": plan.configurations,
         **({"early stopping": early_stopping(plan).describe()} if study.search.scheduler else {}),
+        **({"search stops": "; ".join(limits)} if (limits := plan.search_limits().describe()) else {}),
         "seeds": list(study.seeds),
         "baseline trials": len(plan.baselines),
         **_confirmation(plan),

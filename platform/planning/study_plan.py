@@ -25,6 +25,7 @@ from nmlab.platform.records.events import JournalRecord
 from nmlab.platform.search.confirmation import Confirmations, confirmations_of
 from nmlab.platform.search.initial_points import configurations_tried
 from nmlab.platform.search.later_seeds import LaterSeeds
+from nmlab.platform.search.search_limits import SearchLimits, ToConfirm
 from nmlab.search_spaces.schema.extension import changes_search
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.pattern import Pattern
@@ -96,6 +97,39 @@ class LaunchPlan:
         later.follow(records)
         return later
 
+    def search_limits(self, records: Iterable[JournalRecord] = ()) -> SearchLimits:
+        """Return what follows the records of a journal, given the first, and says when the search stops."""
+        limits = SearchLimits(
+            self.study,
+            seeds=self.search_seeds,
+            baselines=[spec.key for spec in self.baselines],
+            configurations=self.configurations,
+            version=self.search_version,
+            to_confirm=self._to_confirm,
+        )
+        limits.follow(records)
+        return limits
+
+    @property
+    def _to_confirm(self) -> ToConfirm:
+        if (planned := self.confirmation) is None:
+            return ToConfirm()
+        again = {spec.configuration for spec in planned.baselines}
+        keys: dict[str, list[str]] = {}
+        for spec in self.baselines:
+            if spec.configuration in again:
+                keys.setdefault(spec.configuration, []).append(spec.key)
+        seeds = len(planned.seeds)
+        return ToConfirm(planned.configurations * seeds, baselines=tuple(map(tuple, keys.values())), seeds=seeds)
+
+    def withheld(self, records: Sequence[JournalRecord]) -> int:
+        """Return how many trials a launch with these records leaves out.
+
+        They are those of added seeds of what is not complete, and those of configurations that a search which has
+        stopped does not propose.
+        """
+        return self.later_seeds(records).withheld + self.search_limits(records).withheld
+
     @cached_property
     def confirmation(self) -> PlannedConfirmation | None:
         """What runs on fresh seeds once the search has ended; None if the study asks for nothing."""
@@ -134,13 +168,13 @@ class LaunchPlan:
         Args:
             ended: the keys of the trials that have ended.
             confirmations: what was chosen.
-            withheld: the trials of added seeds that are left out.
+            withheld: the trials that are left out, see `withheld`.
         """
         needs_choice = self.confirmation is not None and not confirmations.is_settled_since(self.search_version)
         return not needs_choice and len(ended) >= self.planned(confirmations, withheld=withheld)
 
     def planned(self, confirmations: Confirmations, *, withheld: int = 0) -> int:
-        """Return the number of trials, given what was chosen and the trials of added seeds that are left out."""
+        """Return the number of trials, given what was chosen and the trials that are left out."""
         chosen = len(confirmations.trials)
         if self.confirmation is not None and not confirmations.is_settled_since(self.search_version):
             chosen = max(chosen, self.confirmation.trials)
@@ -148,7 +182,7 @@ class LaunchPlan:
 
     def ended_by(self, records: Sequence[JournalRecord], ended: Collection[str]) -> bool:
         """Return whether a launch with these records has no trial left to run."""
-        return self.is_over(ended, self.confirmations(records), withheld=self.later_seeds(records).withheld)
+        return self.is_over(ended, self.confirmations(records), withheld=self.withheld(records))
 
     def confirmations(self, records: Iterable[JournalRecord]) -> Confirmations:
         """Return what the records of the launch's journal say of confirmations."""

@@ -123,7 +123,7 @@ def started_processes() -> list[psutil.Process]:
 
 
 def end_processes(processes: Iterable[psutil.Process], *, within: float = 0.0) -> None:
-    """Kill the processes that have not ended ``within`` so many seconds; a reused process number is left alone."""
+    """Kill the processes that have not ended after ``within`` seconds; a reused process number is left alone."""
     _, alive = psutil.wait_procs(list(processes), timeout=within)
     for process in alive:
         with suppress(psutil.Error):
@@ -131,7 +131,7 @@ def end_processes(processes: Iterable[psutil.Process], *, within: float = 0.0) -
 
 
 def bounded(work: Callable[[], object], *, within: float, name: str) -> bool:
-    """Run ``work`` in a thread; return whether it ended within so many seconds. If not, the thread goes on."""
+    """Run ``work`` in a thread; return whether it ended in ``within`` seconds. If not, the thread goes on."""
     thread = threading.Thread(target=work, name=name, daemon=True)
     thread.start()
     thread.join(within)

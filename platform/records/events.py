@@ -10,8 +10,15 @@ from dataclasses import dataclass
 from typing import ClassVar, get_args
 
 from nmlab.platform.records.base import Record
-from nmlab.platform.records.payloads import ChosenRecord, ResultRecord, SpecRecord, StageFacts
-from nmlab.trials.contract.values import JsonMapping, JsonObject
+from nmlab.platform.records.payloads import (
+    ChosenRecord,
+    EnteredRecord,
+    ResultRecord,
+    SpecRecord,
+    StageFacts,
+    WarmSourceRecord,
+)
+from nmlab.trials.contract.values import JsonMapping, JsonObject, Scalar
 
 # --- trials -----------------------------------------------------------------------------------------------------------
 
@@ -197,7 +204,7 @@ class GroupNotice(GroupRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupEnded(GroupRecord):
-    """The trial of a group ended; its leader exchanged so many bytes with the coordinator."""
+    """The trial of a group ended; its leader exchanged ``exchanged_bytes`` with the coordinator."""
 
     event: ClassVar[str] = "party ended"
     key: str
@@ -206,6 +213,20 @@ class GroupEnded(GroupRecord):
 
 
 # --- launches ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmStarted(Record):
+    """What the search of a launch starts from: written with its folder, before its first process, and never again.
+
+    The ``entered`` configurations of earlier launches are told to the search and are none of its own; ``points`` are
+    searched values that are tried first. Nothing of the ``sources`` is looked up again.
+    """
+
+    event: ClassVar[str] = "warm start"
+    sources: Sequence[WarmSourceRecord]
+    entered: Sequence[EnteredRecord]
+    points: Sequence[Mapping[str, Scalar]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,6 +301,7 @@ JournalRecord = (
     | PeerLost
     | GroupNotice
     | GroupEnded
+    | WarmStarted
     | LaunchBegan
     | ConfirmationChosen
     | LaunchEnded

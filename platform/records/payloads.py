@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 
-from nmlab.trials.contract.values import JsonMapping
+from nmlab.trials.contract.values import JsonMapping, Scalar
 from nmlab.trials.files.file_digest import FileDescription
 
 if TYPE_CHECKING:
@@ -57,6 +57,33 @@ class ChosenRecord(TypedDict):
     """The mean of the objective over the seeds of the search; a baseline is not chosen by it and has none here."""
     spec: SpecRecord
     """Its first trial; the others differ from it in the seed alone."""
+
+
+class EnteredRecord(TypedDict):
+    """A configuration of an earlier launch that enters a search with its outcome."""
+
+    launch: str
+    configuration: str
+    """Its digest."""
+    seeds: Sequence[int]
+    """Over which the outcome is: those of the earlier search."""
+    settings: Mapping[str, Scalar]
+    """Every value, with the defaults of its method, so that it can be placed in any space."""
+    values: NotRequired[Sequence[float]]
+    """The objectives; absent where it was stopped early, or has none."""
+    pruned: NotRequired[bool]
+    intermediate: NotRequired[Mapping[str, float]]
+    """The first objective by step."""
+    constraints: NotRequired[Mapping[str, float]]
+    """By how much it breaks each constraint of the search that it enters."""
+
+
+class WarmSourceRecord(TypedDict):
+    """An earlier launch from which a search starts: its study and name, and in a line what of it is used."""
+
+    study: str
+    launch: str
+    line: str
 
 
 class StageFacts(TypedDict):

@@ -14,7 +14,7 @@ from itertools import chain, count, islice
 from nmlab.platform.records.events import ConfirmationChosen, JournalRecord, TrialEnded, TrialSubmitted
 from nmlab.platform.records.payloads import ResultRecord, SpecRecord
 from nmlab.search_spaces.schema.constraints import Constraint, is_feasible
-from nmlab.trials.contract.run_status import TrialStatus
+from nmlab.trials.contract.run_status import ENDED_FOR_GOOD, TrialStatus
 from nmlab.trials.contract.run_tags import Role
 from nmlab.trials.contract.trial_spec import TrialSpec
 
@@ -141,18 +141,22 @@ class Confirmations:
     Attributes:
         ordinary: the seeds of the study. One that confirmed before it was added to the study no longer does.
         choices: in their order.
-        trials: of all of them, by key, in the order in which they are run.
+        trials: of the newest one, by key, and of earlier ones those that had ended for good before it.
     """
 
     ordinary: Collection[int] = ()
     choices: list[ConfirmationChosen] = field(default_factory=list)
     trials: dict[str, ConfirmationTrial] = field(default_factory=dict)
+    _over: set[str] = field(default_factory=set)
 
     def follow(self, records: Iterable[JournalRecord]) -> None:
         """Accept records, in the order of the journal."""
         for record in records:
-            if isinstance(record, ConfirmationChosen):
+            if isinstance(record, TrialEnded):
+                (self._over.add if _is_over(record.result) else self._over.discard)(record.key)
+            elif isinstance(record, ConfirmationChosen):
                 self.choices.append(record)
+                self.trials = {key: trial for key, trial in self.trials.items() if key in self._over}
                 for trial in trials_of(record):
                     if trial.spec.seed not in self.ordinary:
                         self.trials.setdefault(trial.spec.key, trial)
@@ -165,6 +169,13 @@ class Confirmations:
     def is_chosen_since(self, version: int) -> bool:
         """Return whether something was chosen since a version of the study."""
         return any(choice.chosen for choice in self.choices if choice.of_version >= version)
+
+    def to_run_since(self, version: int) -> list[TrialSpec]:
+        """Return the trials of the newest choice if it was made since a version of the study; others are over."""
+        if not self.is_settled_since(version):
+            return []
+        specs = (trial.spec for trial in trials_of(self.choices[-1]))
+        return [spec for spec in specs if spec.seed not in self.ordinary]
 
     def is_settled_since(self, version: int) -> bool:
         """Return whether there was a choice since a version of the study, be it empty."""
@@ -181,6 +192,44 @@ def confirmations_of(records: Iterable[JournalRecord], *, ordinary: Collection[i
     found = Confirmations(ordinary)
     found.follow(records)
     return found
+
+
+def ends_of_dropped(
+    records: Sequence[JournalRecord], choice: ConfirmationChosen, *, ordinary: Collection[int]
+) -> list[TrialEnded]:
+    """Return the ends of trials that earlier choices began and a new choice leaves out, so that none is begun again.
+
+    Args:
+        records: of the journal, up to the new choice.
+        choice: the new one.
+        ordinary: the seeds of the study; a trial with one of them is no longer one of a confirmation.
+    """
+    chosen = _keys_of(choice, ordinary)
+    choices = (record for record in records if isinstance(record, ConfirmationChosen))
+    earlier = {key for each in choices for key in _keys_of(each, ordinary)}
+    begun = [record.key for record in records if isinstance(record, TrialSubmitted) and record.key in earlier - chosen]
+    last = {record.key: record.result for record in records if isinstance(record, TrialEnded)}
+    return [
+        TrialEnded(key=key, result=_dropped(key, last.get(key)))
+        for key in dict.fromkeys(begun)
+        if key not in last or not _is_over(last[key])
+    ]
+
+
+def _keys_of(choice: ConfirmationChosen, ordinary: Collection[int]) -> set[str]:
+    return {trial.spec.key for trial in trials_of(choice) if trial.spec.seed not in ordinary}
+
+
+def _dropped(key: str, result: ResultRecord | None) -> ResultRecord:
+    """Return the result of a trial that is left out, with what it had cost at its last end."""
+    before: ResultRecord = {"key": key, "status": TrialStatus.STOPPED, "step": 0, "metrics": {}, "reason": ""}
+    reason = "what is confirmed was chosen anew, without it"
+    return {**(result or before), "status": TrialStatus.STOPPED, "reason": reason, "resumable": False}
+
+
+def _is_over(result: ResultRecord) -> bool:
+    """Return whether a trial has ended for good."""
+    return result["status"] in ENDED_FOR_GOOD and not result.get("resumable", False)
 
 
 def _with_seed(spec: TrialSpec, seed: int) -> TrialSpec:

@@ -25,6 +25,7 @@ from nmlab.platform.records.events import (
     TrialMetrics,
     TrialSubmitted,
     UnknownRecord,
+    WarmStarted,
 )
 from nmlab.platform.records.payloads import ResultRecord, SpecRecord
 from nmlab.platform.search.stopping_rules import ConfigurationAtStep, Rule
@@ -118,7 +119,7 @@ class EarlyStopping:
                     self._end(record.key, record.result)
                 case TrialLeased() | ResultRefused() | TrialActorLost() | ReplicaRecord() | GroupRecord():
                     pass
-                case LaunchBegan() | ConfirmationChosen() | LaunchEnded() | UnknownRecord():
+                case WarmStarted() | LaunchBegan() | ConfirmationChosen() | LaunchEnded() | UnknownRecord():
                     pass
                 case _ as never:
                     assert_never(never)

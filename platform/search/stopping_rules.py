@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 REDUCTION = 4
-"""ASHA lets one of so many configurations pass a rung, and needs as many before it stops any."""
+"""ASHA lets one in this number of configurations pass a rung, and needs as many before it stops any."""
 FEWEST_OTHERS = 3
 """Other configurations that the median rule needs before it stops any."""
 

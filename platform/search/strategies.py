@@ -15,9 +15,10 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import JournalStorage
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 
 from nmlab.platform.compat.optuna_trials import open_trial
+from nmlab.platform.records.payloads import EnteredRecord
 from nmlab.platform.search.grid import GridStrategy
 from nmlab.platform.search.initial_points import (
     Given,
@@ -26,15 +27,18 @@ from nmlab.platform.search.initial_points import (
     initial_points,
 )
 from nmlab.platform.search.optuna_journal import OptunaJournalFile
+from nmlab.platform.search.placement import Placement, placed
 from nmlab.platform.search.samplers import SAMPLERS, first_points, sampler_of
 from nmlab.platform.search.samplers.qmc import quasi_random_point
 from nmlab.platform.search.strategy_protocol import Outcome, Proposal, SearchStrategy
+from nmlab.platform.search.warm_start import COLD, WARM_STARTED_FROM, WarmStart, entered_outcome
 from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import Configuration, DefineByRun
 from nmlab.trials.contract.log_levels import at_least
 
 _log = logging.getLogger(__name__)
 _CONFIGURATION = "nmlab:configuration"
+_IS_WARM_STARTED = "nmlab:is warm started"
 _REPEATS = 10
 _DIRECTIONS = {"min": StudyDirection.MINIMIZE, "max": StudyDirection.MAXIMIZE}
 _quiet = partial(at_least, logging.ERROR, "optuna")
@@ -49,15 +53,18 @@ class OptunaStrategy:
         journal: the file.
         name: of the Optuna study in it; by default that of ``study``.
         tried_before: configurations that count as tried and are not in the Optuna study.
+        warm: outcomes of earlier launches, which it is told once and which do not count as tried, and further points.
     """
 
     @_quiet()
-    def __init__(self, study: Study, *, journal: Path, name: str | None = None, tried_before: int = 0) -> None:
+    def __init__(
+        self, study: Study, *, journal: Path, name: str | None = None, tried_before: int = 0, warm: WarmStart = COLD
+    ) -> None:
         self.study, self.name, self._tried_before = study, name or study.name, tried_before
         self._space = DefineByRun(study)
         self._configurations = configurations_tried(study)
         self._search = study.search
-        self._first = initial_points(study)
+        self._first = [*initial_points(study), *warm.points_in(study)]
         self._optuna = optuna.create_study(
             study_name=self.name,
             storage=JournalStorage(OptunaJournalFile(str(journal))),
@@ -68,6 +75,7 @@ class OptunaStrategy:
             with warnings.catch_warnings():  # it is experimental
                 warnings.simplefilter("ignore", ExperimentalWarning)
                 self._optuna.set_metric_names(list(study.search.metrics))
+        self._enter(warm)
 
     @_quiet()
     def open(self) -> list[Proposal]:
@@ -136,6 +144,35 @@ class OptunaStrategy:
         """The trials of the Optuna study that are configurations."""
         return self._counted()
 
+    def _enter(self, warm: WarmStart) -> None:
+        """Tell the study what earlier launches found, once; a process that was killed meanwhile is taken up.
+
+        A configuration that lies outside of the space is left out.
+        """
+        if not warm.entered or self._optuna.user_attrs.get(_IS_WARM_STARTED):
+            return
+        held = {_source_of(trial): trial for trial in self._optuna.get_trials(deepcopy=False)}
+        for each in warm.entered:
+            trial, point = held.get((each["launch"], each["configuration"])), placed(self.study, each["settings"])
+            if trial is None and point is not None:
+                self.tell(self._add(each, point), entered_outcome(each))
+            elif trial is not None and not trial.state.is_finished():
+                self.tell(trial.number, entered_outcome(each))
+        self._optuna.set_user_attr(_IS_WARM_STARTED, True)
+
+    def _add(self, entered: EnteredRecord, point: Placement) -> int:
+        """Add a configuration of an earlier launch that has no outcome yet; return its number."""
+        number = len(self._optuna.get_trials(deepcopy=False))
+        self._optuna.add_trial(
+            create_trial(
+                state=TrialState.RUNNING,
+                params=dict(point.parameters),
+                distributions=dict(point.distributions),
+                user_attrs={WARM_STARTED_FROM: entered["launch"], "configuration": entered["configuration"]},
+            )
+        )
+        return number
+
     def _counted(self) -> list[optuna.trial.FrozenTrial]:
         """Return the proposals that became trials; repeated points and interrupted asks have no configuration."""
         return [trial for trial in self._optuna.get_trials(deepcopy=False) if _CONFIGURATION in trial.user_attrs]
@@ -147,7 +184,9 @@ class OptunaStrategy:
                 return point
         if not self._is_quasi_random():
             return None
-        place = len(self._optuna.get_trials(deepcopy=False)) - len(self._first)
+        trials = self._optuna.get_trials(deepcopy=False)
+        entered = sum(WARM_STARTED_FROM in trial.user_attrs for trial in trials)
+        place = len(trials) - entered - len(self._first)
         return quasi_random_point(self.study, place=max(0, place))
 
     def _is_quasi_random(self) -> bool:
@@ -179,6 +218,13 @@ class OptunaStrategy:
         raise AssertionError("counting has no end")
 
 
-def strategy_of(study: Study, *, journal: Path) -> SearchStrategy:
+def _source_of(trial: optuna.trial.FrozenTrial) -> tuple[object, object]:
+    """Return the earlier launch and the configuration that a trial of an Optuna study is."""
+    return trial.user_attrs.get(WARM_STARTED_FROM), trial.user_attrs.get("configuration")
+
+
+def strategy_of(study: Study, *, journal: Path, warm: WarmStart = COLD) -> SearchStrategy:
     """Return the search strategy that a study names."""
-    return GridStrategy(study) if study.search.algorithm == "grid" else OptunaStrategy(study, journal=journal)
+    if study.search.algorithm == "grid":
+        return GridStrategy(study)
+    return OptunaStrategy(study, journal=journal, warm=warm)

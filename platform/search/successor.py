@@ -15,20 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nmlab.platform.search.changed_space import full_values
-from nmlab.platform.search.initial_points import Given, Value
+from nmlab.platform.search.placement import Placement, placed
 from nmlab.platform.search.strategies import OptunaStrategy, strategy_of
 from nmlab.platform.search.strategy_protocol import Outcome, Proposal, SearchStrategy
+from nmlab.platform.search.warm_start import COLD, WarmStart
 from nmlab.search_spaces.schema.study import Study
-from nmlab.search_spaces.space import Configuration, DefineByRun
+from nmlab.search_spaces.space import Configuration
 from nmlab.trials.contract.log_levels import at_least
 
 _CONFIGURATION = "nmlab:configuration"
@@ -38,12 +33,17 @@ _OWN_ATTRIBUTES = ("fixed_params",)
 _quiet = partial(at_least, logging.ERROR, "optuna")
 
 
-def extended_strategy(study: Study, *, earlier: Sequence[Study], journal: Path) -> SearchStrategy:
-    """Return the search strategy of a launch, given the earlier versions of its study, oldest first."""
+def extended_strategy(
+    study: Study, *, earlier: Sequence[Study], journal: Path, warm: WarmStart = COLD
+) -> SearchStrategy:
+    """Return the search strategy of a launch, given the earlier versions of its study, oldest first.
+
+    ``warm`` is what its first search started from; a study for a changed space is told what of it lies in that space.
+    """
     names = _studies_of(study, earlier)
     if study.search.algorithm == "grid" or len(names) == 1:
-        return strategy_of(study, journal=journal)
-    return SuccessorStrategy(names, journal=journal)
+        return strategy_of(study, journal=journal, warm=warm)
+    return SuccessorStrategy(names, journal=journal, warm=warm)
 
 
 class SuccessorStrategy:
@@ -52,15 +52,16 @@ class SuccessorStrategy:
     Args:
         studies: the name of each Optuna study, oldest first, with the version of the study that is its space.
         journal: Optuna's journal, which holds all of them.
+        warm: outcomes of earlier launches.
     """
 
-    def __init__(self, studies: Mapping[str, Study], *, journal: Path) -> None:
+    def __init__(self, studies: Mapping[str, Study], *, journal: Path, warm: WarmStart = COLD) -> None:
         *names, newest = studies
         past = _past([OptunaStrategy(studies[name], journal=journal, name=name) for name in names])
         study = studies[newest]
         placed = {place: found for place, told in past.items() if (found := _placed(study, told)) is not None}
         outside = [told for place, told in past.items() if place not in placed]
-        self._newest = OptunaStrategy(study, journal=journal, name=newest, tried_before=len(outside))
+        self._newest = OptunaStrategy(study, journal=journal, name=newest, tried_before=len(outside), warm=warm)
         _feed(self._newest.optuna_study, list(placed.values()))
         self._outside = outside
 
@@ -111,9 +112,7 @@ class _Placed:
     """A configuration of an earlier study in the new space: its parameters there, and what it becomes."""
 
     told: _Told
-    configuration: Configuration
-    parameters: Mapping[str, Any]
-    distributions: Mapping[str, BaseDistribution]
+    point: Placement
 
     @property
     def source(self) -> str:
@@ -126,32 +125,12 @@ class _Placed:
         return create_trial(
             state=told.state,
             values=told.values,
-            params=dict(self.parameters),
-            distributions=dict(self.distributions),
-            user_attrs={**told.user_attrs, _CONFIGURATION: self.configuration, _SOURCE: self.source},
+            params=dict(self.point.parameters),
+            distributions=dict(self.point.distributions),
+            user_attrs={**told.user_attrs, _CONFIGURATION: self.point.configuration, _SOURCE: self.source},
             system_attrs=own,
             intermediate_values=told.intermediate_values,
         )
-
-
-class _Walk(Given):
-    """Walks through a space along given values, and keeps the distribution of each."""
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        super().__init__(values)
-        self.distributions: dict[str, BaseDistribution] = {}
-
-    def suggest_categorical(self, name: str, choices: Sequence[Value]) -> Value:
-        self.distributions[name] = CategoricalDistribution(choices)
-        return super().suggest_categorical(name, choices)
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        self.distributions[name] = FloatDistribution(low, high, log=log)
-        return super().suggest_float(name, low, high, log=log)
-
-    def suggest_int(self, name: str, low: int, high: int) -> int:
-        self.distributions[name] = IntDistribution(low, high)
-        return super().suggest_int(name, low, high)
 
 
 def _studies_of(study: Study, earlier: Sequence[Study]) -> dict[str, Study]:
@@ -178,15 +157,8 @@ def _past(strategies: Sequence[OptunaStrategy]) -> dict[str, _Told]:
 
 def _placed(study: Study, told: _Told) -> _Placed | None:
     """Return a configuration in another space; None if no point of that space gives the same trials."""
-    values = told.values
-    walk = _Walk(values)
-    try:
-        configuration = DefineByRun(study)(walk)
-    except ValueError:
-        return None
-    if full_values(study, configuration) != values:
-        return None
-    return _Placed(told, configuration, walk.asked, walk.distributions)
+    point = placed(study, told.values)
+    return None if point is None else _Placed(told, point)
 
 
 @_quiet()

@@ -23,6 +23,7 @@ from nmlab.platform.records.events import (
     TrialMetrics,
     TrialSubmitted,
     UnknownRecord,
+    WarmStarted,
     event_of,
 )
 from nmlab.platform.records.payloads import Point, ResultRecord
@@ -190,7 +191,7 @@ class Recorder:
                     self._end_launch(record)
                 case TrialLeased() | ResultRefused() | TrialActorLost() | ReplicaRecord() | GroupRecord():
                     pass
-                case UnknownRecord():
+                case WarmStarted() | UnknownRecord():
                     pass
                 case _ as never:
                     assert_never(never)

@@ -4,9 +4,8 @@ MLflow and the results folders are searched. Several runs of one trial count as 
 taken. A configuration means its first finished seed, a launch its best finished configuration.
 """
 
-import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
@@ -14,36 +13,26 @@ from typing import TYPE_CHECKING
 
 from nmlab.platform.launches.best import best_in_folder, best_in_store
 from nmlab.platform.launches.launch import LAUNCH_FILE
+from nmlab.platform.tracking.result_candidates import (
+    HEXADECIMAL,
+    LEAST,
+    Candidate,
+    candidate_of_run,
+    candidates_of,
+    search,
+    tag_begins,
+)
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.store import RunStore, open_store, reading
-from nmlab.trials.contract import run_params, run_tags
-from nmlab.trials.contract.run_artifacts import RECORD_FILE
-from nmlab.trials.contract.run_status import TrialStatus
+from nmlab.reports.read.store import RunStore, open_store
+from nmlab.trials.contract import run_tags
 from nmlab.trials.contract.run_tags import RunKind, condition
-from nmlab.trials.contract.trial_spec import TrialSpec
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-LEAST = 6  # characters that an abbreviated id needs
-_HEXADECIMAL = re.compile(rf"[0-9a-f]{{{LEAST},32}}")
 _NAME = re.compile(rf"[\w.+-]{{{LEAST},}}")
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_LENGTHS = {"run": 32, "trial": 16, "configuration": 8, "initial mask": 16}
 _SHOWN = 4
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A trial or initial mask that a name may mean: the kind of its id, the id, and where its files are."""
-
-    kind: str
-    id: str
-    key: str
-    seed: int
-    finished: bool
-    run: "Run | None" = None
-    folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +73,7 @@ def find_result(name: str, *, tracking_uri: str, results: Path) -> Found | None:
     folder = results.expanduser()
     meaning = _newest_of_study(name, store=store, results=folder) or _meaning(name, store=store, results=folder)
     if meaning is None:
-        if _HEXADECIMAL.fullmatch(wanted):
+        if HEXADECIMAL.fullmatch(wanted):
             raise ValueError(_unknown(name, tracking_uri=tracking_uri, results=results, trouble=trouble))
         return None
     if meaning.launch is not None:
@@ -112,7 +101,7 @@ def _meaning(name: str, *, store: RunStore | None, results: Path) -> Meaning | N
     wanted = name.rpartition("@")[2]
     if not _NAME.fullmatch(wanted):
         return None
-    found = list(_candidates(wanted, store=store, results=results))
+    found = list(candidates_of(wanted, store=store, results=results))
     launches = _launches(wanted, store=store, results=results)
     meanings = list(dict.fromkeys([(candidate.kind, candidate.id) for candidate in found] + list(launches)))
     meanings = [meaning for meaning in meanings if meaning[1] == wanted] or meanings
@@ -152,90 +141,6 @@ def _store(tracking_uri: str) -> tuple[RunStore | None, str]:
         return None, str(error)
 
 
-def _candidates(name: str, *, store: RunStore | None, results: Path) -> Iterator[Candidate]:
-    if _HEXADECIMAL.fullmatch(name):
-        if store is not None:
-            yield from _in_store(name, store)
-        yield from _in_folders(name, results)
-
-
-def _in_store(name: str, store: RunStore) -> Iterator[Candidate]:
-    """Yield the runs whose id, trial key, configuration or mask digest starts with ``name``, the newest first."""
-    ids: dict[str, tuple[str, Callable[[Run], str]]] = {
-        "trial": (_begins(run_tags.TRIAL_KEY, name), lambda run: str(run.data.tags.get(run_tags.TRIAL_KEY, ""))),
-        "configuration": (
-            _begins(run_tags.CONFIGURATION, name),
-            lambda run: str(run.data.tags.get(run_tags.CONFIGURATION, "")),
-        ),
-        "initial mask": (_begins(run_tags.INITIAL_MASK_DIGEST, name), _own_digest),
-        "run": (f"attributes.run_id LIKE '{name}%'", lambda run: str(run.info.run_id)),
-    }
-    for kind, (where, id_of) in ids.items():
-        if len(name) <= _LENGTHS[kind]:
-            for run in search(store, where):
-                is_result = run.data.tags.get(run_tags.KIND) in (RunKind.TRIAL, RunKind.INITIAL_MASK)
-                if is_result and id_of(run).startswith(name):
-                    yield _candidate(kind, id_of(run), run)
-
-
-def _own_digest(run: "Run") -> str:
-    """Return the digest of a run that is an initial mask; a trial's tag of this name means its initial masks."""
-    tags = run.data.tags
-    return str(tags.get(run_tags.INITIAL_MASK_DIGEST, "")) if tags.get(run_tags.KIND) == RunKind.INITIAL_MASK else ""
-
-
-def _begins(tag: str, name: str) -> str:
-    """Return the condition that a tag begins with a name."""
-    return condition(tag, f"{name}%", comparison="LIKE")
-
-
-def _candidate(kind: str, id_: str, run: "Run") -> Candidate:
-    tags = run.data.tags
-    key = tags.get(run_tags.TRIAL_KEY, run.info.run_id)
-    seed = str(run.data.params.get(run_params.SEED, "0"))
-    finished = tags.get(run_tags.STATUS) == TrialStatus.FINISHED
-    return Candidate(kind=kind, id=id_, key=key, seed=int(seed) if seed.isdigit() else 0, finished=finished, run=run)
-
-
-def search(store: RunStore, where: str) -> list["Run"]:
-    """Return the runs of all experiments that match an MLflow filter, the newest first."""
-    found: list[Run] = []
-    with reading(store.uri):
-        experiments = [experiment.experiment_id for experiment in store.client.search_experiments()]
-        token: str | None = None
-        while experiments:
-            page = store.client.search_runs(
-                experiments, where, max_results=1000, order_by=["attributes.start_time DESC"], page_token=token
-            )
-            found += page
-            token = page.token
-            if not token:
-                break
-    return found
-
-
-def _in_folders(name: str, results: Path) -> Iterator[Candidate]:
-    """Yield the finished trials in the results folder whose key or configuration starts with ``name``."""
-    for record in sorted([*results.glob(f"*/*/trials/*/{RECORD_FILE}"), *results.glob(f"*/*/{RECORD_FILE}")]):
-        folder, key = record.parent, record.parent.name
-        if key.startswith(name):
-            yield Candidate(kind="trial", id=key, key=key, seed=0, finished=True, folder=folder)
-        elif len(name) <= _LENGTHS["configuration"]:
-            spec = spec_of(folder)
-            if spec is not None and spec.configuration.startswith(name):
-                yield Candidate(
-                    kind="configuration", id=spec.configuration, key=key, seed=spec.seed, finished=True, folder=folder
-                )
-
-
-def spec_of(folder: Path) -> TrialSpec | None:
-    """Return the specification in a finished trial's folder; None if it cannot be read."""
-    try:
-        return TrialSpec.from_record(json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))["spec"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
 def _launches(name: str, *, store: RunStore | None, results: Path) -> "dict[tuple[str, str], Run | Path]":
     """Return the launches whose name or run id starts with ``name``: (kind, id) -> parent run, or folder."""
     found: dict[tuple[str, str], Run | Path] = {}
@@ -245,11 +150,11 @@ def _launches(name: str, *, store: RunStore | None, results: Path) -> "dict[tupl
             found["launch", launch] = marker.parent
     if store is not None:
         is_launch = condition(run_tags.KIND, RunKind.LAUNCH)
-        for run in search(store, f"{_begins(run_tags.LAUNCH, name)} and {is_launch}"):
+        for run in search(store, f"{tag_begins(run_tags.LAUNCH, name)} and {is_launch}"):
             launch = str(run.data.tags[run_tags.LAUNCH])
             if launch.startswith(name):
                 found["launch", launch] = run
-        if _HEXADECIMAL.fullmatch(name):
+        if HEXADECIMAL.fullmatch(name):
             for run in search(store, f"attributes.run_id LIKE '{name}%' and {is_launch}"):
                 found["launch's run", str(run.info.run_id)] = run
     return found
@@ -268,7 +173,7 @@ def _best_of_launch(launch: "Run | Path", *, store: RunStore | None) -> Found:
         assert store is not None
         best = best_in_store(store, launch)
         candidates = [
-            _candidate("configuration", best.configuration, run)
+            candidate_of_run("configuration", best.configuration, run)
             for run in search(store, condition(run_tags.CONFIGURATION, best.configuration))
             if run.info.run_id in best.run_ids
         ]

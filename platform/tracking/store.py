@@ -203,7 +203,7 @@ class MlflowStore:
         seen.update(fresh)
 
     def end_trial(self, result: ResultRecord, *, folder: Path) -> None:
-        """Close a child run with its artifacts; a run that is already closed with this status is left alone.
+        """Close a child run with its artifacts; a run that is already closed like this is left alone.
 
         ``folder`` holds its artifacts. Metrics of the end of a trial, such as its cost, are logged from the result
         unless the last point had them. Raises ``FileNotFoundError`` for a missing artifact, after the run is closed
@@ -211,7 +211,8 @@ class MlflowStore:
         """
         run, status = self._children[result["key"]], result["status"]
         before = self._client.get_run(run).data.tags
-        if before.get(run_tags.STATUS) == status:
+        is_resumable, was_resumable = bool(result.get("resumable")), before.get(run_tags.RESUMABLE) == run_tags.TRUE
+        if before.get(run_tags.STATUS) == status and is_resumable == was_resumable:
             if run_tags.MISSING_ARTIFACTS in before:  # they may have come back
                 names = before[run_tags.MISSING_ARTIFACTS].split(",")
                 _refuse_missing(self._attach_files(run, names, before=before, folder=folder), folder=folder)
@@ -231,8 +232,8 @@ class MlflowStore:
                 self._client.delete_tag(run, tag)
         for name, text in result.get("facts", {}).items():
             self._client.set_tag(run, run_tags.fact_tag(name), text[:_TEXT])
-        if result.get("resumable"):
-            self._client.set_tag(run, run_tags.RESUMABLE, run_tags.TRUE)
+        if is_resumable != was_resumable:
+            self._client.set_tag(run, run_tags.RESUMABLE, run_tags.flag(is_resumable))
         if result.get("model_digest"):
             self._client.set_tag(run, run_tags.MODEL_DIGEST, result["model_digest"])
         self._close(run, status)

@@ -6,7 +6,6 @@ sense is a lost actor, while a trial that failed has a result with this status.
 """
 
 import logging
-import math
 from collections import Counter, deque
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,12 +18,12 @@ from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.planning.study_trials import trial_spec
 from nmlab.platform.records.payloads import ResultRecord
 from nmlab.platform.search.later_seeds import LaterSeeds
+from nmlab.platform.search.outcomes import outcome_of
+from nmlab.platform.search.search_limits import SearchLimits
 from nmlab.platform.search.strategy_protocol import Outcome, Proposal, SearchStrategy
 from nmlab.platform.tuning.trainable import TrialConfig
-from nmlab.search_spaces.schema.constraints import excesses
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.trial_spec import TrialSpec
-from nmlab.trials.contract.values import Scalar
 
 _log = logging.getLogger(__name__)
 _NO_MORE = cast(dict[str, Any], Searcher.FINISHED)  # a text, while Ray declares a dictionary or None
@@ -58,6 +57,7 @@ class ReplicateSearcher(Searcher):
         after_search: is called once, when every trial of the search has ended; returns the trials that confirm it, of
             which the search learns nothing.
         metric_mode: the (first) objective, and ``min`` or ``max``.
+        search_limits: has accepted the records before this process, and says when nothing more is proposed.
         max_failures: how many errors of a trial count as lost actors; after one more the trial has failed.
     """
 
@@ -73,6 +73,7 @@ class ReplicateSearcher(Searcher):
         stopped: Container[str],
         metric_mode: tuple[str, str],
         later: LaterSeeds | None = None,
+        search_limits: SearchLimits | None = None,
         after_search: Callable[[], Sequence[TrialSpec]] = tuple,
         max_failures: int = 3,
     ) -> None:
@@ -87,6 +88,8 @@ class ReplicateSearcher(Searcher):
         self._max_failures = max_failures
         self._opened = False
         self._later = later or plan.later_seeds()
+        self._search_limits = search_limits or plan.search_limits()
+        self._held: deque[Proposal] = deque()
         self._after_search, self._is_confirming = after_search, False
 
     def set_search_properties(
@@ -100,7 +103,7 @@ class ReplicateSearcher(Searcher):
         if not self._opened:
             self._open()
         while not self._queue:
-            proposal = self._strategy.next()
+            proposal = self._next()
             if proposal is not None:
                 self._enqueue(proposal)
             elif self._running:
@@ -156,6 +159,22 @@ class ReplicateSearcher(Searcher):
         for proposal in self._strategy.failed():  # the search keeps their outcome; the missing runs are made up for
             self._queue += [spec for spec in self._specs(proposal) if spec.key not in self._ended]
         self._queue += [spec for spec in self._later.trials if spec.key not in self._ended]
+        if self._search_limits.is_set and self._plan.study.search.algorithm == "grid":
+            self._enqueue_begun_points()
+
+    def _next(self) -> Proposal | None:
+        """Return the next configuration; none once the search has stopped."""
+        if self._search_limits.reason:
+            return None
+        return self._held.popleft() if self._held else self._strategy.next()
+
+    def _enqueue_begun_points(self) -> None:
+        """Queue the points of a grid that an earlier process began: they run to the end also if the search stops."""
+        while (proposal := self._strategy.next()) is not None:
+            if self._search_limits.has_begun(self._specs(proposal)[0].configuration):
+                self._enqueue(proposal)
+            else:
+                self._held.append(proposal)
 
     def _add_later_seeds(self, key: str, result: FlatResult) -> None:
         """Queue the trials of added seeds, if a configuration is complete by the end of this trial."""
@@ -208,37 +227,11 @@ class ReplicateSearcher(Searcher):
             self._strategy.tell(replicates.number, self._outcome(replicates))
 
     def _outcome(self, replicates: _Replicates) -> Outcome:
-        """Return the outcome of a configuration whose trials have all ended.
-
-        All finished: the mean of each objective over the seeds, and by how much the worst seed breaks each constraint.
-        Any diverged, failed or out of memory: no values, which becomes FAIL. Otherwise any stopped early: pruned.
-        Intermediate values are means at steps that all curves have.
-        """
-        results = list(replicates.results.values())
-        statuses = {result["status"] for result in results}
-        curves = list(replicates.curves.values())
-        steps = set.intersection(*(set(curve) for curve in curves)) if curves else set()
-        intermediate = {step: sum(curve[step] for curve in curves) / len(curves) for step in steps}
-        attributes = self._attributes(replicates)
-        if statuses - {TrialStatus.FINISHED, TrialStatus.STOPPED}:
-            return Outcome(None, intermediate=intermediate, attributes=attributes)
-        if TrialStatus.STOPPED in statuses:
-            return Outcome(None, pruned=True, intermediate=intermediate, attributes=attributes)
-        columns = [[float(result.get(metric, math.nan)) for result in results] for metric in self._metrics]
-        return Outcome(
-            [sum(column) / len(column) for column in columns],
-            intermediate=intermediate,
-            constraints=excesses(self._limits, results),
-            attributes=attributes,
+        """Return the outcome of a configuration whose trials have all ended."""
+        return outcome_of(
+            {spec.seed: replicates.results[spec.key] for spec in replicates.specs},
+            curves=list(replicates.curves.values()),
+            configuration=replicates.specs[0].configuration,
+            metrics=self._metrics,
+            limits=self._limits,
         )
-
-    def _attributes(self, replicates: _Replicates) -> dict[str, Scalar]:
-        """Return the configuration's digest, and of each seed its status and its last objectives."""
-        found: dict[str, Scalar] = {"configuration": replicates.specs[0].configuration}
-        for spec in replicates.specs:
-            result = replicates.results[spec.key]
-            found[f"seed {spec.seed}: status"] = str(result["status"])
-            for metric in (*self._metrics, *(limits.metric for limits in self._limits)):
-                value = float(result.get(metric, math.nan))
-                found |= {f"seed {spec.seed}: {metric}": value} if math.isfinite(value) else {}
-        return found

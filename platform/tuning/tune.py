@@ -18,6 +18,7 @@ from nmlab.platform.cluster.session import NAMESPACE
 from nmlab.platform.launches.journal import FlatResult
 from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.search.later_seeds import LaterSeeds
+from nmlab.platform.search.search_limits import SearchLimits
 from nmlab.platform.search.strategy_protocol import SearchStrategy
 from nmlab.platform.tuning.searcher import ReplicateSearcher
 from nmlab.platform.tuning.trainable import TrialActor
@@ -96,6 +97,7 @@ def tune_trials(
     folder: Path,
     watch: TuneWatch,
     later: LaterSeeds | None = None,
+    search_limits: SearchLimits | None = None,
     max_failures: int = 3,
 ) -> None:
     """Run every trial that has not ended; returns when all have ended or the time limit has passed.
@@ -114,6 +116,7 @@ def tune_trials(
         evaluated=evaluated,
         stopped=stopped,
         later=later,
+        search_limits=search_limits,
         after_search=watch.after_search,
         metric_mode=(search.metrics[0], search.modes[0]),
         max_failures=max_failures,

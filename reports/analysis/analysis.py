@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from nmlab.reports.analysis.budgets import EqualBudget, FrontPoint, equal_budgets, front_points
 from nmlab.reports.analysis.claims import Judgement, judgements_of
 from nmlab.reports.analysis.claims.select import planned_values
-from nmlab.reports.analysis.configurations import Configuration, configurations_of, searched, setting_text, varying
+from nmlab.reports.analysis.configurations import Configuration, configurations_of, searched
 from nmlab.reports.analysis.evaluation_check import EvaluationCheck, check_evaluations
 from nmlab.reports.analysis.masks.overlaps import overlap
 from nmlab.reports.analysis.metrics import evaluation_metrics
@@ -21,6 +21,7 @@ from nmlab.reports.analysis.pairwise import (
 )
 from nmlab.reports.analysis.published import published_tables
 from nmlab.reports.analysis.published.versus_published import Pair, pairs_of
+from nmlab.reports.analysis.settings import setting_text, varying
 from nmlab.reports.analysis.summary_rows import SummaryRow, names_of, summary_rows_of
 from nmlab.reports.read.collect import StudyRuns
 from nmlab.reports.read.evaluations import MaskLosses, RunEvaluation, read_evaluations, read_mask_losses

@@ -7,9 +7,11 @@ computed it; an accuracy also on the version of its task, its worked examples, n
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from nmlab.reports.analysis.configurations import GROUPED_BY, Configuration, evaluation_setting, value_text
+from nmlab.reports.analysis.configurations import GROUPED_BY, Configuration, evaluation_setting
+from nmlab.reports.analysis.settings import value_text
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.trials import TrialRecord, tag_json
+from nmlab.reports.read.trials import TrialRecord
+from nmlab.reports.read.typed_text import tag_json
 from nmlab.reports.values import counted
 from nmlab.trials.contract import run_tags
 
@@ -43,8 +45,12 @@ class Difference:
         return f"{self.name} differs: {', '.join(parts[:VALUES_IN_WORDS])}{more}"
 
 
-def evaluated_runs(item: Configuration, *, study: str = "") -> Iterator[EvaluatedRun]:
+def evaluated_runs(
+    item: Configuration, *, study: str = "", launches: Mapping[str, str] | None = None
+) -> Iterator[EvaluatedRun]:
     """Yield every finished run of a configuration with the facts of its evaluation.
+
+    It bears the name of its study, or of its launch where ``launches`` has it by run id.
 
     Raises:
         ReportError: a tag that should hold JSON does not.
@@ -52,7 +58,8 @@ def evaluated_runs(item: Configuration, *, study: str = "") -> Iterator[Evaluate
     settings = {name: value_text(value) for name, value in item.settings.items() if name.startswith(GROUPED_BY)}
     for trial in item.every_trial:
         if trial.is_finished:
-            yield EvaluatedRun(trial.run_id, study, {**settings, **_recorded(trial)})
+            where = (launches or {}).get(trial.run_id, study)
+            yield EvaluatedRun(trial.run_id, where, {**settings, **_recorded(trial)})
 
 
 def differences(
@@ -93,6 +100,21 @@ def differences_within(configurations: Iterable[Configuration]) -> tuple[Differe
     for item in configurations:
         groups.setdefault(evaluation_setting(item), []).extend(evaluated_runs(item))
     return tuple(found for runs in groups.values() for found in differences(runs))
+
+
+def differences_between_launches(
+    configurations: Iterable[Configuration], *, launches: Mapping[str, str]
+) -> tuple[Difference, ...]:
+    """Return the differences between the evaluations of pooled launches, whatever their runs are compared with.
+
+    Args:
+        configurations: of all of them.
+        launches: the launch of each run.
+
+    Raises:
+        ReportError: a tag that should hold JSON does not.
+    """
+    return differences([run for item in configurations for run in evaluated_runs(item, launches=launches)])
 
 
 def _recorded(trial: TrialRecord) -> dict[str, str]:
@@ -150,4 +172,12 @@ def _where(runs: Sequence[EvaluatedRun]) -> str:
     return f"run {runs[0].run_id}{of}" if len(runs) == 1 else f"{len(runs):,} runs{of}, first {runs[0].run_id}"
 
 
-__all__ = ["Difference", "EvaluatedRun", "differences", "differences_within", "evaluated_runs", "refuse_mixed"]
+__all__ = [
+    "Difference",
+    "EvaluatedRun",
+    "differences",
+    "differences_between_launches",
+    "differences_within",
+    "evaluated_runs",
+    "refuse_mixed",
+]

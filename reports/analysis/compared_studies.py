@@ -12,7 +12,7 @@ from nmlab.reports.read.collect import StudyRuns, collect
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.evaluations import read_evaluations
 from nmlab.reports.read.store import RunStore
-from nmlab.reports.read.trials import Value
+from nmlab.reports.read.typed_text import Value
 
 ATTRIBUTES = ("study", "method", "pattern", "role")
 

@@ -1,4 +1,4 @@
-"""Configurations: the replicates (seeds) of one setting, what varies between settings, and which are comparable.
+"""Configurations: the replicates (seeds) of one setting, their order, and which of them are comparable.
 
 All tables, figures and sentences of a report use these values, so that they agree.
 """
@@ -8,16 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from nmlab.reports.read.collect import Objective, StudyRuns
-from nmlab.reports.read.trials import TrialRecord, Value
+from nmlab.reports.read.collect import StudyRuns
+from nmlab.reports.read.objective import Objective
+from nmlab.reports.read.trials import TrialRecord
+from nmlab.reports.read.typed_text import Value
 from nmlab.reports.statistics import MeanEstimate, mean_interval, paired_difference
 from nmlab.search_spaces.schema.constraints import is_feasible
 from nmlab.trials.contract import run_params, run_tags
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.run_tags import Role
 
-EXACT_BELOW = 1e6
-ATTRIBUTES = (run_params.METHOD, run_params.PATTERN)
 GROUPS_IN_WORDS = 4  # that have a sentence each
 GROUPED_BY = (run_params.MODEL, run_params.EVALUATION)
 
@@ -179,11 +179,17 @@ def configurations_of(runs: StudyRuns) -> tuple[Configuration, ...]:
     """
     own, fresh = (_by_configuration(runs, is_confirmation=is_fresh) for is_fresh in (False, True))
     expected = max(runs.fresh_seeds, *map(len, fresh.values()), 0)
-    again = {key: replace(_configuration(trials, runs.objective), expected=expected) for key, trials in fresh.items()}
+    again = {
+        key: replace(_configuration(trials, runs.objective), expected=runs.expected.get((key, True), expected))
+        for key, trials in fresh.items()
+    }
     items = {key: replace(item, trials=(), expected=0) for key, item in again.items()}
     items |= {key: _configuration(trials, runs.objective) for key, trials in own.items()}
     found = [replace(items[key], confirmation=again.get(key)) for key in sorted(items)]
-    return tuple(sorted(_with_expected(found), key=_order))
+    known = [
+        replace(item, expected=runs.expected.get((item.key, False), item.expected)) for item in _with_expected(found)
+    ]
+    return tuple(sorted(known, key=_order))
 
 
 def _by_configuration(runs: StudyRuns, *, is_confirmation: bool) -> dict[str, list[TrialRecord]]:
@@ -236,50 +242,6 @@ def looked_at(configurations: Sequence[Configuration]) -> dict[str, int]:
     return {item.key: len(members) for members in groups.values() for item in members}
 
 
-def varying(configurations: Sequence[Configuration]) -> tuple[str, ...]:
-    """Return the settings in which configurations of one and the same method differ.
-
-    A setting that only some configurations of a method have counts as differing. A setting that differs only between
-    methods is not listed, since the method's name implies it; see :func:`constant`.
-    """
-    methods: dict[str, list[Configuration]] = {}
-    for item in configurations:
-        methods.setdefault(item.method, []).append(item)
-    chosen = {name for items in methods.values() for name in _differing(items)}
-    return tuple(sorted(chosen, key=lambda name: ("." in name, name)))
-
-
-def distinguishing(configurations: Sequence[Configuration]) -> tuple[str, ...]:
-    """Return everything in which these configurations differ: method and pattern where they vary, then settings."""
-    attributes = [name for name in ATTRIBUTES if len({getattr(item, name) for item in configurations}) > 1]
-    return (*attributes, *varying(configurations))
-
-
-def setting_of(item: Configuration, *, name: str) -> Value | None:
-    """Return a configuration's method, pattern or setting; None where it has no such setting."""
-    return str(getattr(item, name)) if name in ATTRIBUTES else item.settings.get(name)
-
-
-def varying_by_method(configurations: Iterable[Configuration]) -> dict[str, tuple[str, ...]]:
-    """Return for each method the settings in which its configurations differ."""
-    own: dict[str, list[Configuration]] = {}
-    for item in configurations:
-        own.setdefault(item.method, []).append(item)
-    return {method: varying(items) for method, items in own.items()}
-
-
-def constant(configurations: Sequence[Configuration]) -> dict[str, Value]:
-    """Return the settings that all of these configurations have and share."""
-    if not configurations:
-        return {}
-    first, *others = configurations
-    return {
-        name: value
-        for name, value in first.settings.items()
-        if all(item.settings.get(name) == value for item in others)
-    }
-
-
 def comparable_group(item: Configuration) -> tuple[str, ...]:
     """Return what two masks must share for their numbers to be compared: pattern, model and evaluation data."""
     return (item.pattern, *evaluation_setting(item))
@@ -320,35 +282,6 @@ def best_of(configurations: Sequence[Configuration]) -> Configuration | None:
     The configurations are ordered as by `configurations_of`.
     """
     return next((item for item in configurations if item.selection is not None and not item.breaks_constraint), None)
-
-
-def setting_text(item: Configuration, *, names: Iterable[str]) -> str:
-    """Return ``alpha=0.99, initial_mask=wanda`` for those of the named settings that this configuration has."""
-    return ", ".join(f"{name}={value_text(item.settings[name])}" for name in names if name in item.settings)
-
-
-def labels_of(items: Sequence[Configuration]) -> dict[str, str]:
-    """Return labels of configurations by key: method, pattern where there are several, and varying settings."""
-    names = varying(items)
-    several = len({item.pattern for item in items}) > 1
-    labels = {}
-    for item in items:
-        title = f"{item.method} {item.pattern}" if several else item.method
-        setting = setting_text(item, names=names)
-        labels[item.key] = f"{title}: {setting}" if setting else title
-    return labels
-
-
-def value_text(value: Value) -> str:
-    """Return a setting as text: a fraction with four significant digits, other values in full."""
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < EXACT_BELOW else f"{value:.4g}"
-    return str(value)
-
-
-def _differing(items: Sequence[Configuration]) -> set[str]:
-    names = {name for item in items for name in item.settings}
-    return {name for name in names if len({item.settings.get(name) for item in items}) > 1}
 
 
 def _configuration(trials: Sequence[TrialRecord], objective: Objective) -> Configuration:

@@ -1,16 +1,16 @@
 """A cross-tabulation of configurations: the best complete one for each combination of values, with its marks."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 from nmlab.reports.analysis.compared_studies import ATTRIBUTES, ComparedConfiguration
 from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.analysis.marks import ONLY_SEEDS, MarkEvidence, configuration_marks
 from nmlab.reports.analysis.pairwise import Side, best_side
-from nmlab.reports.read.collect import Objective
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.trials import Value
+from nmlab.reports.read.objective import Objective
+from nmlab.reports.read.typed_text import Value
 from nmlab.reports.values import Mark
 from nmlab.trials.contract.near_names import unknown_name
 
@@ -44,6 +44,8 @@ class CrossTabulation:
         best: the best complete configuration of each row and column that has one.
         marks: the mark of each row, column and metric where there is a configuration.
         most_in_a_cell: of how many complete configurations a cell shows the best, at most.
+        infeasible: the complete configurations of each row and column that has no best, because all break a constraint
+            of their search.
     """
 
     layout: Layout
@@ -52,6 +54,7 @@ class CrossTabulation:
     best: Mapping[tuple[Key, Key], Configuration]
     marks: Mapping[tuple[Key, Key, str], Mark]
     most_in_a_cell: int
+    infeasible: Mapping[tuple[Key, Key], tuple[Configuration, ...]] = field(default_factory=dict)
 
 
 def layout_of(
@@ -87,7 +90,8 @@ def cross_tabulation(
 ) -> CrossTabulation:
     """Return the best complete configuration of each cell by the searched metric, marked among those of its column.
 
-    A configuration of a study that selects on validation text is selected there, within its study.
+    A configuration of a study that selects on validation text is selected there, within its study. One that breaks a
+    constraint of its search is never the best.
 
     Masks that may be compared are marked as in every table. The dense model has no pattern: it is in the column of
     every pattern and never competes.
@@ -99,12 +103,15 @@ def cross_tabulation(
     """
     rows, columns = _keys(members, layout.rows), _column_keys(members, layout.columns)
     best: dict[tuple[Key, Key], Configuration] = {}
+    infeasible: dict[tuple[Key, Key], tuple[Configuration, ...]] = {}
     counts = [0]
     for row, column in product(rows, columns):
         inside = [member.item for member in members if _is_in(member.get, layout, (row, column))]
         complete = [item for item in inside if item.is_complete and Side(item).values(layout.objective.reported)]
         counts.append(len(complete))
-        first = _best(complete, layout.objective)
+        first = _best([item for item in complete if not item.breaks_constraint], layout.objective)
+        if first is None and complete:
+            infeasible |= {(row, column): tuple(complete)}
         if first is not None:
             best[row, column] = first
     marks: dict[tuple[Key, Key, str], Mark] = {}
@@ -116,7 +123,7 @@ def cross_tabulation(
             for metric, column_marks in found.items()
             for row, mark in zip(own, column_marks, strict=True)
         }
-    return CrossTabulation(layout, tuple(rows), tuple(columns), best, marks, max(counts))
+    return CrossTabulation(layout, tuple(rows), tuple(columns), best, marks, max(counts), infeasible)
 
 
 def _best(complete: Sequence[Configuration], objective: Objective) -> Configuration | None:
@@ -131,7 +138,7 @@ def _best(complete: Sequence[Configuration], objective: Objective) -> Configurat
 
 
 def _selecting(item: Configuration, objective: Objective) -> str:
-    """Return the metric that selects a configuration: that of its study if it reports the same, else the reported."""
+    """Return the metric that selects a configuration: its objective if both report one metric, else that metric."""
     own = item.objective.metric if item.objective.reported == objective.reported else objective.reported
     return own if Side(item).values(own) else objective.reported
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from nmlab.reports.analysis.configurations import Configuration
-from nmlab.reports.read.collect import Objective
+from nmlab.reports.read.objective import Objective
 from nmlab.reports.values.table import Column, Style
 from nmlab.trials.contract.declarations import metric_of
 from nmlab.trials.contract.measures import Direction

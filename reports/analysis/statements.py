@@ -3,10 +3,11 @@
 import math
 from collections.abc import Sequence
 
-from nmlab.reports.analysis.configurations import Configuration, setting_text, varying
+from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.analysis.metrics import plain_name, style_of
 from nmlab.reports.analysis.pairwise import PairwiseComparison
-from nmlab.reports.read.collect import Objective
+from nmlab.reports.analysis.settings import setting_text, varying
+from nmlab.reports.read.objective import Objective
 from nmlab.reports.values import Style, half_width_text, number_text
 
 

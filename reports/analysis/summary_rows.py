@@ -10,10 +10,9 @@ from nmlab.reports.analysis.configurations import (
     competing_group,
     groups_of,
     searched,
-    setting_text,
-    varying,
 )
 from nmlab.reports.analysis.pairwise import Competitor, Side
+from nmlab.reports.analysis.settings import setting_text, varying
 from nmlab.trials.contract import run_params
 
 

@@ -6,6 +6,7 @@ from nmlab.reports.analysis.maskpro.residuals import residuals_of
 from nmlab.reports.analysis.maskpro.sampled_losses import sampled_losses
 from nmlab.reports.analysis.masks.layers import layer_changes
 from nmlab.reports.analysis.masks.overlaps import corners_of, overlaps_of
+from nmlab.reports.analysis.ranking import ranking_of
 from nmlab.reports.analysis.space.importance import importance_of
 from nmlab.reports.analysis.space.sensitivity import sensitivity_of
 from nmlab.reports.analysis.step_cost import step_costs
@@ -20,7 +21,7 @@ from nmlab.reports.figures.overlaps import draw_overlap, draw_pictures
 from nmlab.reports.figures.parallel import draw_parallel, parallel_coordinates
 from nmlab.reports.figures.pareto import draw_pareto, pareto_panels
 from nmlab.reports.figures.progress import draw_progress
-from nmlab.reports.figures.ranking import draw_ranking, ranking_of
+from nmlab.reports.figures.ranking import draw_ranking
 from nmlab.reports.figures.ranks import draw_ranks
 from nmlab.reports.figures.sensitivity import draw_sensitivity
 from nmlab.reports.figures.step_cost import draw_step_cost

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import matplotlib
 
-from nmlab.reports.analysis.configurations import value_text
+from nmlab.reports.analysis.settings import value_text
 from nmlab.reports.analysis.space.importance import LOG_RATIO
 from nmlab.reports.figures.style import INK, numbers_on_log_axis
-from nmlab.reports.read.trials import Value
+from nmlab.reports.read.typed_text import Value
 from nmlab.reports.values import wants_log
 
 LOG, EVEN = "log scale", "even steps"

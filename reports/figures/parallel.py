@@ -7,8 +7,9 @@ from itertools import pairwise
 import matplotlib
 import numpy as np
 
-from nmlab.reports.analysis.configurations import Configuration, distinguishing, searched, setting_of, value_text
+from nmlab.reports.analysis.configurations import Configuration, searched
 from nmlab.reports.analysis.metrics import plain_name
+from nmlab.reports.analysis.settings import distinguishing, setting_of, value_text
 from nmlab.reports.analysis.space.importance import LOG_RATIO
 from nmlab.reports.figures.style import (
     INK,
@@ -20,7 +21,7 @@ from nmlab.reports.figures.style import (
     new_figure,
     saved,
 )
-from nmlab.reports.read.trials import Value
+from nmlab.reports.read.typed_text import Value
 from nmlab.reports.values import counted, wants_log
 
 KEY, TITLE = "parallel_coordinates", "Parallel coordinates"

@@ -22,7 +22,7 @@ from nmlab.reports.figures.style import (
     plain_number,
     saved,
 )
-from nmlab.reports.read.collect import Objective
+from nmlab.reports.read.objective import Objective
 from nmlab.reports.values import wants_log
 
 KEY, TITLE = "pareto", "Quality against cost"
@@ -41,12 +41,13 @@ MOST_ROWS = 6
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The configurations of one method in one panel: cost and quality, and which are on the front."""
+    """The configurations of one method in one panel: cost, quality, what is on the front, what breaks a constraint."""
 
     label: str
     costs: tuple[float, ...]
     values: tuple[float, ...]
     on_front: tuple[bool, ...]
+    is_infeasible: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,7 @@ def _panel(place: int, cost: str, points: Sequence[FrontPoint], *, group: str) -
             tuple(point.costs[cost] * scale for point in members),
             tuple(point.value.mean for point in members),
             tuple(cost in point.on_front for point in members),
+            tuple(point.item.breaks_constraint for point in members),
         )
         for label, members in methods.items()
     )
@@ -180,6 +182,10 @@ def _draw_panel(axes: "matplotlib.axes.Axes", panel: Panel, info: ParetoPanels) 
             linewidths=1.3,
             zorder=2,
         )
+        crossed = [place for place, is_infeasible in enumerate(series.is_infeasible) if is_infeasible]
+        if crossed:
+            costs, values = ([numbers[place] for place in crossed] for numbers in (series.costs, series.values))
+            axes.scatter(costs, values, s=60, marker="x", color=colour, linewidths=1.3, zorder=3)
     axes.set_title(panel.group, loc="left")
     _scale(axes, panel, info)
 
@@ -215,6 +221,8 @@ def _caption(info: ParetoPanels) -> str:
         "Every complete configuration, means over seeds. Filled: no comparable configuration is both cheaper and "
         "better, by these means and without a test. Dashed: the best mean for at most that cost."
     )
+    if any(any(series.is_infeasible) for panel in info.panels for series in panel.series):
+        text += " Crossed: it breaks a constraint of the search, and is on no front."
     if info.selects_on_validation:
         text += " The means on validation text decide what is filled; drawn are those on the evaluation text."
     undrawn = f"Not drawn: {'; '.join(info.undrawn)}." if info.undrawn else ""

@@ -1,21 +1,11 @@
 """The reported metric of every configuration with its interval, with the dense model and the baselines."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import matplotlib
 
-from nmlab.reports.analysis.configurations import (
-    Configuration,
-    baselines,
-    distinguishing,
-    groups_of,
-    searched,
-    setting_of,
-    value_text,
-)
 from nmlab.reports.analysis.metrics import plain_name
+from nmlab.reports.analysis.ranking import RankedPoint, Ranking, ReferenceLine
 from nmlab.reports.figures.style import (
     DASHES,
     INK,
@@ -29,86 +19,10 @@ from nmlab.reports.figures.style import (
     saved,
 )
 from nmlab.reports.statistics import MeanEstimate
-from nmlab.reports.values import counted, wants_log
+from nmlab.reports.values import counted
 
 KEY, TITLE = "ranking", "Configurations side by side"
-SHOWN = 30
 BELOW = 0.28  # of a row, how far fresh seeds are drawn below those of the search
-
-
-@dataclass(frozen=True, slots=True)
-class RankedPoint:
-    """One configuration: its mean, its interval (None for one seed) and the mean of its own initial mask.
-
-    ``initial`` is None where it was measured on another text, ``fresh`` where nothing was run again on fresh seeds.
-    """
-
-    key: str
-    label: str
-    mean: float
-    low: float | None
-    high: float | None
-    initial: float | None
-    is_complete: bool
-    fresh: MeanEstimate | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ReferenceLine:
-    """The mean of one baseline method at its best setting, next to the points it may be compared with."""
-
-    name: str
-    value: float
-    first: int
-    last: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ranking:
-    """Points from top to bottom, group by group and best first; baselines as lines next to their group."""
-
-    metric: str
-    label_names: tuple[str, ...]
-    points: tuple[RankedPoint, ...]
-    lines: tuple[ReferenceLine, ...]
-    hidden: int
-    without_value: int
-    is_log: bool
-    has_several_settings: bool = False
-    selects_on_validation: bool = False
-
-
-def ranking_of(configurations: Sequence[Configuration], *, shown: int = SHOWN) -> Ranking:
-    """Return what the ranking shows: the best ``shown`` configurations, the same number of each group."""
-    tried = searched(configurations)
-    valued = [item for item in tried if item.value is not None]
-    groups = groups_of(valued)
-    names = distinguishing(valued)
-    points: list[RankedPoint] = []
-    lines: list[ReferenceLine] = []
-    for group, members in groups.items():
-        first = len(points)
-        points += [_point(item, names) for item in members[: max(3, shown // len(groups))]]
-        others = groups_of(baselines(configurations)).get(group, [])
-        lines += _lines(others, first, len(points) - 1)
-    lines = [*_lines([item for item in configurations if item.is_dense], 0, len(points) - 1), *lines]
-    values = [
-        value
-        for point in points
-        for value in (point.mean, point.initial, None if point.fresh is None else point.fresh.mean)
-        if value is not None
-    ]
-    return Ranking(
-        metric=configurations[0].objective.reported,
-        label_names=names,
-        points=tuple(points),
-        lines=tuple(lines),
-        hidden=len(valued) - len(points),
-        without_value=len(tried) - len(valued),
-        has_several_settings=_has_several_settings(baselines(configurations)),
-        selects_on_validation=configurations[0].objective.selects_on_validation,
-        is_log=wants_log([*values, *(line.value for line in lines)], ratio=10.0),
-    )
 
 
 def draw_ranking(info: Ranking) -> FigureFile:
@@ -211,28 +125,6 @@ def _format_axes(axes: "matplotlib.axes.Axes", info: Ranking) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def _lines(items: Sequence[Configuration], first: int, last: int) -> list[ReferenceLine]:
-    """Return a line for each method, at the configuration that the searched metric selects."""
-    best: dict[str, tuple[float, float]] = {}
-    for item in items:
-        if item.value is not None:
-            own = (_loss(item), item.value.mean)
-            best[item.method] = min(own, best.get(item.method, own))
-    return [ReferenceLine(method, mean, first, last) for method, (_, mean) in best.items()]
-
-
-def _loss(item: Configuration) -> float:
-    """Return the searched metric as a number that is smaller for the better; a model from elsewhere has none."""
-    if item.selection is None:
-        return math.inf
-    return item.selection.mean if item.objective.mode == "min" else -item.selection.mean
-
-
-def _has_several_settings(items: Sequence[Configuration]) -> bool:
-    """Return whether a baseline method was run with several settings in one group of comparable configurations."""
-    return any(len({item.method for item in group}) < len(group) for group in groups_of(items).values())
-
-
 def _label_head(names: Sequence[str]) -> str:
     """Return the names that head the labels, two on each line so that they stay as narrow as the labels."""
     pairs = [" · ".join(names[start : start + 2]) for start in range(0, len(names), 2)]
@@ -255,24 +147,3 @@ def _caption(info: Ranking) -> str:
     if info.without_value:
         text += f" Not drawn, without a finished run: {counted(info.without_value, noun='configuration')}."
     return text
-
-
-def _point(item: Configuration, names: Sequence[str]) -> RankedPoint:
-    value = item.value
-    assert value is not None
-    initial = None if item.objective.selects_on_validation else item.initial
-    return RankedPoint(
-        key=item.key,
-        label=_label(item, names),
-        mean=value.mean,
-        low=value.low,
-        high=value.high,
-        initial=initial.mean if initial else None,
-        is_complete=item.is_complete,
-        fresh=None if item.fresh_or_own is item else item.fresh_or_own.value,
-    )
-
-
-def _label(item: Configuration, names: Sequence[str]) -> str:
-    values = [setting_of(item, name=name) for name in names or ("method",)]
-    return " · ".join("–" if value is None else value_text(value) for value in values)

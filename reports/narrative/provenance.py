@@ -8,7 +8,7 @@ from datetime import datetime
 
 from nmlab.reports.analysis.evaluation_check import EvaluationCheck
 from nmlab.reports.read.collect import LaunchRecord, StudyRuns
-from nmlab.reports.read.trials import tag_json
+from nmlab.reports.read.typed_text import tag_json
 from nmlab.reports.values import counted
 from nmlab.trials.contract import run_params, run_tags
 from nmlab.trials.contract.run_artifacts import EVALUATION_FILE
@@ -47,7 +47,11 @@ def provenance_of(runs: StudyRuns, *, check: EvaluationCheck | None) -> tuple[Pr
         ProvenanceSection("Code", (*_code_facts(launch.tags), *sorted(versions.items()))),
         ProvenanceSection("Model and data", (*_data_facts(launch), *_check_facts(check))),
         ProvenanceSection("Hardware", tuple(sorted(hardware.items())) or (("hardware", UNKNOWN),)),
-        ProvenanceSection("All settings of the study", tuple(sorted(launch.params.items()))),
+        ProvenanceSection("Settings that differ between the launches", _differing_settings(runs)),
+        ProvenanceSection(
+            "All settings of the study" + (" in the newest launch" if runs.pooled else ""),
+            tuple(sorted(launch.params.items())),
+        ),
     )
     return tuple(section for section in sections if section.facts)
 
@@ -85,27 +89,60 @@ def moment_text(moment: datetime) -> str:
 
 def _study_facts(runs: StudyRuns) -> tuple[tuple[str, str], ...]:
     launch = runs.launch
-    number, launches = launch.position
-    facts = [
-        ("study", runs.study),
-        ("launch", f"{launch.name} ({number} of {launches})" if launches > 1 else launch.name),
-        ("status", launch.status),
-        ("parent run", launch.run_id),
-        ("started", moment_text(launch.started)),
-    ]
+    facts = [("study", runs.study), *(_pool_facts(runs) if runs.pooled else _launch_facts(launch))]
+    facts += [("started", moment_text(launch.started))]
     if launch.ended is not None:
         seconds = (launch.ended - launch.started).total_seconds()
-        facts.append(("ended", f"{moment_text(launch.ended)}, after {seconds:,.0f} s"))
+        after = "" if runs.pooled else f", after {seconds:,.0f} s"  # other time may lie between launches
+        facts.append(("ended", f"{moment_text(launch.ended)}{after}"))
     facts.append(("runs planned", UNKNOWN if launch.planned is None else str(launch.planned)))
     statuses = Counter(str(trial.status) for trial in runs.trials)
     facts += [(f"runs {status}", str(count)) for status, count in sorted(statuses.items())]
     drawn = len(runs.curves)
     if drawn and drawn < len(runs.trials) // 2:
         facts.append(("loss curves", f"of {drawn:,} of {len(runs.trials):,} runs"))
-    facts += [(f"version {number} of the study", text) for number, text in enumerate(launch.extensions, start=2)]
+    facts += [
+        fact for each in runs.launches for fact in _story_of(each, of="" if each is launch else f" ({each.name})")
+    ]
     if launch.reproduces:
         facts.append(("reproduces", ", ".join(launch.reproduces)))
     return tuple(facts)
+
+
+def _launch_facts(launch: LaunchRecord) -> list[tuple[str, str]]:
+    number, launches = launch.position
+    name = f"{launch.name} ({number} of {launches})" if launches > 1 else launch.name
+    return [("launch", name), ("status", launch.status), ("parent run", launch.run_id)]
+
+
+def _pool_facts(runs: StudyRuns) -> list[tuple[str, str]]:
+    """Return the launches that are pooled, each with its runs; what another launch ran too counts once."""
+    found = [("launches pooled", f"{len(runs.pooled)}, each trial counted once")]
+    for launch in runs.pooled:
+        own = [trial for trial in runs.trials if runs.launch_of_run[trial.run_id] == launch.name]
+        again = sum(trial.status == TrialStatus.DUPLICATE for trial in own)
+        shared = f", {again} of them counted with another launch" if again else ""
+        text = f"{launch.status}, {counted(len(own), noun='run')}{shared}, started {moment_text(launch.started)}"
+        found.append((f"launch {launch.name}", f"{text}, parent run {launch.run_id}"))
+    return found
+
+
+def _story_of(launch: LaunchRecord, *, of: str) -> list[tuple[str, str]]:
+    """Return what each later version of a launch's study changed, and the launches that its search started from."""
+    changed = [(f"version {number} of the study{of}", text) for number, text in enumerate(launch.extensions, start=2)]
+    started = launch.tags.get(run_tags.WARM_START, "").splitlines()
+    return [*changed, *((f"warm start{of}", line) for line in started)]
+
+
+def _differing_settings(runs: StudyRuns) -> tuple[tuple[str, str], ...]:
+    """Return the settings of the study that differ between pooled launches, with the value of each."""
+    names = sorted({name for launch in runs.pooled for name in launch.params})
+    values = {name: [launch.params.get(name, "not set") for launch in runs.pooled] for name in names}
+    return tuple(
+        (name, "; ".join(f"{value} ({launch.name})" for value, launch in zip(own, runs.pooled, strict=True)))
+        for name, own in values.items()
+        if len(set(own)) > 1
+    )
 
 
 def _code_facts(tags: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
@@ -167,10 +204,13 @@ def _weights_warnings(launch: LaunchRecord) -> list[str]:
 
 
 def _launch_warnings(runs: StudyRuns) -> list[str]:
-    found = []
     launch = runs.launch
-    if launch.status != LaunchStatus.FINISHED:
-        found.append(f"The launch is {launch.status}, not finished: this report shows what it had recorded.")
+    whose = {each.name: f"Launch {each.name}" if runs.pooled else "The launch" for each in runs.launches}
+    found = [
+        f"{whose[each.name]} is {each.status}, not finished: this report shows what it had recorded."
+        for each in runs.launches
+        if each.status != LaunchStatus.FINISHED
+    ]
     recorded = runs.recorded
     if launch.planned is not None and recorded != launch.planned:
         found.append(f"Planned: {counted(launch.planned, noun='run')}; recorded: {recorded}.")

@@ -3,9 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from nmlab.reports.analysis.configurations import Configuration, searched, setting_text, varying
+from nmlab.reports.analysis.configurations import Configuration, searched
 from nmlab.reports.analysis.metrics import is_counted, plain_name
 from nmlab.reports.analysis.pairwise import Completion, OtherConfiguration, Winner, reasons_text, untested_reason
+from nmlab.reports.analysis.settings import setting_text, varying
 from nmlab.reports.analysis.statements import mean_text, named
 from nmlab.reports.read.evaluations import RunEvaluation
 from nmlab.reports.values import counted
@@ -105,15 +106,15 @@ def _about_better(winner: Winner, tried: Sequence[Configuration]) -> list[str]:
 def _about_incomplete(winner: Winner, tried: Sequence[Configuration]) -> list[str]:
     """Name incomplete configurations that look better, and count those that were stopped early."""
     found = []
-    lacking = [other for other in winner.better_but_incomplete if other.standing is Completion.LACKS_RUNS]
-    ahead = [other for other in winner.better_but_incomplete if other.standing is Completion.STOPPED_EARLY]
+    lacking = [other for other in winner.better_but_incomplete if other.completion is Completion.LACKS_RUNS]
+    ahead = [other for other in winner.better_but_incomplete if other.completion is Completion.STOPPED_EARLY]
     if lacking:
         shown = listed([f"{short_name(other.item, tried)}, {_runs(other.item)}" for other in lacking], separator="; ")
         found.append(f"Better on the runs that finished, but incomplete: {shown}.")
     if ahead:
         shown = listed([f"{short_name(other.item, tried)}{_at(other)}" for other in ahead], separator="; ")
         found.append(f"Stopped early while ahead of the best: {shown}.")
-    early = [other for other in winner.against_all if other.standing is Completion.STOPPED_EARLY]
+    early = [other for other in winner.against_all if other.completion is Completion.STOPPED_EARLY]
     if early and (winner.complete or not winner.is_claimed):
         open_ones = sum(not other.is_worse for other in early)
         verb = "was" if open_ones == 1 else "were"

@@ -6,7 +6,7 @@ Only MLflow is read, so a report can be built on a machine that has neither torc
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -14,12 +14,12 @@ import pandas as pd
 
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.histories import Curves, curves_of, read_histories, with_starts
+from nmlab.reports.read.objective import Objective, objective_of
 from nmlab.reports.read.store import RunStore, newest_or_named
-from nmlab.reports.read.trials import TrialRecord, TrialTable, Value, trial_records
-from nmlab.search_spaces.reading import study_yaml
-from nmlab.search_spaces.schema.constraints import Constraint
+from nmlab.reports.read.trials import TrialRecord, trial_records
+from nmlab.reports.read.typed_text import Value
 from nmlab.trials.contract import run_params, run_tags
-from nmlab.trials.contract.metrics import EVAL, INITIAL, VALIDATION, initial_name, reported_name
+from nmlab.trials.contract.metrics import EVAL, INITIAL, VALIDATION
 from nmlab.trials.contract.near_names import hint
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.run_tags import Role
@@ -30,36 +30,6 @@ if TYPE_CHECKING:
 RESIDUAL = "train/residual"
 MOST_CURVES = 300
 _CURVES = (EVAL, VALIDATION, INITIAL)
-
-
-@dataclass(frozen=True, slots=True)
-class Objective:
-    """The objective of the search, by which configurations are selected: a metric name and ``min`` or ``max``.
-
-    ``constraints`` are limits on other metrics; a configuration of the search that breaks one is never the best.
-    """
-
-    metric: str
-    mode: str
-    constraints: tuple[Constraint, ...] = ()
-
-    @property
-    def initial(self) -> str:
-        """The column that holds the same metric of a run's own initial mask."""
-        return initial_name(self.metric)
-
-    @property
-    def reported(self) -> str:
-        """The metric by which configurations are reported and compared.
-
-        It is ``eval/x`` where they are selected by ``validation/x``, otherwise the objective itself.
-        """
-        return reported_name(self.metric)
-
-    @property
-    def selects_on_validation(self) -> bool:
-        """Whether configurations are selected on another text than they are reported on."""
-        return self.metric != self.reported
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +54,11 @@ class LaunchRecord:
         """When and what each later version of the study changed, the second version first."""
         versions = range(2, int(self.tags.get(run_tags.STUDY_VERSIONS, "1")) + 1)
         return tuple(self.tags.get(run_tags.extension_tag(version), "not recorded") for version in versions)
+
+    @property
+    def search_stopped(self) -> str:
+        """Why its search stopped before it had tried everything, and what was not run; "" if it did not."""
+        return self.tags.get(run_tags.SEARCH_STOPPED, "")
 
     @property
     def reproduces(self) -> tuple[str, ...]:
@@ -112,7 +87,7 @@ class InitialMaskRecord:
 
 @dataclass(frozen=True, slots=True)
 class StudyRuns:
-    """The data of one launch of one study, from which its report is made.
+    """The data of one launch of one study, or of several pooled as one, from which a report is made.
 
     Attributes:
         trials: one record for each child run, by configuration and seed.
@@ -121,6 +96,9 @@ class StudyRuns:
         curves: MaskPro's loss residual of up to 300 runs; see :func:`curve_runs`.
         progress: the searched metric at every evaluation of a run, its start included.
         initial_masks: the masks that trials started from, each computed once; they are not trials.
+        pooled: the launches that are pooled, oldest first; empty for one.
+        expected: of pooled launches, how many runs a configuration should have, by its key and whether they confirm it.
+        launch_of_run: of pooled launches, the launch of each run.
     """
 
     study: str
@@ -133,6 +111,14 @@ class StudyRuns:
     curves: Curves
     progress: Curves
     initial_masks: tuple[InitialMaskRecord, ...] = ()
+    pooled: tuple[LaunchRecord, ...] = ()
+    expected: Mapping[tuple[str, bool], int] = field(default_factory=dict)
+    launch_of_run: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def launches(self) -> tuple[LaunchRecord, ...]:
+        """The launches whose runs these are."""
+        return self.pooled or (self.launch,)
 
     def count(self, status: str) -> int:
         """Return how many of the launch's own runs ended with this status."""
@@ -179,24 +165,38 @@ def collect(store: RunStore, *, study: str, launch: str | None = None, needs_fin
     launches = store.launches(experiment_id)
     parent = newest_or_named(launches, name=launch, study=study)
     record = launch_of(parent, position=(len(launches) - launches.index(parent), len(launches)))
-    objective = objective_of(record.params)
-    children = store.children(experiment_id, parent=record.run_id)
+    runs = read_runs(store, study=study, experiment_id=experiment_id, launch=record, parents=[record.run_id])
+    if needs_finished or not runs.trials:
+        refuse_without_results(runs, where=f"launch {record.name!r} of study {study!r}")
+    return runs
+
+
+def read_runs(
+    store: RunStore, *, study: str, experiment_id: str, launch: LaunchRecord, parents: Sequence[str]
+) -> StudyRuns:
+    """Read the child runs of a launch, or of several that are pooled as one; ``parents`` are their parent runs.
+
+    Raises:
+        ReportError: a run lacks a tag that every trial carries, or the store can't be read.
+    """
+    objective = objective_of(launch.params)
+    children = [run for parent in parents for run in store.children(experiment_id, parent=parent)]
+    children.sort(key=lambda run: (run.info.start_time, run.info.run_id))
     histories = _evaluations(store, children)
     table = trial_records(children, histories=histories, objective=objective.metric)
-    if needs_finished or not table.trials:
-        _refuse_without_results(table, objective=objective, where=f"launch {record.name!r} of study {study!r}")
     drawn = curve_runs(table.trials, objective=objective)
+    starts = [run for parent in parents for run in store.initial_masks(experiment_id, parent=parent)]
     return StudyRuns(
         study=study,
         experiment_id=experiment_id,
-        launch=record,
+        launch=launch,
         objective=objective,
         trials=table.trials,
         settings=table.settings,
         metrics=table.metrics,
         curves=curves_of(read_histories(store, run_ids=drawn, metrics=[RESIDUAL])),
         progress=curves_of(histories[histories["metric"] == objective.metric]),
-        initial_masks=tuple(map(_initial_mask, store.initial_masks(experiment_id, parent=record.run_id))),
+        initial_masks=tuple(map(_initial_mask, starts)),
     )
 
 
@@ -245,29 +245,6 @@ def _kind(trial: TrialRecord) -> tuple[str, str, Value | None]:
     return trial.method, trial.pattern, trial.settings.get("estimator")
 
 
-def objective_of(params: Mapping[str, str]) -> Objective:
-    """Return the searched metric of a launch, the first if there are several.
-
-    Raises:
-        ReportError: a mode other than ``min`` and ``max``.
-    """
-    metric = _first(params.get(run_params.SEARCH_METRIC, "eval/perplexity"))
-    mode = _first(params.get(run_params.SEARCH_MODE, "min"))
-    if mode not in ("min", "max"):
-        raise ReportError(f"{run_params.SEARCH_MODE} is {mode!r}; expected 'min' or 'max'")
-    return Objective(metric=metric, mode=mode, constraints=_constraints_of(params))
-
-
-def _constraints_of(params: Mapping[str, str]) -> tuple[Constraint, ...]:
-    """Return the constraints of a search from ``search.constraints.METRIC.max`` and ``.min``, by metric."""
-    limits: dict[str, dict[str, float]] = {}
-    for name, value in sorted(params.items()):
-        if name.startswith(run_params.SEARCH_CONSTRAINTS):
-            metric, _, end = name.removeprefix(run_params.SEARCH_CONSTRAINTS).rpartition(".")
-            limits.setdefault(metric, {})[end] = float(value)
-    return tuple(Constraint(metric, max=own.get("max"), min=own.get("min")) for metric, own in limits.items())
-
-
 def launch_of(parent: "Run", *, position: tuple[int, int]) -> LaunchRecord:
     """Return the launch of a parent run; ``position`` is its number and the number of launches of the study."""
     tags, info = parent.data.tags, parent.info
@@ -297,24 +274,24 @@ def _initial_mask(run: "Run") -> InitialMaskRecord:
     )
 
 
-def _refuse_without_results(table: TrialTable, *, objective: Objective, where: str) -> None:
-    if not table.trials:
+def refuse_without_results(runs: StudyRuns, *, where: str) -> None:
+    """Refuse runs of which none finished; ``where`` says whose they are.
+
+    Raises:
+        ReportError: with how they ended.
+    """
+    objective = runs.objective
+    if not runs.trials:
         raise ReportError(f"{where} has no child run yet")
-    if any(trial.is_finished for trial in table.trials):
+    if any(trial.is_finished for trial in runs.trials):
         return
-    counts = Counter(str(trial.status) for trial in table.trials)
+    counts = Counter(str(trial.status) for trial in runs.trials)
     ended = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
     line = f"{where} has no finished run with {objective.metric!r}: {ended}"
-    was_finished = any(trial.recorded_status == TrialStatus.FINISHED for trial in table.trials)
-    if was_finished and objective.metric not in table.metrics:
-        line += hint(objective.metric, sorted(table.metrics))
+    was_finished = any(trial.recorded_status == TrialStatus.FINISHED for trial in runs.trials)
+    if was_finished and objective.metric not in runs.metrics:
+        line += hint(objective.metric, sorted(runs.metrics))
     raise ReportError(line)
-
-
-def _first(text: str) -> str:
-    """Return the first name of ``a``, ``a,b`` or ``['a', 'b']``."""
-    value = study_yaml.parse(text, source="parameter") if text.startswith("[") else text.split(",")
-    return str(value[0]).strip()
 
 
 def _moment(milliseconds: int) -> datetime:

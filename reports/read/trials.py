@@ -1,30 +1,22 @@
 """The child runs of a launch as records: parameters with their types, statuses corrected, starts told from results."""
 
-import json
 import math
-import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.histories import restored
+from nmlab.reports.read.typed_text import Value, typed
 from nmlab.trials.contract import run_params, run_tags
 from nmlab.trials.contract.metrics import EVAL, INITIAL, VALIDATION, initial_name, reported_name
 from nmlab.trials.contract.run_status import FROM_MLFLOW, STOPPED_EARLY, TrialStatus
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
-
-Value: TypeAlias = int | float | str
-"""The value of a setting."""
-
-NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][+-]?[0-9]+)?")  # 007 is a name
-MISSING = ("", "None", "null")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,46 +126,6 @@ def trial_records(runs: Sequence["Run"], *, histories: pd.DataFrame, objective: 
     ordered = sorted(_with_one_run_per_trial(found), key=_order)
     measured = {name for run in runs for name in run.data.metrics if not name.startswith(INITIAL)}
     return TrialTable(tuple(ordered), tuple(names), tuple(sorted(measured)))
-
-
-def typed(values: Iterable[str | None]) -> list[Value | None]:
-    """Return parameters with the type they had: int where all parse as int, else float, else str.
-
-    Missing values stay None and do not decide the type.
-    """
-    texts = [None if text is None or text in MISSING else text for text in values]
-    present = [text for text in texts if text is not None]
-    if not all(NUMBER.fullmatch(text) for text in present):
-        return list(texts)
-    for kind in (int, float):
-        try:
-            parsed = [None if text is None else kind(text) for text in texts]
-        except ValueError:
-            continue
-        if present and all(math.isfinite(number) for number in parsed if number is not None):
-            return list(parsed)
-    return list(texts)
-
-
-def tag_json(text: str, *, tag: str, run_id: str) -> dict[str, object]:
-    """Return the JSON object that a tag of a run holds.
-
-    Raises:
-        ReportError: it holds something else.
-    """
-    try:
-        value = _loaded(text)
-    except json.JSONDecodeError as error:
-        raise ReportError(f"tag {tag!r} of run {run_id} is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ReportError(f"tag {tag!r} of run {run_id} holds {value!r}; expected a JSON object")
-    return value
-
-
-@cache
-def _loaded(text: str) -> object:
-    """Parse JSON once where many runs share the same text."""
-    return json.loads(text)
 
 
 def _record(run: "Run") -> TrialRecord:

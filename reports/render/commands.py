@@ -24,9 +24,11 @@ def commands_of(analysis: Analysis, *, tracking_uri: str) -> tuple[Command, ...]
     store = _store_option(tracking_uri)
     groups = groups_of(analysis.configurations)
     found = [command for members in list(groups.values())[:GROUPS] for command in _of_group(members, store)]
-    launch = analysis.runs.launch
-    if launch.status not in (LaunchStatus.FINISHED, LaunchStatus.RUNNING):
-        found.append(Command(f"nmlab resume {shlex.quote(launch.name)}", "Continue this launch"))
+    found += [
+        Command(f"nmlab resume {shlex.quote(launch.name)}", "Continue this launch")
+        for launch in analysis.runs.launches
+        if launch.status not in (LaunchStatus.FINISHED, LaunchStatus.RUNNING)
+    ]
     return tuple(found)
 
 

@@ -12,7 +12,7 @@ from dataclasses import fields, is_dataclass, replace
 from typing import TypeVar, cast
 from urllib.parse import urlsplit
 
-from nmlab.reports.read.collect import StudyRuns
+from nmlab.reports.read.collect import LaunchRecord, StudyRuns
 from nmlab.trials.contract import run_tags
 
 LOCAL = ("127.0.0.1", "0.0.0.0", "localhost", "::1")
@@ -75,13 +75,18 @@ class Anonymiser:
 
 def public_runs(runs: StudyRuns, hide: Anonymiser) -> StudyRuns:
     """Return the runs with anonymised settings, notes and reasons; numbers are unchanged, and so are their types."""
-    launch = replace(runs.launch, tags=_texts(runs.launch.tags, hide), params=_texts(runs.launch.params, hide))
-    return replace(runs, launch=launch, trials=hide.everywhere(runs.trials))
+    launch, *pooled = (_public_launch(each, hide) for each in (runs.launch, *runs.pooled))
+    return replace(runs, launch=launch, pooled=tuple(pooled), trials=hide.everywhere(runs.trials))
+
+
+def _public_launch(launch: LaunchRecord, hide: Anonymiser) -> LaunchRecord:
+    return replace(launch, tags=_texts(launch.tags, hide), params=_texts(launch.params, hide))
 
 
 def anonymiser_of(runs: StudyRuns) -> Anonymiser:
-    """Return the anonymiser for a launch, with the user recorded for it."""
-    return Anonymiser(users=tuple(filter(None, [runs.launch.tags.get(run_tags.USER, "")])))
+    """Return the anonymiser for a launch, with the user recorded for it; of pooled launches with each."""
+    users = (launch.tags.get(run_tags.USER, "") for launch in runs.launches)
+    return Anonymiser(users=tuple(dict.fromkeys(filter(None, users))))
 
 
 def _texts(texts: Mapping[str, str], hide: Anonymiser) -> dict[str, str]:

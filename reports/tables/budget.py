@@ -6,7 +6,7 @@ from nmlab.reports.analysis.budgets import EqualBudget, FrontPoint, Reached
 from nmlab.reports.analysis.configurations import Configuration, baselines, searched
 from nmlab.reports.analysis.metrics import metric_column
 from nmlab.reports.tables.cells import CONFIGURATION, METHOD, PATTERN, Settings, has_several, marked
-from nmlab.reports.values import Cell, Column, ReportTable, Row, Style, estimate_cell, number_text
+from nmlab.reports.values import Cell, Column, ReportTable, Row, Style, counted, estimate_cell, number_text
 from nmlab.reports.values import without_empty_columns as without_empty
 
 BUDGET = Column("budget", "budget", help="what the cheapest trained method spent on one run")
@@ -84,8 +84,16 @@ def pareto_table(configurations: Sequence[Configuration], *, points: Sequence[Fr
             CONFIGURATION,
         ),
         rows=tuple(rows),
+        notes=_infeasible_note(points),
     )
     return without_empty(table)
+
+
+def _infeasible_note(points: Sequence[FrontPoint]) -> tuple[str, ...]:
+    broken = sum(point.item.breaks_constraint for point in points)
+    if not broken:
+        return ()
+    return (f"On no front, because a constraint of the search is broken: {counted(broken, noun='configuration')}.",)
 
 
 def budget_text(budget: EqualBudget) -> str:

@@ -3,19 +3,21 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from nmlab.reports.analysis.configurations import (
-    Configuration,
-    setting_text,
-    value_text,
-    varying,
-    varying_by_method,
-)
+from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.analysis.metrics import metric_column
 from nmlab.reports.analysis.pairwise import Side
-from nmlab.reports.read.collect import Objective
+from nmlab.reports.analysis.settings import setting_text, value_text, varying, varying_by_method
+from nmlab.reports.read.objective import Objective
 from nmlab.reports.values import Cell, Column, Mark, Style, estimate_cell
 
-RANK = Column("rank", "#", Style.GENERAL, help="rank among the searched configurations of the same pattern")
+INFEASIBLE = "infeasible"
+"""What stands for a rank, or a mean, of what breaks a constraint of the search."""
+RANK = Column(
+    "rank",
+    "#",
+    Style.GENERAL,
+    help="rank among the searched configurations of the same pattern",
+)
 CONFIGURATION = Column("configuration", "configuration", Style.CODE, help="hash of the setting without its seed")
 METHOD = Column("method", "method")
 PATTERN = Column("pattern", "pattern", help="N of every M weights are kept")
@@ -56,8 +58,8 @@ class Settings:
 
 
 def rank_cell(item: Configuration, *, places: dict[str, int]) -> Cell:
-    """Return a configuration's rank; empty where it has none."""
-    return Cell(places.get(item.key, ""))
+    """Return a configuration's rank, or that it breaks a constraint; empty where it has none."""
+    return Cell(INFEASIBLE if item.breaks_constraint else places.get(item.key, ""))
 
 
 def pattern_columns(configurations: Sequence[Configuration]) -> tuple[Column, ...]:

@@ -5,8 +5,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from nmlab.reports.analysis.configurations import Configuration, baselines, comparable_group, searched
 from nmlab.reports.analysis.metrics import difference_style, is_compared_by_ratio, metric_column, plain_name
 from nmlab.reports.analysis.pairwise import Confirmed, PairwiseComparison, optimism_of
-from nmlab.reports.read.collect import Objective
 from nmlab.reports.read.evaluations import RunEvaluation
+from nmlab.reports.read.objective import Objective
 from nmlab.reports.tables.best_versus_rest import NOISE, interval_cell, noise_text, verdict_text
 from nmlab.reports.tables.cells import (
     CONFIGURATION,

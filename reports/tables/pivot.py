@@ -5,11 +5,11 @@ from dataclasses import replace
 from itertools import product
 
 from nmlab.reports.analysis.compared_studies import ComparedConfiguration
-from nmlab.reports.analysis.configurations import value_text
 from nmlab.reports.analysis.cross_tabulation import CrossTabulation, Key, Layout
 from nmlab.reports.analysis.metrics import metric_column, plain_name
-from nmlab.reports.read.trials import Value
-from nmlab.reports.tables.cells import metric_cell
+from nmlab.reports.analysis.settings import value_text
+from nmlab.reports.read.typed_text import Value
+from nmlab.reports.tables.cells import INFEASIBLE, metric_cell
 from nmlab.reports.values import Cell, Column, ReportTable, Row, counted
 
 
@@ -31,7 +31,7 @@ def pivot_table(found: CrossTabulation, *, members: Sequence[ComparedConfigurati
         "nothing could be tested, nothing is marked.",
         columns=(*map(_dimension_column, layout.rows), *(_value_column(key, metric, layout) for key, metric in places)),
         rows=tuple(row for key in found.rows if (row := _row(found, key)) is not None),
-        notes=_notes(members, found.most_in_a_cell),
+        notes=(*_notes(members, found.most_in_a_cell), *_infeasible_notes(members, has_cells=bool(found.infeasible))),
     )
 
 
@@ -48,9 +48,10 @@ def _row(found: CrossTabulation, row: Key) -> Row | None:
 
 def _cell(found: CrossTabulation, row: Key, column: Key, *, metric: str) -> Cell:
     item = found.best.get((row, column))
-    return (
-        Cell(None) if item is None else replace(metric_cell(item, metric=metric), mark=found.marks[row, column, metric])
-    )
+    if item is not None:
+        return replace(metric_cell(item, metric=metric), mark=found.marks[row, column, metric])
+    broken = found.infeasible.get((row, column), ())
+    return Cell(INFEASIBLE, run_ids=tuple(run for each in broken for run in each.run_ids)) if broken else Cell(None)
 
 
 def _dimension_column(name: str) -> Column:
@@ -71,6 +72,17 @@ def _key_cell(value: Value | None) -> Cell:
     if value is None:
         return Cell("–")
     return Cell(value if isinstance(value, str) else value_text(value), shown="dense" if value == "" else "")
+
+
+def _infeasible_notes(members: Sequence[ComparedConfiguration], *, has_cells: bool) -> tuple[str, ...]:
+    """Say how many configurations break a constraint of their search, and what a cell without another one shows."""
+    broken = [member.item for member in members if member.item.breaks_constraint]
+    if not broken:
+        return ()
+    limits = dict.fromkeys(limit.describe() for item in broken for limit in item.objective.constraints)
+    among = f"{counted(len(broken), noun='configuration')} ({'; '.join(limits)})"
+    text = f"Never the best of a cell, because a constraint of the search is broken: {among}."
+    return (f"{text} A cell that has no other says {INFEASIBLE}." if has_cells else text,)
 
 
 def _chosen_on(members: Sequence[ComparedConfiguration]) -> str:

@@ -2,19 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from nmlab.reports.analysis.configurations import (
-    Configuration,
-    baselines,
-    constant,
-    ranks,
-    searched,
-    setting_text,
-    varying,
-    varying_by_method,
-)
+from nmlab.reports.analysis.configurations import Configuration, baselines, ranks, searched
 from nmlab.reports.analysis.marks import ONLY_SEEDS, MarkEvidence, configuration_marks
 from nmlab.reports.analysis.metrics import evaluation_metrics
-from nmlab.reports.read.trials import Value
+from nmlab.reports.analysis.settings import constant, setting_text, varying, varying_by_method
+from nmlab.reports.read.typed_text import Value
 from nmlab.reports.tables.cells import (
     CONFIGURATION,
     METHOD,

@@ -8,7 +8,7 @@ from nmlab.reports.analysis.marks import marks_of
 from nmlab.reports.analysis.metrics import alias_of, chosen_on, evaluation_metrics, is_counted, plain_name
 from nmlab.reports.analysis.pairwise import PairwiseComparison, Winner, compared_with_best
 from nmlab.reports.analysis.summary_rows import SummaryRow, summary_rows_of
-from nmlab.reports.read.collect import Objective
+from nmlab.reports.read.objective import Objective
 from nmlab.reports.tables.cells import (
     CONFIGURATION,
     PATTERN,

@@ -5,8 +5,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from nmlab.reports.analysis.configurations import Configuration, looked_at, searched
 from nmlab.reports.analysis.metrics import difference_style, is_compared_by_ratio, is_counted, metric_column, plain_name
 from nmlab.reports.analysis.pairwise import Completion, Confirmed, OtherConfiguration, Winner, untested_reason
-from nmlab.reports.read.collect import Objective
 from nmlab.reports.read.evaluations import RunEvaluation
+from nmlab.reports.read.objective import Objective
 from nmlab.reports.tables.best_versus_rest import NOISE, interval_cell, noise_text
 from nmlab.reports.tables.cells import CONFIGURATION, METHOD, PATTERN, Settings, has_several, metric_cell
 from nmlab.reports.tables.confirmation import confirmed_value
@@ -75,13 +75,13 @@ def standing_text(other: OtherConfiguration) -> str:
 
     On the way masks are measured on the validation text where the study has one.
     """
-    if other.standing is Completion.LACKS_RUNS:
+    if other.completion is Completion.LACKS_RUNS:
         return f"{len(other.item.finished)} of {other.item.planned} runs"
     step = other.partial.step if other.partial is not None else None
     if step is None:
-        return str(other.standing)
+        return str(other.completion)
     where = " on the validation text" if other.item.objective.selects_on_validation else ""
-    return f"{other.standing}, compared at step {step:,}{where}"
+    return f"{other.completion}, compared at step {step:,}{where}"
 
 
 def verdict_text(other: OtherConfiguration, *, evaluations: Mapping[str, RunEvaluation]) -> str:
@@ -92,7 +92,7 @@ def verdict_text(other: OtherConfiguration, *, evaluations: Mapping[str, RunEval
     if other.is_worse:
         return "worse"
     if other.is_better:
-        return "looks better, but was not selected" if other.standing is Completion.COMPLETE else "looks better"
+        return "looks better, but was not selected" if other.completion is Completion.COMPLETE else "looks better"
     if other.is_tested or is_counted(other.item.objective.reported):
         return "not separable"
     reason = untested_reason(other.comparison, evaluations=evaluations) if other.comparison is not None else ""
@@ -134,7 +134,7 @@ def _row(
         Cell(verdict_text(other, evaluations=evaluations)),
         Cell(item.key, run_ids=item.run_ids),
     )
-    return Row(cells, run_ids=run_ids, kind="searched", is_flawed=other.standing is not Completion.COMPLETE)
+    return Row(cells, run_ids=run_ids, kind="searched", is_flawed=other.completion is not Completion.COMPLETE)
 
 
 def _note(winner: Winner, *, has_pattern: bool) -> str:

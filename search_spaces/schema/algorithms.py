@@ -23,6 +23,7 @@ class Algorithm:
         several: whether it takes more than one objective.
         learns: whether it chooses by outcomes, after first points that it draws without any.
         no_conditions: why it refuses `when` and several methods; "" if it takes them.
+        no_warm_start: why it takes no outcomes of other launches; "" if it does.
     """
 
     summary: str
@@ -30,12 +31,18 @@ class Algorithm:
     several: bool = False
     learns: bool = False
     no_conditions: str = ""
+    no_warm_start: str = ""
 
+
+_LEARNS_NOTHING = "it does not choose by outcomes, so it learns nothing from other launches"
 
 ALGORITHMS: Mapping[AlgorithmName, Algorithm] = {
-    "grid": Algorithm("every point of a space whose values are listed"),
-    "random": Algorithm("independent draws"),
-    "qmc": Algorithm("points of a scrambled Sobol sequence, which cover the space more evenly than independent draws"),
+    "grid": Algorithm("every point of a space whose values are listed", no_warm_start=_LEARNS_NOTHING),
+    "random": Algorithm("independent draws", no_warm_start=_LEARNS_NOTHING),
+    "qmc": Algorithm(
+        "points of a scrambled Sobol sequence, which cover the space more evenly than independent draws",
+        no_warm_start=_LEARNS_NOTHING,
+    ),
     "tpe": Algorithm(
         "tree-structured Parzen estimator (Optuna; multivariate, grouped by condition); one objective or several",
         several=True,
@@ -47,7 +54,13 @@ ALGORITHMS: Mapping[AlgorithmName, Algorithm] = {
         learns=True,
         no_conditions="a Gaussian process needs a value of every name in every configuration; tpe takes conditions",
     ),
-    "nsga2": Algorithm("genetic algorithm for several objectives (Optuna)", fewest=2, several=True, learns=True),
+    "nsga2": Algorithm(
+        "genetic algorithm for several objectives (Optuna)",
+        fewest=2,
+        several=True,
+        learns=True,
+        no_warm_start="it breeds from generations of its own and ignores all other outcomes",
+    ),
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from nmlab.search_spaces.schema.algorithms import ALGORITHMS, algorithms_where
 from nmlab.search_spaces.schema.entries import Entry, ListedEntry
-from nmlab.search_spaces.schema.sections import Data, Search
+from nmlab.search_spaces.schema.sections import Budget, Data, Replica, Search
 from nmlab.trials.contract.pattern import Pattern, expected_pattern
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
 from nmlab.trials.contract.wording import shown
@@ -112,3 +112,9 @@ def calibration(data: Data) -> Iterator[str]:
     micro, batch = data.calibration.micro_batch, data.calibration.batch_size
     if micro is not None and micro > batch:
         yield f"data.calibration.micro_batch {micro}: expected at most the {batch} sequences of a minibatch"
+
+
+def gpu_hours(budget: Budget, *, replica: Replica) -> Iterator[str]:
+    """Check that replicas have GPUs where GPU hours are limited."""
+    if budget.total is not None and budget.total.gpu_hours is not None and replica.resources.gpus == 0:
+        yield f"budget.total.gpu_hours {budget.total.gpu_hours:g}: expected null, because replica.resources.gpus is 0"

@@ -15,6 +15,8 @@ from nmlab.trials.contract.sections import TrialBudget
 from nmlab.trials.contract.wording import shown
 
 _WORDS = ("title", "question", "description", "reproduces")
+_LIMITS = ("search.stop", "budget.total")
+"""What ends a search before it has tried all of its samples."""
 _FREE = (
     *_WORDS,
     "replica",
@@ -22,10 +24,11 @@ _FREE = (
     "search.initial_points",
     "budget.max_concurrent",
     "budget.time_limit",
+    *_LIMITS,
     "intervals",
 )
 """Settings, and sections with all that is in them, that change no trial which has run."""
-_ENTRIES = ("pattern", "method", CALIBRATION_SAMPLES, "search.confirm")
+_ENTRIES = ("pattern", "method", CALIBRATION_SAMPLES, "search.confirm", "search.constraints")
 """Mappings that are one setting each."""
 _RUNGS = ("intervals.evaluate_every", "intervals.log_every", "space.steps")
 _SUCCESSOR = "start a new launch with nmlab sweep"
@@ -35,6 +38,7 @@ _REASONS = {
     "name": "it names the MLflow experiment that holds the launch",
     "preset": "it is part of the name of the MLflow experiment that holds the launch",
     "search": _SEARCHED,
+    "search.constraints": "configurations were told by them; nmlab sweep --warm-start evaluates them anew",
     **{
         f"budget.{name}": f"it is part of every trial, so all would run again; {_SUCCESSOR}"
         for name in TrialBudget.model_fields
@@ -59,7 +63,7 @@ def change_lines(before: Study, after: Study) -> list[str]:
 def changes_search(before: Study, after: Study) -> bool:
     """Return whether what is searched, compared or confirmed differs between two versions of a study."""
     changed = changed_settings(before, after)
-    return any(path in _GROWS or path.startswith(("space.", "search.")) for path in changed)
+    return any(path in _GROWS or path.startswith(("space.", "search.", *_LIMITS)) for path in changed)
 
 
 def extension_problems(before: Study, after: Study) -> Iterator[str]:

@@ -80,6 +80,17 @@ def confirmation(search: Search) -> Iterator[str]:
         yield f"search.confirm: expected null, because {several}"
 
 
+def stopping(search: Search) -> Iterator[str]:
+    """Check that a search that stops where nothing improves has a single objective, and does not visit every point."""
+    if search.stop is None:
+        return
+    if len(search.metrics) > 1:
+        several = f"search.metric names {len(search.metrics)} objectives, which have no single best"
+        yield f"search.stop: expected null, because {several}"
+    elif search.algorithm == "grid":
+        yield "search.stop: expected null, because a grid visits every point; budget.total limits what it uses"
+
+
 def with_objective(study: object) -> object:
     """Return a study's settings, with validation perplexity as objective if it has validation text and names none."""
     if not isinstance(study, Mapping) or not isinstance(data := study.get("data"), Mapping):

@@ -68,7 +68,7 @@ Point = Annotated[
 
 
 class Calibration(CalibrationText[CountOrListed]):
-    """The text on which masks are scored and learned."""
+    """The calibration text of a study: what methods measure or learn from."""
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -78,7 +78,7 @@ class Calibration(CalibrationText[CountOrListed]):
         )
 
     def with_samples(self, samples: int) -> CalibrationSpec:
-        """Return the text of a trial that reads so many of the sequences."""
+        """Return the calibration text of a trial that reads ``samples`` sequences."""
         return CalibrationSpec(**{**dict(self), "samples": samples})
 
 
@@ -123,6 +123,13 @@ class Limits(Section):
         return self
 
 
+class SearchStop(Section):
+    """When a search proposes nothing more, although it has not tried all of its samples."""
+
+    no_improvement: Count
+    """The number of configurations, one after the other, of which none is better than the best before, beyond noise."""
+
+
 class Search(Section):
     """How configurations are chosen, and the metrics by which they are compared."""
 
@@ -144,6 +151,8 @@ class Search(Section):
     """Early stopping of configurations that fall behind, by the mean over their seeds."""
     grace_period: Count | None = None
     """Steps before a configuration may be stopped early; null takes a tenth of them, at least two evaluations."""
+    stop: SearchStop | None = later_field()
+    """Stop proposing configurations where they no longer improve; null tries all samples."""
     confirm: Confirmation | None = later_field()
     """Run the best configurations again on fresh seeds when the search has ended; null does not."""
     seed: Seed = 0
@@ -194,6 +203,25 @@ class Replica(Section):
     resources: Resources = Resources()
 
 
+class LaunchBudget(Section):
+    """What all trials of a launch may use together; at least one limit. Nothing is proposed beyond it."""
+
+    seconds: Positive | None = None
+    """Seconds of trials, added up over the slots; `budget.time_limit` is by the clock."""
+    tokens: Count | None = None
+    """Tokens through the model."""
+    forwards: Count | None = None
+    """Forward passes."""
+    gpu_hours: Positive | None = None
+    """Hours of trials times the GPUs that they have; slots share those of their replica."""
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if not self.model_dump(exclude_none=True):
+            raise invalid_value("expected seconds, tokens, forwards or gpu_hours, as in {gpu_hours: 12}")
+        return self
+
+
 class Budget(TrialBudget):
     """Limits. Those of a trial end it as finished, whichever is reached first; null is no limit."""
 
@@ -201,6 +229,8 @@ class Budget(TrialBudget):
     """Trials that run at once; null fills every slot of every replica."""
     time_limit: Duration | None = None
     """Wall-clock limit of a launch of the study, such as 45s, 30m or 1h30m."""
+    total: LaunchBudget | None = later_field()
+    """What all trials of a launch may use together, at which nothing more is proposed; null is no limit."""
 
     @property
     def of_a_trial(self) -> TrialBudget:

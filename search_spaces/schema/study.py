@@ -188,6 +188,8 @@ class Study(Section):
             *objectives.constraints(self.search, methods=self.methods, data=self.data),
             *objectives.scheduler(self.search, intervals=self.intervals),
             *objectives.confirmation(self.search),
+            *objectives.stopping(self.search),
+            *checks.gpu_hours(self.budget, replica=self.replica),
             *checks.calibration(self.data),
         ]
         if problems:

@@ -35,12 +35,14 @@ if TYPE_CHECKING:
     from nmlab.platform.api.listings import Hyperparameter, MethodInfo, StudyInfo, methods, studies
     from nmlab.platform.api.lookup import load_result
     from nmlab.platform.api.masks import Mask, load_mask, load_model
+    from nmlab.platform.api.new import new
     from nmlab.platform.api.plans import Plan, plan
     from nmlab.platform.api.reporting import Report, ReportIndex, report
-    from nmlab.platform.api.results import Configuration, SweepResult, Trial
+    from nmlab.platform.api.results import Configuration, Trial
     from nmlab.platform.api.running import run
     from nmlab.platform.api.study import Study, load_study
     from nmlab.platform.api.submitting import submit
+    from nmlab.platform.api.sweep_result import SweepResult
     from nmlab.platform.api.sweeping import SweepInterrupted, extend, resume, sweep
     from nmlab.platform.launches.endings import HeadLostError, RefusedError, SweepError
     from nmlab.platform.launches.ownership import OwnedError
@@ -63,6 +65,7 @@ _HOME = {
     "export": f"{_API}.exporting",
     "extend": f"{_API}.sweeping",
     "methods": f"{_API}.listings",
+    "new": f"{_API}.new",
     "plan": f"{_API}.plans",
     "report": f"{_API}.reporting",
     "resume": f"{_API}.sweeping",
@@ -95,7 +98,7 @@ _HOME = {
     "Status": f"{_API}.launch_status",
     "Study": f"{_API}.study",
     "StudyInfo": f"{_API}.listings",
-    "SweepResult": f"{_API}.results",
+    "SweepResult": f"{_API}.sweep_result",
     "Trial": f"{_API}.results",
     # Errors. All that are about what was given are ValueErrors with one line for each problem.
     "ExportError": "nmlab.trials.export.exporter",
@@ -153,6 +156,7 @@ __all__ = [
     "load_result",
     "load_study",
     "methods",
+    "new",
     "plan",
     "report",
     "resume",

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -10,17 +11,20 @@ from typing import Any
 import pytest
 import yaml
 from computed_once import computed_once
-from launched import GRID, Nmlab
-from mlflow.store.db import utils as database
+from forked_commands import ForkedCommands, forked_commands
+from forked_launches import ForkedNmlab
 from mlflow.tracking import MlflowClient
 from pipelines import run_pipeline  # noqa: F401 (a fixture)
+from quick_stores import empty_store, quick_stores
 from scripted import Scripted, run_script, scripted_in
 from stores import LAUNCH, RECORD
 
 from nmlab.platform.planning.study_plan import LaunchPlan, plan_study
+from nmlab.platform.testing.real_launches.launched import GRID, Nmlab
 from nmlab.platform.tracking.store import MlflowStore
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema.study import Study
+from nmlab.trials.methods import registry
 
 SMALL = (
     "data.calibration={source: 'builtin:python-docs', samples: 4, sequence_length: 32, batch_size: 2}",
@@ -61,22 +65,16 @@ def plan_of() -> Callable[..., LaunchPlan]:
     return build
 
 
-@pytest.fixture(scope="session")
-def _newest_migration_is_known() -> Iterator[None]:
-    """To learn which is the newest, MLflow imports all migrations whenever it opens a store: a third of its opening."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(database, "_get_latest_schema_revision", cache(database._get_latest_schema_revision))
+@pytest.fixture(scope="session", autouse=True)
+def _quick_stores() -> Iterator[None]:
+    with quick_stores():
         yield
 
 
 @pytest.fixture(scope="session")
-def migrated_database(made_once: Callable[..., Path], _newest_migration_is_known: None) -> Path:
-    """An empty MLflow database; its migrations take seconds, so they run once."""
-
-    def migrate(folder: Path) -> None:
-        MlflowClient(tracking_uri=f"sqlite:///{folder / 'nmlab.db'}").search_experiments()
-
-    return made_once("mlflow", migrate) / "nmlab.db"
+def migrated_database(made_once: Callable[..., Path], _quick_stores: None) -> Path:
+    """An empty MLflow database, which nobody changes."""
+    return empty_store(made_once)
 
 
 @pytest.fixture
@@ -120,13 +118,31 @@ def client(tracking_uri: str) -> MlflowClient:
 def new_nmlab(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> Callable[..., Nmlab]:
     """Return a function that makes a folder with the grid study and an empty store."""
 
-    def make(study: str = GRID["name"], *, at: Path | None = None) -> Nmlab:
+    def make(study: str = GRID["name"], *, at: Path | None = None, commands: ForkedCommands | None = None) -> Nmlab:
         folder = tmp_path_factory.mktemp("sweep") if at is None else at
         shutil.copyfile(migrated_database, folder / "nmlab.db")
         (folder / "grid.yaml").write_text(yaml.safe_dump(GRID))
-        return Nmlab(folder, study)
+        return Nmlab(folder, study) if commands is None else ForkedNmlab(folder, study, commands)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def commands() -> Iterator[ForkedCommands]:
+    """What starts commands without their imports, which are most of what a command takes; see `forked_commands`."""
+    with forked_commands() as commands:
+        yield commands
+
+
+@pytest.fixture
+def paced_here(paced: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The package of ``tests/paced``, installed for this process too."""
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(str(paced))
+        registry.rescan()
+        yield
+    registry.rescan()
+    sys.modules.pop("nmlab_paced", None)
 
 
 @pytest.fixture(scope="session")

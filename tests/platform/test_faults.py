@@ -1,7 +1,8 @@
-"""Real kills in the middle of a sweep: dispatcher, trial actor, Train controller, Train worker, driver.
+"""Real kills in the middle of a launch: dispatcher, trial actor, Train controller, Train worker, driver.
 
-One launch gets them all, is resumed, and gives the results of an undisturbed one. A node and the head of a cluster, the
-coordinator and pipeline stages are killed in ``test_nodes``; Ctrl-C ends the sweep of ``test_second_user``. What each
+One launch gets them all, is extended, killed again, resumed, and gives the results of trials run alone. Its trials wait
+in their steps until a kill has been answered. Trials that compute are killed in ``test_nodes``, and with them a node,
+the head of a cluster, the coordinator and pipeline stages; Ctrl-C ends the sweep of ``test_second_user``. What each
 fault does in any order is in ``tests/platform/testing``, on a virtual clock.
 """
 
@@ -9,16 +10,16 @@ import os
 import signal
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import yaml
-from launched import (
-    GRID,
-    NMLAB,
-    PLANNED,
-    STEPS,
+from forked_commands import ForkedProcess
+from gates import PACED, STEPS, Gate
+from run_alone import run_alone, same_results
+
+from nmlab.platform.testing.real_launches.launched import (
     Nmlab,
     check_complete,
     keys,
@@ -33,6 +34,9 @@ from launched import (
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]  # minutes only where others use the machine
 
 CHECKPOINT_EVERY = 20
+STUDY = {**PACED, "replica": {"count": 1, "slots": 2}}
+MORE = ("--set", "seeds=[0, 1, 2]", "--set", "replica.count=2", "--set", "replica.slots=1")
+PLANNED = 2 + 2 * 3
 
 
 @dataclass
@@ -47,43 +51,60 @@ class Kill:
     """The step of the newest checkpoint of each trial that has one."""
 
 
-class Sweep:
-    """A running sweep whose processes are killed one after the other."""
+@dataclass
+class Battered:
+    """A launch whose processes are killed one after the other.
 
-    def __init__(self, nmlab, **changed):
-        self.nmlab = nmlab
-        (nmlab.folder / "grid.yaml").write_text(yaml.safe_dump({**GRID, **changed}))
-        self.process = nmlab.start("sweep", "grid.yaml", "--json", "--no-report", "--max-failures", "20")
+    Attributes:
+        nmlab: its folder.
+        gate: how far its trials may go.
+        kills: by what was killed.
+        environment: the variables of a worker.
+        refusal: of a second process that was to resume it meanwhile, the exit code and what it printed.
+        mask_written: when the file of the initial mask was written, as it was before the first driver was killed.
+        printed: by the process that ended it.
+    """
+
+    nmlab: Nmlab
+    gate: Gate
+    process: subprocess.Popen | ForkedProcess | None = None
+    kills: dict = field(default_factory=dict)
+    environment: list = field(default_factory=list)
+    refusal: tuple = ()
+    mask_written: int = 0
+    printed: dict = field(default_factory=dict)
+
+    def start(self, *arguments):
+        self.process = self.nmlab.start(*arguments, "--json", **self.gate.environment)
 
     def wait_until(self, condition, what):
         return self.nmlab.wait_until(
             lambda: condition(self.nmlab.journal()), process=self.process, what=what, seconds=600
         )
 
-    def kill(self, title):
-        """Kill a process of this sweep by the title that Ray gives it; one that is being started is waited for."""
-        pid = self.wait_until(lambda journal: min(self.pids(title), default=None), f"there was a {title} to kill")
-        return self.kill_pid(pid, title)
+    def kill(self, what, title):
+        """Kill a process of this launch by the title that Ray gives it; one that is being started is waited for."""
+        pid = self.wait_until(lambda journal: min(self.pids(title), default=None), f"there was a {title}")
+        self.kill_pid(what, pid)
 
     def pids(self, title):
         return [pid for pid, command in session(self.process.pid).items() if command.startswith(title)]
 
-    def kill_pid(self, pid, what):
-        kill = Kill(what, pid, time.time(), self.nmlab.journal(), checkpoints(self.nmlab))
+    def kill_pid(self, what, pid):
+        self.kills[what] = Kill(what, pid, time.time(), self.nmlab.journal(), checkpoints(self.nmlab))
         os.kill(pid, signal.SIGKILL)
-        return kill
 
-    def kill_driver(self):
+    def kill_driver(self, what):
         """Kill the driver, as with a lost machine; what it started must end by itself."""
-        kill = self.kill_pid(self.process.pid, "driver")
+        self.kill_pid(what, self.process.pid)
         self.process.wait()
         wait_until(lambda: not workers(self.process.pid), seconds=120, what="the replicas to end after their driver")
-        kill.before = self.nmlab.journal()
+        self.kills[what].before = self.nmlab.journal()
         kill_session(self.process.pid)
-        return kill
 
-    def resume(self):
-        self.process = self.nmlab.start("resume", "--json", "--no-report")
+    def since(self, what):
+        """Return the records of the journal that came after a kill."""
+        return since(self.kills[what], self.nmlab.journal())
 
 
 def checkpoints(nmlab):
@@ -94,111 +115,88 @@ def checkpoints(nmlab):
     return found
 
 
-def in_the_middle(journal, *, trials=1):
-    """Return whether so many learned trials are between a checkpoint and their end."""
-    return sum(25 <= step < STEPS - 60 for step in steps_so_far(journal).values()) >= trials
-
-
-def near_the_end(journal):
-    """Return whether every trial that has not ended is in its second half."""
-    steps = steps_so_far(journal)
-    return len(keys(journal, "ended")) + len(steps) == PLANNED and all(step > STEPS // 2 for step in steps.values())
+def at_step(step, *, trials=2):
+    """Return a condition: so many learned trials that have not ended have got as far as a step."""
+    return lambda journal: sum(reached >= step for reached in steps_so_far(journal).values()) >= trials
 
 
 def since(kill, journal):
     return journal[len(kill.before) :]
 
 
-def goes_on_after(kill):
-    """Return a condition: a point that was computed after the kill is in the journal."""
-
-    def condition(journal):
-        return any(r["event"] == "metrics" and r["time"] / 1000 > kill.time + 0.5 for r in since(kill, journal))
-
-    return condition
-
-
-@dataclass
-class Battered:
-    nmlab: Nmlab
-    printed: dict
-    kills: dict
-    environment: list
-    refusal: subprocess.CompletedProcess
-    mask: tuple
-    """Of the file of the initial mask: the time of its writing before the driver was killed, and in the end."""
+def events(records):
+    return [record["event"] for record in records]
 
 
 @pytest.fixture(scope="module")
-def battered(new_nmlab):
+def battered(new_nmlab, commands, paced, tmp_path_factory):
     """One launch whose dispatcher, trial actor, Train controller, worker and driver were killed in mid-trial."""
-    sweep, second, kills = Sweep(new_nmlab()), None, {}
+    gate = Gate(tmp_path_factory.mktemp("gate") / "limits.json", packages=paced)
+    launch = Battered(new_nmlab(commands=commands), gate)
+    (launch.nmlab.folder / "grid.yaml").write_text(yaml.safe_dump(STUDY))
+    launch.gate.let({0: 60, 1: 60, 2: 60})
     try:
-        sweep.wait_until(lambda journal: journal, "the launch had begun")
-        second = second_resume(sweep.nmlab)  # it has ended before the driver is killed, which waits for it
-        sweep.wait_until(lambda journal: in_the_middle(journal, trials=2), "two trials were in their middle")
-        kills["dispatcher"] = sweep.kill("ray::Dispatcher")
-        sweep.wait_until(goes_on_after(kills["dispatcher"]), "points arrived through another dispatcher")
-        kills["actor"] = sweep.kill("ray::TrialActor")
-        sweep.wait_until(lambda j: keys(since(kills["actor"], j), "trial actor lost"), "the trial actor was missed")
-        sweep.wait_until(in_the_middle, "a trial was in its middle")
-        kills["controller"] = sweep.kill("ray::TrainController")
-        both = {"train run lost", "replica lost"}
-        sweep.wait_until(lambda j: both <= set(events(since(kills["controller"], j))), "run and worker were missed")
-        victim = sweep.wait_until(lambda j: in_the_middle(j) and busy_replica(j), "a replica was at work")
-        environment = Path(f"/proc/{victim['pid']}/environ").read_text().split("\0")
-        kills["worker"] = sweep.kill_pid(victim["pid"], victim["host"])
-        sweep.wait_until(lambda j: "replica lost" in events(since(kills["worker"], j)), "the worker was missed")
-        kills["dispatcher again"] = sweep.kill("ray::Dispatcher")
-        sweep.wait_until(
-            lambda j: second.poll() is not None and keys(j, "ended") and in_the_middle(j),
-            "a second resume and a trial had ended and another trial was running",
-        )
-        mask = initial_mask(sweep.nmlab)
-        kills["driver"] = sweep.kill_driver()
-        sweep.resume()
+        launch.start("sweep", "grid.yaml", "--no-report", "--max-failures", "20")
+        kill_what_runs_trials(launch)
+        kill_drivers(launch)
         # The run of a replica is started again while the last trials end: the sweep must still end.
-        sweep.wait_until(near_the_end, "the last trial was near its end")
-        kills["controller again"] = sweep.kill("ray::TrainController")
+        launch.kill("controller again", "ray::TrainController")
+        launch.gate.open()
     except BaseException:
-        for process in filter(None, (sweep.process, second)):
-            kill_session(process.pid)
+        kill_session(launch.process.pid)
         raise
-    printed = sweep.nmlab.finish(sweep.process, seconds=600)
-    return Battered(sweep.nmlab, printed, kills, environment, ended(second), (mask, initial_mask(sweep.nmlab)))
+    launch.printed = launch.nmlab.finish(launch.process, seconds=600)
+    return launch
 
 
-def second_resume(nmlab):
-    """Start a second process that is to resume the launch beside the first."""
-    given = {"cwd": nmlab.folder, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([NMLAB, "resume", "--json"], start_new_session=True, **given)
+def kill_what_runs_trials(launch):
+    """Kill dispatcher, trial actor, Train controller and worker while two trials wait in their middle."""
+    launch.wait_until(at_step(60), "two trials were in their middle")
+    launch.refusal = launch.nmlab.run("resume", "--json", **launch.gate.environment)
+    launch.kill("dispatcher", "ray::Dispatcher")
+    launch.gate.let({0: 90, 1: 90})
+    launch.wait_until(at_step(90), "points arrived through another dispatcher")
+    launch.kill("actor", "ray::TrialActor")
+    launch.wait_until(lambda j: keys(launch.since("actor"), "trial actor lost"), "the trial actor was missed")
+    launch.kill("controller", "ray::TrainController")
+    both = {"train run lost", "replica lost"}
+    launch.wait_until(lambda j: both <= set(events(launch.since("controller"))), "run and worker were missed")
+    launch.gate.let({0: 120, 1: 120})
+    launch.wait_until(at_step(120), "the trials went on")
+    (victim,) = [record for record in launch.since("controller") if record["event"] == "replica"]
+    launch.environment = Path(f"/proc/{victim['pid']}/environ").read_text().split("\0")
+    launch.kill_pid("worker", victim["pid"])
+    launch.wait_until(lambda j: "replica lost" in events(launch.since("worker")), "the worker was missed")
+    launch.kill("dispatcher again", "ray::Dispatcher")
 
 
-def ended(process):
-    """Return how a process that was started has ended."""
-    printed, error = process.communicate(timeout=120)
-    return subprocess.CompletedProcess(process.args, process.returncode, printed, error)
+def kill_drivers(launch):
+    """Kill the driver of the sweep, and that of its extension at once; resume that, until the last trials are left."""
+    launch.gate.let({0: STEPS})  # the two trials of the other seed wait
+    launch.wait_until(
+        lambda j: learned(keys(j, "ended"), j) == 2 and at_step(60)(j), "two trials had ended, two were running"
+    )
+    launch.mask_written = initial_mask(launch.nmlab)
+    launch.kill_driver("driver")
+    launch.start("extend", PACED["name"], *MORE, "--no-report")
+    launch.wait_until(lambda j: events(launch.since("driver")).count("launch began") == 1, "the extension had begun")
+    launch.kill_driver("driver of the extension")
+    launch.start("resume")
+    launch.gate.let({1: STEPS, 2: 200})
+    launch.wait_until(
+        lambda j: learned(keys(j, "ended"), j) == 4 and at_step(200)(j), "the last trials were near their ends"
+    )
+
+
+def learned(ended, journal):
+    """Return how many of these trials learn."""
+    methods = {record["key"]: record["spec"]["method"] for record in journal if record["event"] == "trial"}
+    return sum(methods[key] == "paced" for key in ended)
 
 
 def initial_mask(nmlab):
     (file,) = (nmlab.launch / "initial_masks").rglob("mask.safetensors")
     return file.stat().st_mtime_ns
-
-
-def events(records):
-    return [record["event"] for record in records]
-
-
-def busy_replica(journal):
-    """Return the record of a replica that is up and at work, or None."""
-    at_work = {r["key"]: r["host"] for r in journal if r["event"] == "leased" and r["key"] in steps_so_far(journal)}
-    up: dict[str, dict] = {}
-    for record in journal:
-        if record["event"] == "replica":
-            up[record["host"]] = record
-        elif record["event"] == "replica lost":
-            up.pop(record["host"], None)
-    return next((record for host, record in up.items() if host in at_work.values()), None)
 
 
 def test_every_trial_finishes_once_and_no_point_is_there_twice(battered):
@@ -209,41 +207,49 @@ def test_every_trial_finishes_once_and_no_point_is_there_twice(battered):
     assert len(ended) == len(set(ended)) == PLANNED
 
 
-def test_every_result_is_that_of_the_undisturbed_sweep(battered, undisturbed):
-    found, expected = results(battered.nmlab), results(undisturbed[0])
-    assert found.keys() == expected.keys()
-    for key in expected:
-        assert found[key] == expected[key], f"trial {key} differs from the undisturbed one"
+def test_every_result_is_that_of_a_trial_run_alone(battered, paced_here, tmp_path):
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump({**STUDY, "seeds": [0, 1, 2]}))
+    assert same_results(results(battered.nmlab), run_alone(tmp_path / "grid.yaml", tmp_path / "alone"))
 
 
-def test_a_resumed_launch_runs_no_trial_again_that_had_ended(battered):
-    kill = battered.kills["driver"]
+@pytest.mark.parametrize("what", ["driver", "driver of the extension"])
+def test_a_resumed_launch_runs_no_trial_again_that_had_ended(battered, what):
+    kill = battered.kills[what]
     ended = set(keys(kill.before, "ended"))
-    assert 0 < len(ended) < PLANNED
-    assert not ended & set(keys(since(kill, battered.nmlab.journal()), "leased"))
+    assert 0 < learned(ended, kill.before) < 6
+    assert not ended & set(keys(battered.since(what), "leased"))
+
+
+def test_both_versions_of_the_study_are_kept(battered):
+    parent, _ = battered.nmlab.runs()
+    assert parent.data.tags["nmlab.study_versions"] == "2"
+    assert "seeds: [0, 1] -> [0, 1, 2]" in parent.data.tags["nmlab.extension.2"]
+    assert {path.name for path in battered.nmlab.launch.glob("study*.yaml")} == {"study.yaml", "study-2.yaml"}
+    assert "version 2 of the study" in (battered.nmlab.launch / "report" / "report.md").read_text()
 
 
 def test_a_resumed_launch_takes_the_initial_mask_from_the_folder(battered):
     """It is computed once, recorded once (`Nmlab.runs` looks), and charged to one trial."""
-    assert battered.mask[0] == battered.mask[1]
+    assert battered.mask_written == initial_mask(battered.nmlab)
     _, children = battered.nmlab.runs()
-    learned = [run.data.metrics for run in children if "nmlab.initial_mask_digest" in run.data.tags]
-    assert len(learned) == 4
-    spent = [m["cost/spent_forwards"] > m["cost/forwards"] - m["cost/initial_forwards"] for m in learned]
-    assert sum(spent) <= 2, "at most one for each replica that was up first"
+    metrics = [run.data.metrics for run in children if "nmlab.initial_mask_digest" in run.data.tags]
+    assert len(metrics) == 6
+    spent = [m["cost/spent_forwards"] > m["cost/forwards"] - m["cost/initial_forwards"] for m in metrics]
+    assert sum(spent) == 1
 
 
 def test_a_second_process_may_not_resume_a_launch_that_runs(battered):
-    done, launch = battered.refusal, battered.nmlab.launch
-    assert (done.returncode, done.stdout) == (2, "")
-    (line,) = done.stderr.splitlines()
+    (code, printed, error), launch = battered.refusal, battered.nmlab.launch
+    assert (code, printed) == (2, "")
+    (line,) = error.splitlines()
     assert line.startswith(f"nmlab: launch {launch.name} is owned by process {battered.kills['driver'].pid} of ")
 
 
 def test_each_load_of_the_model_is_recorded_once(battered):
     """The death of dispatcher or trial actor costs no load, that of controller or worker one, if there is time."""
     loads = [r for r in battered.nmlab.journal() if r["event"] == "replica"]
-    assert len({(r["host"], r["incarnation"]) for r in loads}) == len(loads) <= 2 + 2 + 3
+    assert len({(r["host"], r["incarnation"]) for r in loads}) == len(loads)
+    assert 1 + 2 + 2 <= len(loads) <= 1 + 2 + 2 + 1
 
 
 def test_threads_of_a_replica_sleep_while_they_wait(battered):
@@ -259,11 +265,11 @@ def test_a_dispatcher_that_dies_moves_no_trial(battered):
 
 
 def test_a_trial_that_was_moved_has_a_checkpoint_at_most_one_interval_before_its_last_point(battered):
-    """From the newest one it goes on: `test_trial_resume`, and that results are those of the undisturbed sweep."""
-    journal = battered.nmlab.journal()
-    for kill in (battered.kills["controller"], battered.kills["worker"]):
+    """From the newest one it goes on: `test_trial_resume`, and that results are those of trials run alone."""
+    for what in ("controller", "worker", "controller again"):
+        kill = battered.kills[what]
         reached = steps_so_far(kill.before)
-        moved = {r["key"] for r in since(kill, journal) if r["event"] == "leased"} & reached.keys()
-        assert moved, f"killing {kill.what} moved no trial"
+        moved = {r["key"] for r in battered.since(what) if r["event"] == "leased"} & reached.keys()
+        assert moved, f"killing the {what} moved no trial"
         for key in moved:
             assert kill.saved[key] >= (reached[key] - 1) // CHECKPOINT_EVERY * CHECKPOINT_EVERY

@@ -12,10 +12,12 @@ import ray
 from optuna.trial import TrialState
 from ray._raylet import RAY_NODE_ID_KEY
 from ray.core.generated.common_pb2 import ActorDeathCause, OomContext
+from ray.exceptions import RayActorError
 from ray.train import Result, RunConfig, ScalingConfig
 
 from nmlab.platform.cluster.session import cluster
 from nmlab.platform.compat import optuna_trials, ray_core, ray_train
+from nmlab.platform.testing.real_launches.launched import wait_until
 
 pytestmark = pytest.mark.ray
 
@@ -104,19 +106,20 @@ def keys(address):
 
 def train_controller(address):
     """Train gives the start of the controller to a subclass, and takes what that returns for the result."""
-    run = run_of_nothing(lambda start: Result(metrics={"seen": True}, checkpoint=None, error=None, path=""))
+    result = Result(metrics={"seen": True}, checkpoint=None, error=None, path="")
+    run = run_of(lambda: None, attend=lambda start: result)
     assert run.fit().metrics == {"seen": True}
 
 
-def run_of_nothing(attend):
-    """Return a Train run of one worker that does nothing; `attend` is given what starts its controller."""
+def run_of(work, *, attend):
+    """Return a Train run of one worker that does `work`; `attend` is given what starts its controller."""
 
     class Run(ray_train.TrainerWithController):
         def run_controller(self, start):
             return attend(start)
 
     config = RunConfig(storage_path=str(Path.cwd() / "ray"))
-    return Run(lambda: None, scaling_config=ScalingConfig(num_workers=1), run_config=config)
+    return Run(work, scaling_config=ScalingConfig(num_workers=1), run_config=config)
 
 
 def controller(address):
@@ -181,5 +184,33 @@ def test_a_train_run_ends_with_a_result_and_its_controller_is_known(local_cluste
         handles.append(start())
         return ray_train.result_of(handles[0])
 
-    assert run_of_nothing(attend).fit().error is None
+    assert run_of(lambda: None, attend=attend).fit().error is None
     ray.kill(handles[0])
+
+
+@pytest.mark.slow
+def test_what_a_killed_controller_has_reserved_is_free_again(local_cluster, tmp_path, monkeypatch):
+    """Ray alone would keep it until the job ends, and a local cluster has room for one more worker."""
+    monkeypatch.chdir(tmp_path)
+    at_work = tmp_path / "at work"
+    wait_until(has_all_cpus, seconds=60, what="the end of earlier runs")
+
+    def work():
+        at_work.touch()
+        time.sleep(600)
+
+    def attend(start):
+        controller = start()
+        running = controller.run.remote()
+        wait_until(at_work.exists, seconds=120, what="the worker")
+        assert not has_all_cpus()
+        ray.kill(controller)
+        return ray.get(running)
+
+    with pytest.raises(RayActorError):
+        run_of(work, attend=attend).fit()
+    wait_until(has_all_cpus, seconds=60, what="the room of the worker")
+
+
+def has_all_cpus():
+    return ray.available_resources().get("CPU") == ray.cluster_resources()["CPU"]

@@ -8,8 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from launched import NMLAB, PLANNED, STEPS, check_complete, results
 from mlflow.tracking import MlflowClient
+
+from nmlab.platform.testing.real_launches.launched import NMLAB, PLANNED, STEPS, check_complete, results
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -4,22 +4,22 @@ import hashlib
 import io
 import json
 import shutil
-import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
-import sqlalchemy
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
+from quick_stores import empty_store, quick_stores
 
 from nmlab.reports.analysis.analysis import Analysis, analyse
 from nmlab.reports.analysis.configurations import Configuration, configurations_of
 from nmlab.reports.analysis.evaluation_check import EvaluationCheck, check_evaluations
-from nmlab.reports.read.collect import Objective, StudyRuns, collect
+from nmlab.reports.read.collect import StudyRuns, collect
 from nmlab.reports.read.evaluations import read_evaluations
+from nmlab.reports.read.objective import Objective
 from nmlab.reports.read.store import RunStore, open_store
 from nmlab.reports.read.trials import TrialRecord
 from nmlab.reports.render.document import Document
@@ -238,21 +238,18 @@ def small_study() -> list[Trial]:
     return trials
 
 
-def _without_waiting_for_the_disk(connection: object, _record: object) -> None:
-    """A test's store need not survive a power cut."""
-    if isinstance(connection, sqlite3.Connection):
-        connection.execute("pragma synchronous = off")
+@pytest.fixture(scope="session", autouse=True)
+def _quick_stores() -> Iterator[None]:
+    with quick_stores():
+        yield
 
 
 @pytest.fixture(scope="session")
-def new_store(made_once: Callable[[str, Callable[[Path], None]], Path]) -> Callable[[Path], str]:
-    """Return a function that puts an empty store into a folder; copies one, since MLflow takes seconds to make it."""
-
-    def create(folder: Path) -> None:
-        MlflowClient(tracking_uri=f"sqlite:///{folder / 'nmlab.db'}").search_experiments()
+def new_store(made_once: Callable[..., Path], _quick_stores: None) -> Callable[[Path], str]:
+    """Return a function that puts an empty store into a folder."""
 
     def put(folder: Path) -> str:
-        shutil.copy(made_once("mlflow-tables", create) / "nmlab.db", folder)
+        shutil.copy(empty_store(made_once), folder)
         return f"sqlite:///{folder / 'nmlab.db'}"
 
     return put
@@ -262,7 +259,6 @@ def new_store(made_once: Callable[[str, Callable[[Path], None]], Path]) -> Calla
 def writer(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], str]) -> StudyWriter:
     """One store for all tests; each test adds studies of its own."""
     folder = tmp_path_factory.mktemp("store")
-    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", _without_waiting_for_the_disk)
     return StudyWriter(new_store(folder), folder / "artifacts")
 
 

@@ -1,36 +1,9 @@
-"""The page over all studies, and that reports need neither torch nor Ray."""
-
-import json
-import os
-import subprocess
-import sys
+"""The page over all studies."""
 
 import pytest
 
 from nmlab.reports.index import write_index
 from nmlab.reports.read.errors import ReportError
-
-WITHOUT = """
-import json
-import sys
-
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("torch", "ray", "transformers"):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, Absent())
-from nmlab.platform.cli import main
-
-for arguments in json.loads(sys.argv[1]):
-    sys.argv = ["nmlab", *arguments]
-    try:
-        main()
-    except SystemExit as end:
-        if end.code:
-            raise
-assert not {"torch", "ray", "transformers"} & set(sys.modules), "a report imported what it must do without"
-"""
 
 
 @pytest.fixture(scope="module")
@@ -80,14 +53,3 @@ def test_an_empty_store_is_a_one_line_error(new_store, tmp_path):
     with pytest.raises(ReportError, match="holds no study"):
         write_index(tracking_uri=new_store(tmp_path), output=tmp_path / "reports")
     assert not (tmp_path / "reports").exists()
-
-
-@pytest.mark.slow
-def test_neither_torch_nor_ray_is_needed(own, tmp_path):
-    report = ["report", "good", "--output", str(tmp_path / "report")]
-    table = ["--rows", "method,alpha", "--format", "html", "--output", str(tmp_path / "table.html")]
-    commands = [[*given, "--tracking-uri", own] for given in (report, ["compare", "good", *table])]
-    command = [sys.executable, "-c", WITHOUT, json.dumps(commands)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"TERM": "dumb"})
-    assert done.returncode == 0, done.stderr
-    assert all(path.stat().st_size > 5000 for path in (tmp_path / "report" / "report.html", tmp_path / "table.html"))

@@ -1,6 +1,7 @@
 """Writing the report: everything there, the same bytes twice, nothing half-written, nothing of the user's lost."""
 
 import ast
+import json
 import os
 import shutil
 import subprocess
@@ -17,6 +18,27 @@ from nmlab.reports.report import write_document, write_report
 
 TABLES = ("claims", "configurations", "cost", "learned_vs_initial", "pareto", "rivals", "runs", "summary", "winner")
 FIGURES = ("loss_residual", "parallel_coordinates", "pareto", "ranking", "sensitivity", "step_cost")
+WITHOUT = """
+import json
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "ray", "transformers"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+from nmlab.platform.cli import main
+
+for arguments in json.loads(sys.argv[1]):
+    sys.argv = ["nmlab", *arguments]
+    try:
+        main()
+    except SystemExit as end:
+        if end.code:
+            raise
+assert not {"torch", "ray", "transformers"} & set(sys.modules), "a report imported what it must do without"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +85,18 @@ def test_a_report_is_headed_by_the_title_and_question_of_its_study(document):
 
 
 @pytest.mark.slow
-def test_same_store_same_bytes_in_another_process(written, store, tmp_path):
-    code = (
-        "import sys; from pathlib import Path; from nmlab.reports.report import write_report; "
-        "write_report('maskpro-alpha', tracking_uri=sys.argv[1], output=Path(sys.argv[2]))"
+def test_same_store_same_bytes_in_another_process_and_neither_torch_nor_ray_is_needed(written, store, tmp_path):
+    table = ["--rows", "method,alpha", "--format", "html", "--output", str(tmp_path / "table.html")]
+    commands = [["report", "maskpro-alpha", "--output", str(tmp_path / "again")], ["compare", "maskpro-alpha", *table]]
+    given = json.dumps([[*command, "--tracking-uri", store.uri] for command in commands])
+    changed = {"PYTHONHASHSEED": "12345", "TZ": "Asia/Tokyo", "TERM": "dumb"}
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, given], capture_output=True, text=True, check=False, env=os.environ | changed
     )
-    command = [sys.executable, "-c", code, store.uri, str(tmp_path / "again")]
-    subprocess.run(command, check=True, env=os.environ | {"PYTHONHASHSEED": "12345", "TZ": "Asia/Tokyo"})
+    assert done.returncode == 0, done.stderr
     assert contents(tmp_path / "again") == contents(written.html.parent)
+    assert (tmp_path / "again" / "report.html").stat().st_size > 5000
+    assert (tmp_path / "table.html").stat().st_size > 5000
 
 
 def test_an_older_report_is_replaced_whole(built, store, tmp_path):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from packaged import AT_EVERY_PRESET
 
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.reading import presets
@@ -52,11 +53,6 @@ def files() -> list[Path]:
     return sorted(loader._STUDIES.glob("*"), key=lambda path: path.stem)
 
 
-def at_every_preset() -> list[tuple[str, str | None]]:
-    """Return every packaged study at every preset."""
-    return [(path.stem, preset) for path in files() for preset in loader.presets(path) or (None,)]
-
-
 @pytest.mark.parametrize("path", files(), ids=lambda path: path.name)
 def test_each_file_is_a_study_of_its_name(path):
     assert path.suffix == ".yaml"
@@ -68,7 +64,7 @@ def test_each_file_is_a_study_of_its_name(path):
     assert loader.loads(loader.dump(study)) == study
 
 
-@pytest.mark.parametrize(("name", "preset"), at_every_preset())
+@pytest.mark.parametrize(("name", "preset"), AT_EVERY_PRESET)
 def test_each_preset_is_a_study_that_can_be_written_and_read(name, preset):
     study = loader.load(name, preset=preset)
     assert loader.loads(loader.dump(study)) == study
@@ -81,12 +77,12 @@ def test_each_preset_is_a_study_that_can_be_written_and_read(name, preset):
 def test_every_table_and_figure_that_varies_something_has_a_study():
     wanted = {f"{paper}/{item}" for part in (TABLES, FIGURES) for paper, items in part.items() for item in items}
     small = [loader.load(path.stem) for path in files()]
-    full = [loader.load(name, preset=preset) for name, preset in at_every_preset() if preset not in (None, "small")]
+    full = [loader.load(name, preset=preset) for name, preset in AT_EVERY_PRESET if preset not in (None, "small")]
     assert {item for study in small for item in study.reproduces} == wanted
     assert {item for study in full for item in study.reproduces} == wanted
 
 
-@pytest.mark.parametrize(("name", "preset"), at_every_preset())
+@pytest.mark.parametrize(("name", "preset"), AT_EVERY_PRESET)
 def test_nothing_is_chosen_on_the_text_that_is_reported(name, preset):
     study = loader.load(name, preset=preset)
     if name == "susi-tokens":  # shows curves over evaluation
@@ -98,7 +94,7 @@ def test_nothing_is_chosen_on_the_text_that_is_reported(name, preset):
     assert not any(metric.startswith("eval/") for metric in study.search.metrics)
 
 
-@pytest.mark.parametrize(("name", "preset"), at_every_preset())
+@pytest.mark.parametrize(("name", "preset"), AT_EVERY_PRESET)
 def test_the_best_of_a_search_runs_again_on_fresh_seeds(name, preset):
     search = loader.load(name, preset=preset).search
     is_confirmed = search.algorithm != "grid" and len(search.metrics) == 1
@@ -108,7 +104,7 @@ def test_the_best_of_a_search_runs_again_on_fresh_seeds(name, preset):
 
 
 def test_what_learns_from_c4_is_chosen_on_its_validation_split():
-    texts = [loader.load(name, preset=preset).data for name, preset in at_every_preset()]
+    texts = [loader.load(name, preset=preset).data for name, preset in AT_EVERY_PRESET]
     of_c4 = {data.validation.source for data in texts if data.calibration.source.startswith("allenai/c4:en/c4-train")}
     assert of_c4 == {"allenai/c4:en/c4-validation.00000-of-00008.json.gz"}
 
@@ -116,7 +112,7 @@ def test_what_learns_from_c4_is_chosen_on_its_validation_split():
 def test_models_of_the_papers_by_hub_id():
     assert set(presets.scales()) == {"tiny", *HUB_IDS}
     assert {name: presets.scale(name)["model"]["source"] for name in HUB_IDS} == HUB_IDS
-    used = {loader.load(name, preset=preset).model.source for name, preset in at_every_preset()}
+    used = {loader.load(name, preset=preset).model.source for name, preset in AT_EVERY_PRESET}
     assert used == {"builtin:tiny", *HUB_IDS.values()}
 
 

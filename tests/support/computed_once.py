@@ -15,6 +15,8 @@ from nmlab.platform.planning import machine
 from nmlab.trials.data import readable, windows
 from nmlab.trials.models import usage
 
+_TRACES: dict[Hashable, Any] = {}
+
 
 @contextmanager
 def computed_once() -> Iterator[None]:
@@ -31,8 +33,18 @@ def computed_once() -> Iterator[None]:
         yield
 
 
-def _remembered(function: Callable[..., Any], *, key: Callable[..., Hashable]) -> Callable[..., Any]:
-    found: dict[Hashable, Any] = {}
+@contextmanager
+def traced_once() -> Iterator[None]:
+    """Keep traces of models alone; what one block has found is there in the next."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(usage, "_traced", _remembered(usage._traced, key=_model_key, found=_TRACES))
+        yield
+
+
+def _remembered(
+    function: Callable[..., Any], *, key: Callable[..., Hashable], found: dict[Hashable, Any] | None = None
+) -> Callable[..., Any]:
+    found = {} if found is None else found
 
     def remembered(*arguments: Any, **named: Any) -> Any:
         place = key(*arguments, **named)

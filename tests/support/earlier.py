@@ -8,7 +8,7 @@ import sqlite3
 import tarfile
 from pathlib import Path
 
-from launched import Nmlab
+from nmlab.platform.testing.real_launches.launched import Nmlab
 
 ARCHIVE = Path(__file__).parents[1] / "kept" / "launch-32ecf56.tar.xz"
 STUDY = "old-grid"

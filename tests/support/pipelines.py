@@ -8,7 +8,8 @@ import pytest
 from torch.distributed import HashStore
 
 from nmlab.trials.models import frozen
-from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, DistributedGroup
+from nmlab.trials.parallel.distributed_group import DistributedGroup
+from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
     python script_on_own_ray.py STUDY LAUNCH FOUND
 
-STUDY is a study in JSON and LAUNCH a launch in `results` that is not over. What the script found is written to FOUND,
-for the tests that ask about it (`scripted.py`).
+STUDY is a study in JSON and LAUNCH a launch in `results` that is not over; it is resumed and extended. What the script
+found is written to FOUND, for the tests that ask about it (`scripted.py`).
 """
 
 import json
@@ -21,6 +21,7 @@ import nmlab
 STORE = "sqlite:///nmlab.db"
 TOO_LONG = "data.evaluation.sequence_length=100000"
 TOO_LARGE = "replica.slots=1000000"
+MORE = ("seeds=[0, 1, 2]", "space.alpha={grid: [0.9, 0.95, 0.99]}")
 
 
 def of_process():
@@ -65,10 +66,11 @@ def refused(study, **arguments):
 
 @ray.remote(num_cpus=1)
 def in_a_task(study, launch):
-    """Start a launch that does not fit, and resume another."""
+    """Start a launch that does not fit, and resume and extend another."""
     said = refused(study, overrides=[TOO_LARGE])
     result = nmlab.resume(launch, tracking_uri=STORE, progress=False, report=False)
-    return {"refused": said, **ending(result)}
+    extended = nmlab.extend(launch, overrides=MORE, tracking_uri=STORE, progress=False, report=False)
+    return {"refused": said, **ending(result), "extended": ending(extended)}
 
 
 def ending(result):

@@ -1,7 +1,7 @@
 """A script that sweeps on a Ray of its own, run once for all tests that ask what became of it.
 
 Its study has a method of another package and one initial mask for all trials. It also resumes a launch of an earlier
-version, in a Ray task.
+version, in a Ray task, and extends it.
 """
 
 import json
@@ -14,10 +14,12 @@ from typing import Any
 
 from earlier import STUDY as EARLIER
 from earlier import earlier_launch
-from launched import Nmlab
-from studies import small
+
+from nmlab.platform.testing.real_launches.launched import Nmlab
+from nmlab.platform.testing.real_launches.studies import small
 
 SCRIPT = Path(__file__).with_name("script_on_own_ray.py")
+STEPS = 120
 ONLY = {"when": {"method": "maskpro"}}
 STUDY = small(
     name="scripted",
@@ -25,12 +27,12 @@ STUDY = small(
     evaluation={"windows": 8},
     method={"grid": ["maskpro", "hill_climb"]},
     fixed={"initial_mask": "gblm"},
-    space={"alpha": {"grid": [0.9, 0.99], **ONLY}, "steps": {"grid": [400], **ONLY}},
+    space={"alpha": {"grid": [0.9, 0.99], **ONLY}, "steps": {"grid": [STEPS], **ONLY}},
     baselines=["dense", "gblm"],
     search={"algorithm": "grid"},
     seeds=[0, 1],
     replica={"count": 1, "slots": 2},
-    intervals={"log_every": 5, "checkpoint_every": 50},
+    intervals={"log_every": 5, "checkpoint_every": 20},
 )
 LEARNED = 3 * 2
 PLANNED = 2 + LEARNED

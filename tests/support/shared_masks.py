@@ -5,20 +5,8 @@ import json
 import os
 import signal
 
-import numpy as np
-from launched import GRID, session, steps_so_far
-from raylet_cluster import PLACE
-from safetensors.numpy import load_file
-
-from nmlab.platform.planning.study_plan import plan_study
-from nmlab.platform.planning.study_trials import trial_spec
-from nmlab.search_spaces import loader
-from nmlab.search_spaces.space import grid_points
-from nmlab.trials.context.replica_context import ReplicaContext
-from nmlab.trials.contract.declarations import has_phase
-from nmlab.trials.contract.metrics import Phase
-from nmlab.trials.models import FrozenModel
-from nmlab.trials.trial.run import run_trial
+from nmlab.platform.testing.real_launches.launched import GRID, session, steps_so_far
+from nmlab.platform.testing.real_launches.raylet_cluster import PLACE
 
 STEPS = 160
 RESOURCES = {"cpus": 0.5, "custom": {PLACE: 1}}
@@ -30,37 +18,6 @@ SHARED = {
     "seeds": [0],
     "replica": {"count": 2, "mask_parallel": 2, "pipeline_stages": 2, "resources": RESOURCES},
 }
-KEPT = ("eval/", "initial/", "train/")
-
-
-class Listener:
-    """Keeps the values that a trial records, by name and step."""
-
-    def __init__(self):
-        self.values = {}
-
-    def metrics(self, step, values):
-        self.values |= {(name, step): value for name, value in values.items() if name.startswith(KEPT)}
-
-    def cancelled(self):
-        return False
-
-
-def run_alone(path, folder):
-    """Run every trial of a study in this process, one after the other; return what `results` does of a launch."""
-    study = loader.load(path)
-    plan = plan_study(study)
-    replica, found = ReplicaContext(FrozenModel.load(study.model)), {}
-    for spec in (*plan.baselines, *(trial_spec(study, point, seed=0) for point in grid_points(study))):
-        listener, place = Listener(), folder / spec.key
-        ended = run_trial(spec, replica=replica, folder=place, events=listener)
-        last = {
-            (n, ended.step): v for n, v in ended.metrics.items() if n.startswith(KEPT) and has_phase((n,), Phase.END)
-        }
-        found[spec.key] = last | listener.values
-        if (place / "mask.safetensors").is_file():
-            found[spec.key]["mask"] = {n: bits.tolist() for n, bits in load_file(place / "mask.safetensors").items()}
-    return found
 
 
 def disturb(nmlab, process, *, leader):
@@ -82,17 +39,6 @@ def disturb(nmlab, process, *, leader):
         lambda: leader_at_work(nmlab, after=60), process=process, what="the trial to go on", seconds=600
     )
     os.kill(leading["shards"][-1]["pid"], signal.SIGKILL)
-
-
-def same(ours, theirs):
-    """Return whether two launches have the same values, bit for bit."""
-    assert ours.keys() == theirs.keys()
-    for key, values in theirs.items():
-        assert ours[key].keys() == values.keys()
-        assert all(np.array_equal(ours[key][place], value) for place, value in values.items() if place != "mask")
-    return {key: values.get("mask") for key, values in ours.items()} == {
-        key: values.get("mask") for key, values in theirs.items()
-    }
 
 
 def check_journal(journal):

@@ -66,6 +66,7 @@ class SimulatedSweep:
     def _start(self):
         self.early = early_stopping(self.plan)
         self.early.follow(self.journal)
+        self.limits = self.plan.search_limits(self.journal)
         search = self.plan.study.search
         return ReplicateSearcher(
             self.plan,
@@ -76,6 +77,7 @@ class SimulatedSweep:
             evaluated=evaluations(iter(self.journal), metric=search.metrics[0]),
             stopped=self.early.reasons,
             after_search=self._after_search,
+            search_limits=self.limits,
             metric_mode=(search.metrics[0], search.modes[0]),
         )
 
@@ -135,6 +137,7 @@ class SimulatedSweep:
         self._left = None if self._left is None else self._left - 1
         self.journal.append(record)
         self.early.follow([record])
+        self.limits.follow([record])
 
     @property
     def results(self):

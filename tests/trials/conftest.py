@@ -7,13 +7,15 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import transformers
+from computed_once import traced_once
 from pipelines import run_pipeline  # noqa: F401 (a fixture)
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
@@ -68,6 +70,13 @@ def _imports_are_no_garbage():
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _models_are_traced_once(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Trace equal models once, but where models are what is tested: a trace takes as long as a short trial."""
+    with nullcontext() if "models" in request.path.parts else traced_once():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,10 @@ class SourceError(ValueError):
     """A model or a text that cannot be reached or used as asked; the message says what to do."""
 
 
+class OverlapError(SourceError):
+    """A held-out text repeats what is read before it."""
+
+
 class SettingError(ValueError):
     """A method that there is not, or a setting that a method refuses, with the names by which its place is found.
 

@@ -96,6 +96,8 @@ CONFIRMATION_SEEDS: Final = "nmlab.confirmation_seeds"
 """Launch: the seeds of its confirmation, with commas between; absent without ``search.confirm``."""
 PLANNED: Final = "nmlab.planned"
 """Launch: the number of planned trials."""
+SEARCH_STOPPED: Final = "nmlab.search_stopped"
+"""Launch: why its search stopped before it had tried everything, and what was not run; absent if it did not."""
 STUDY_VERSIONS: Final = "nmlab.study_versions"
 """Launch: how many versions of its study it has; absent where it was never extended."""
 EXTENSION: Final = "nmlab.extension."
@@ -106,6 +108,8 @@ REMOVED_PARAM: Final = "(removed)"
 """The value of ``CHANGED_PARAM`` where the newest version of the study has no such setting."""
 REPRODUCES: Final = "nmlab.reproduces"
 """Launch: the published items that the study reproduces (``maskpro/table-10``), with commas between."""
+WARM_START: Final = "nmlab.warm_start"
+"""Launch: the earlier launches that its search started from and what of each it uses, a line each, or absent."""
 FROZEN_WEIGHTS: Final = "nmlab.frozen_weights"
 """Launch: a ``FrozenWeights``."""
 MODEL_LOADS: Final = "nmlab.model_loads"
@@ -166,7 +170,7 @@ class Fact(StrEnum):
     DEPENDS_ON_SEED = "depends_on_seed"
 
 
-OF_THE_NEWEST: Final = (PLANNED, CONFIRMATION_SEEDS, REPRODUCES, STUDY_VERSIONS)
+OF_THE_NEWEST: Final = (PLANNED, CONFIRMATION_SEEDS, REPRODUCES, STUDY_VERSIONS, SEARCH_STOPPED)
 """Tags of a launch that each of its processes sets anew; the others say how its first one began."""
 
 

@@ -150,7 +150,7 @@ def auto_engine_name(
 
 
 def is_large(groups: int) -> bool:
-    """Return whether a layer of so many groups is large enough for an engine that touches only some of them."""
+    """Return whether a layer of ``groups`` groups is large enough for an engine that touches only some of them."""
     return groups >= SMALL_LAYER_GROUPS
 
 

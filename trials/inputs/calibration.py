@@ -4,12 +4,12 @@ Every block runs with the arguments that the model's own forward gave it; nothin
 beyond that a block takes the hidden states first and returns them first. Each pipeline stage visits its own blocks and
 sends the hidden states of all batches to the next stage.
 
-Legend: B batch, T tokens, R rows (tokens of all sequences of a batch), I inputs.
+Legend: B batch, T tokens, I inputs.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,55 +17,13 @@ from torch.utils.hooks import RemovableHandle
 
 from nmlab.trials.compat import writes_to
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.inputs.statistics import InputStatistic
 from nmlab.trials.measure.cost import Cost
 from nmlab.trials.models import MaskedModel, PrunableLayer
 from nmlab.trials.models.prunable import check_measurable, decoder_blocks
 from nmlab.trials.models.stage import ExtraOutputs, pass_through_forward
 
-
-class InputStatistic(Protocol):
-    """A running statistic of one layer's inputs."""
-
-    def update(self, inputs_BTI: Tensor) -> None: ...
-
-
 Statistic = TypeVar("Statistic", bound=InputStatistic)
-
-
-class SquareMean:
-    """Squared inputs summed over tokens, averaged over sequences: a_j = 1/n sum_st x_stj^2 (Wanda), float32 [I]."""
-
-    def __init__(self, layer: PrunableLayer, *, device: torch.device) -> None:
-        self._sum_I = torch.zeros(layer.in_features, dtype=torch.float32, device=device)
-        self._sequences = 0
-
-    def update(self, inputs_BTI: Tensor) -> None:
-        self._sum_I += inputs_BTI.float().square().sum(dim=(0, 1))
-        self._sequences += inputs_BTI.shape[0]
-
-    @property
-    def mean_I(self) -> Tensor:
-        return self._sum_I / self._sequences
-
-
-class SecondMoment:
-    """The Hessian of a layer's reconstruction error, H = 2/n sum_s X_s^T X_s (SparseGPT), float32 [I, I].
-
-    X_s are the inputs of sequence s, [T, I]; n counts sequences.
-    """
-
-    def __init__(self, layer: PrunableLayer, *, device: torch.device) -> None:
-        self._sum_II = torch.zeros(layer.in_features, layer.in_features, dtype=torch.float32, device=device)
-        self._sequences = 0
-
-    def update(self, inputs_BTI: Tensor) -> None:
-        inputs_RI = inputs_BTI.flatten(0, 1).float()
-        self._sum_II.addmm_(inputs_RI.T, inputs_RI)
-        self._sequences += inputs_BTI.shape[0]
-
-    @property
-    def hessian_II(self) -> Tensor:
-        return self._sum_II * (2 / self._sequences)
 
 
 def prune_blocks(

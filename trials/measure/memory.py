@@ -71,7 +71,8 @@ class PeakMeter:
 
     def __init__(self, device: torch.device) -> None:
         self._memory = _memory_of(str(device))
-        self.before = self.highest = self._memory.begin(self)
+        self.before = self.highest = 0
+        self._memory.begin(self)
 
     def peak(self) -> int:
         """Return the bytes of the peak until now."""
@@ -91,14 +92,14 @@ class _DeviceMemory:
         self._guard = threading.Lock()
         self._meters: weakref.WeakSet[PeakMeter] = weakref.WeakSet()
 
-    def begin(self, meter: PeakMeter) -> int:
-        """Register a meter, which receives all peaks from now on; return the bytes held at this moment."""
+    def begin(self, meter: PeakMeter) -> None:
+        """Register a meter, which gets the bytes held at this moment, and all peaks from now on."""
         with self._guard:
             self._flush_peak()
-            self._meters.add(meter)
             held = torch.cuda.memory_allocated(self._device) if self._is_gpu else _status_bytes("VmRSS")
             self._highest = max(self._highest, held)  # Linux's two counts may differ by some pages
-            return held
+            meter.before = meter.highest = held
+            self._meters.add(meter)
 
     def flush_peak(self) -> None:
         """Give all meters the peak since the last call, and reset it."""

@@ -175,7 +175,7 @@ class Method(ABC):
         return None
 
     def unsupported_text_reason(self, config: Any, *, minibatches: int) -> str | None:
-        """Return why ``config`` does not fit a calibration text of so many minibatches, or None if it does."""
+        """Return why ``config`` does not fit a calibration text of ``minibatches`` minibatches, or None if it does."""
         return None
 
     @abstractmethod

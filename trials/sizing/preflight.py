@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import NamedTuple
 
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.errors import OverlapError, SourceError
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec, HeldOutText, ValidationSpec
 from nmlab.trials.data import TextSource, Windows, calibration_batches, evaluation_windows
@@ -65,17 +65,13 @@ def preflight(
     texts = StudyTexts(calibration, evaluation, validation)
     folder = locate(model)
     skeleton = read_skeleton(folder, model)
-    config = skeleton.config
+    config = skeleton.config.get_text_config(decoder=True)
     tokenizer = read_tokenizer(folder, model)
     found = find_prunable(skeleton, leave_dense=model.leave_dense)
     layers = found.layers
     for pattern in patterns:
         check_divisible(layers, pattern=pattern)
-    longest = longest_context(skeleton)
-    _check_length(longest, texts)
-    check_tasks(evaluation, tokenizer=tokenizer, longest=longest)
-    for source in texts.sources:
-        check_readable(source, tokenizer=tokenizer, rows=embedding_rows(skeleton))
+    _check_readable(skeleton, tokenizer, texts)
     text = _check_text(tokenizer, texts)
     parameters = list(skeleton.parameters())
     return PreflightFacts(
@@ -85,11 +81,11 @@ def preflight(
         layers=len(layers),
         blocks=1 + max(layer.block for layer in layers),
         model_bytes=sum(p.numel() * p.element_size() for p in parameters),
-        vocabulary_size=int(config.get_text_config(decoder=True).vocab_size),
+        vocabulary_size=int(config.vocab_size),
         evaluation_windows=text.windows,
         validation_windows=text.validation_windows,
         data_digest=text.digest,
-        hidden=int(config.get_text_config(decoder=True).hidden_size),
+        hidden=int(config.hidden_size),
         prunable_layers=layers,
         sizes={name: tuple(p.shape) for name, p in skeleton.named_parameters()},
         coverage=found.coverage,
@@ -132,7 +128,7 @@ def check_no_overlap(found: Contamination, *, read: tuple[str, str], held_out: t
     count = f"{len(found.found)} of {found.windows} {held_out[0]} windows ({100 * found.share:.3g} %)"
     text = f"{count} occur word for word in the {read[0]} text"
     if found.share > MOST_CONTAMINATED:
-        raise SourceError(_same_text(text, read=read, held_out=held_out))
+        raise OverlapError(_same_text(text, read=read, held_out=held_out))
     return (f"{text}; the first is window {found.found[0]}",) if found.found else ()
 
 
@@ -146,11 +142,16 @@ def _same_text(what: str, *, read: tuple[str, str], held_out: tuple[str, str]) -
     )
 
 
-def _check_length(longest: int | None, texts: StudyTexts) -> None:
+def _check_readable(skeleton: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: StudyTexts) -> None:
+    """Raise ``SourceError`` for text or tasks that the model does not read."""
+    longest = longest_context(skeleton)
     for name, section in texts.all.items():
         length = section.sequence_length
         if longest is not None and length > longest:
             raise SourceError(f"data.{name}.sequence_length = {length}: the model reads at most {longest} tokens")
+    check_tasks(texts.evaluation, tokenizer=tokenizer, longest=longest)
+    for source in texts.sources:
+        check_readable(source, tokenizer=tokenizer, rows=embedding_rows(skeleton))
 
 
 class _Text(NamedTuple):
@@ -169,7 +170,7 @@ def _check_text(tokenizer: PreTrainedTokenizerBase, texts: StudyTexts) -> _Text:
     pairs = list(combinations([(name, section.source) for name, section in sections.items()], 2))
     for read, held_out in pairs:  # before the length of a text is checked
         if documents[held_out[0]] == documents[read[0]]:
-            raise SourceError(_same_text("all of it", read=read, held_out=held_out))
+            raise OverlapError(_same_text("all of it", read=read, held_out=held_out))
     _check_samples(tokenizer, texts.calibration)
     windows = {name: _windows(tokenizer, section) for name, section in texts.held_out.items()}
     notes: list[str] = []

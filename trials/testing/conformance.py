@@ -92,7 +92,7 @@ class MethodConformance:
         return replicas[kind]
 
     @pytest.fixture
-    def begin(self, method: Method, replica: ReplicaContext, text: Path, pattern: str) -> Begin:
+    def begin(self, method: Method, *, replica: ReplicaContext, text: Path, pattern: str) -> Begin:
         """Start a run in a trial context of its own; where the method refuses the pattern, the test is skipped."""
         config, calibration = self._config(method), small_spec("dense", text=text).calibration
         parsed = Pattern.parse(pattern)
@@ -106,14 +106,14 @@ class MethodConformance:
         return start
 
     @pytest.fixture
-    def walk(self, walks: dict[tuple[str, str, bool], Walk], begin: Begin, pattern: str, kind: str) -> Walk:
+    def walk(self, walks: dict[tuple[str, str, bool], Walk], *, begin: Begin, pattern: str, kind: str) -> Walk:
         """Return the undisturbed run of the combination that a test asks for."""
         if (pattern, kind, False) not in walks:
             walks[pattern, kind, False] = walk_through(*begin(), save=False)
         return walks[pattern, kind, False]
 
     @pytest.fixture
-    def again(self, walks: dict[tuple[str, str, bool], Walk], begin: Begin, pattern: str, kind: str) -> Walk:
+    def again(self, walks: dict[tuple[str, str, bool], Walk], *, begin: Begin, pattern: str, kind: str) -> Walk:
         """Return a second run of the combination that a test asks for; its state was saved after half of its steps."""
         if (pattern, kind, True) not in walks:
             walks[pattern, kind, True] = walk_through(*begin(), save=True)
@@ -138,6 +138,7 @@ class MethodConformance:
     def finished(
         self,
         trials: dict[str, tuple[TrialResult, Path]],
+        *,
         finish: Finish,
         kind: str,
         tmp_path_factory: pytest.TempPathFactory,
@@ -229,7 +230,7 @@ class MethodConformance:
 
     @pytest.mark.parametrize("limited", ["tokens", "forwards", "seconds"])
     def test_it_stops_at_a_budget(
-        self, method: Method, walk: Walk, finish: Finish, tmp_path: Path, limited: str
+        self, method: Method, *, walk: Walk, finish: Finish, tmp_path: Path, limited: str
     ) -> None:
         """A learned run stops at the first step that reaches the limit; one that cannot stop says so in a note."""
         start = walk.run.steps and getattr(walk.started, limited)
@@ -246,7 +247,7 @@ class MethodConformance:
             assert noted is (used > limit)
 
     def test_an_interrupted_trial_ends_as_an_undisturbed_one(
-        self, method: Method, finished: tuple[TrialResult, Path], finish: Finish, tmp_path: Path
+        self, method: Method, *, finished: tuple[TrialResult, Path], finish: Finish, tmp_path: Path
     ) -> None:
         undisturbed, folder = finished
         stopped = finish(tmp_path, stop_at=STEPS // 2)
@@ -262,7 +263,7 @@ class MethodConformance:
 
     @every_model
     def test_its_artifacts_are_what_was_evaluated(
-        self, method: Method, replica: ReplicaContext, text: Path, finished: tuple[TrialResult, Path]
+        self, method: Method, *, replica: ReplicaContext, text: Path, finished: tuple[TrialResult, Path]
     ) -> None:
         if not method.sparse:
             pytest.skip(f"{method.name} leaves no mask")

@@ -115,7 +115,7 @@ class TrialLoop:
         self._history.append(values)
 
     def _is_due(self, every: int | None) -> bool:
-        """Return whether something is due that happens every so many steps; what follows the last step is not."""
+        """Return whether something that happens after ``every`` steps is due; what follows the last step is not."""
         return every is not None and self.step % every == 0 and self.step < self._run.steps
 
     def _report_point(self) -> None:

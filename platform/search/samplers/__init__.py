@@ -24,7 +24,7 @@ SAMPLERS: Mapping[AlgorithmName, AlgorithmSampler] = {
 
 
 def sampler_of(search: Search, *, number: int, configurations: int) -> BaseSampler:
-    """Return the sampler of the proposal ``number`` of a search that tries so many configurations."""
+    """Return the sampler of the proposal ``number`` of a search that tries ``configurations`` of them."""
     seed = search.seed * 100_003 + number
     return SAMPLERS[search.algorithm].make(SamplerSettings(seed=seed, configurations=configurations))
 

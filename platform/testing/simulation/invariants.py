@@ -122,7 +122,7 @@ def check_confirmed_runs(launch: SimulatedLaunch, confirming: Mapping[str, Confi
 def planned_of(launch: SimulatedLaunch) -> int:
     """Return the number of trials of a launch that has ended."""
     plan = launch.plan
-    return plan.planned(plan.confirmations(launch.written), withheld=plan.later_seeds(launch.written).withheld)
+    return plan.planned(plan.confirmations(launch.written), withheld=plan.withheld(launch.written))
 
 
 def _texts(records: Iterable[JournalRecord]) -> list[str]:

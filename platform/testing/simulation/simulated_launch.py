@@ -20,13 +20,13 @@ from typing import Any, Self
 from nmlab.platform.driver.stop_requests import StopRequests
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.endings import LaunchEnding
-from nmlab.platform.launches.journal import Journal
+from nmlab.platform.launches.journal import Journal, begin_with
 from nmlab.platform.launches.launch import Launch, LaunchSettings
 from nmlab.platform.launches.snapshot import Snapshot
 from nmlab.platform.launches.trial_ends import why_unreadable
 from nmlab.platform.planning.admission import Load
 from nmlab.platform.planning.study_plan import LaunchPlan
-from nmlab.platform.records.events import JournalRecord, TrialEnded
+from nmlab.platform.records.events import JournalRecord, TrialEnded, WarmStarted
 from nmlab.platform.records.payloads import ResultRecord
 from nmlab.platform.replicas import worker
 from nmlab.platform.sweep import Sweep
@@ -84,6 +84,7 @@ class SimulatedLaunch:
         seconds: the shortest and longest virtual time of a step of a trial.
         max_failures: see ``Sweep``.
         nodes: names of nodes beside the driver's.
+        warm: what the search starts from, with which the journal begins; None if it starts from nothing.
 
     Attributes:
         scheduler: the virtual clock, and ``random``, which draws.
@@ -110,6 +111,7 @@ class SimulatedLaunch:
         seconds: tuple[float, float] = (0.05, 0.3),
         max_failures: int = 3,
         nodes: tuple[str, ...] = (),
+        warm: WarmStarted | None = None,
     ) -> None:
         self.plan, self.seed, self.max_failures = plan, seed, max_failures
         self.scheduler = Scheduler(seed)
@@ -133,7 +135,10 @@ class SimulatedLaunch:
         self._main: Task | None = None
         uri = "sqlite:///simulated.db"
         kept: LaunchSettings = {"tracking_uri": uri, "address": None, "max_failures": max_failures}
-        self.launch = launches.create(plan.study, results=folder, settings=kept)
+        self.written += [] if warm is None else [warm]
+        self.launch = launches.create(
+            plan.study, results=folder, settings=kept, prepare=lambda launch: begin_with(launch, self.written)
+        )
         self.expected_proof = {**_code(), "nonce": nonce_of(self.launch.folder / "nonce"), "folder": "results"}
         self._outside = Process("outside", DRIVERS_NODE)
         self._stand_ins = put_in(

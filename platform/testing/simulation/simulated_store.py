@@ -61,7 +61,8 @@ class SimulatedStore:
     def begin(self, tags: Mapping[str, str], params: Mapping[str, object]) -> None:
         """See ``MlflowStore.begin``."""
         self.check()
-        self.tags |= tags
+        kept = {name: text for name, text in self.tags.items() if name not in run_tags.OF_THE_NEWEST}
+        self.tags = {**kept, **tags}
         self.params = dict(params)
         self.parent, self.status = "parent", ""
 
@@ -92,8 +93,6 @@ class SimulatedStore:
         """See ``MlflowStore.end_trial``."""
         self.check()
         run, status = self.runs[result["key"]], result["status"]
-        if run.status == status:
-            return
         run.status, run.resumable = status, bool(result.get("resumable"))
 
     def keep_initial_mask(self, digest: str, **record: object) -> None:

@@ -61,12 +61,15 @@ class EqualBudget:
 def equal_budgets(configurations: Sequence[Configuration], *, progress: Curves) -> tuple[EqualBudget, ...]:
     """Return the comparison at equal budget of every group in which at least two methods were trained.
 
+    A configuration that breaks a constraint of the search takes no part.
+
     Args:
         configurations: of one launch, best first.
         progress: the searched metric of each run by step.
     """
     found = []
-    for group, members in groups_of(item for item in configurations if item.is_complete).items():
+    taking_part = (item for item in configurations if item.is_complete and not item.breaks_constraint)
+    for group, members in groups_of(taking_part).items():
         paths = {item.key: trajectories_of(item, progress=progress, kinds=BUDGET_KINDS) for item in members}
         known = [item for item in members if paths[item.key]]
         trained = {item.method for item in known if item.is_learned}

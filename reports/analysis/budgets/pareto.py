@@ -1,5 +1,6 @@
 """The front of quality against cost: configurations that no other beats in both."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -49,7 +50,8 @@ def front(costs: Sequence[float], *, losses: Sequence[float]) -> list[bool]:
 def front_points(configurations: Sequence[Configuration]) -> tuple[FrontPoint, ...]:
     """Return every complete configuration with its costs and the fronts it is on, group by group.
 
-    A cost that is not recorded for all, or does not differ within a group, has no front.
+    A cost that is not recorded for all, or does not differ within a group, has no front. A configuration that breaks a
+    constraint of the search is on none, and keeps no other off one.
     """
     found: list[FrontPoint] = []
     for group, members in groups_of(item for item in configurations if item.is_complete).items():
@@ -58,7 +60,7 @@ def front_points(configurations: Sequence[Configuration]) -> tuple[FrontPoint, .
         known = {cost: [own.mean for own in column if own is not None] for cost, column in means.items()}
         kinds = [cost for cost in FRONT_COSTS if len(known[cost]) == len(valued) and len(set(known[cost])) > 1]
         sign = 1.0 if members[0].objective.mode == "min" else -1.0
-        losses = [sign * selection.mean for _, selection, _ in valued]
+        losses = [math.inf if item.breaks_constraint else sign * own.mean for item, own, _ in valued]
         fronts = {cost: front(known[cost], losses=losses) for cost in kinds}
         for place, (item, _, value) in enumerate(valued):
             costs = {cost: known[cost][place] for cost in kinds}

@@ -22,8 +22,8 @@ from nmlab.reports.analysis.claims.flat import flat
 from nmlab.reports.analysis.claims.judge import ClaimCheck
 from nmlab.reports.analysis.claims.nearest import overlap
 from nmlab.reports.analysis.claims.select import NotTestableError, require_same_evaluation, values_of
-from nmlab.reports.analysis.configurations import value_text
 from nmlab.reports.analysis.pairwise import Side
+from nmlab.reports.analysis.settings import value_text
 from nmlab.trials.contract import run_params
 from nmlab.trials.contract.metrics import VALIDATION
 

@@ -6,7 +6,7 @@ from nmlab.reports.analysis.claims.claim import FlatTest, Selector
 from nmlab.reports.analysis.claims.evidence import Evidence, Part, parts_of
 from nmlab.reports.analysis.claims.judge import ClaimCheck, ClaimVerdict, Tested
 from nmlab.reports.analysis.claims.select import NotTestableError, values_of
-from nmlab.reports.analysis.configurations import value_text
+from nmlab.reports.analysis.settings import value_text
 from nmlab.reports.statistics import beyond, equivalent
 
 

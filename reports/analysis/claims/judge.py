@@ -8,7 +8,7 @@ from nmlab.reports.analysis.claims.claim import PaperClaim
 from nmlab.reports.analysis.metrics import direction_of
 from nmlab.reports.analysis.pairwise import PairwiseComparison
 from nmlab.reports.analysis.statements import difference_text, p_value_text
-from nmlab.reports.read.collect import Objective
+from nmlab.reports.read.objective import Objective
 from nmlab.reports.statistics import LEVEL, Noise, SideComparison, adjusted
 from nmlab.reports.values import Direction
 

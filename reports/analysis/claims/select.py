@@ -8,7 +8,7 @@ from nmlab.reports.analysis.configurations import Configuration, evaluation_sett
 from nmlab.reports.analysis.metrics import direction_of, is_counted, selection_metric
 from nmlab.reports.analysis.pairwise import Side, selected_side
 from nmlab.reports.analysis.pairwise.partial import at_the_end
-from nmlab.reports.read.trials import Value
+from nmlab.reports.read.typed_text import Value
 from nmlab.reports.values import Direction, counted
 from nmlab.search_spaces.reading import study_yaml
 from nmlab.search_spaces.reading.problems import StudyError
@@ -35,7 +35,8 @@ def chosen(
 ) -> Side:
     """Return the best complete configuration that matches a selector, or one of which every run diverged.
 
-    Where the search selects on validation text, that text tells which is the best.
+    Where the search selects on validation text, that text tells which is the best. A configuration that breaks a
+    constraint of the search is never chosen.
 
     Args:
         selector: of one side of a claim.
@@ -44,16 +45,21 @@ def chosen(
         planned: the values of each setting that the study planned to run, where they are known.
 
     Raises:
-        NotTestableError: nothing matches, no match is complete, or an incomplete match looks better.
+        NotTestableError: nothing matches, no match is complete, all that are break a constraint of the search, or an
+            incomplete match looks better.
     """
     fitting = fitting_of(selector, configurations=configurations, planned=planned)
     if not fitting:
         raise NotTestableError(f"{selector.text} was not run")
-    complete = [Side(item) for item in fitting if is_whole(item, metric=metric)]
-    if complete:
+    whole = [item for item in fitting if is_whole(item, metric=metric)]
+    if complete := [Side(item) for item in whole if not item.breaks_constraint]:
         best = selected_side(complete, metric=metric) or complete[0]
         _refuse_better_but_incomplete(fitting, best=best, metric=metric, name=selector.text)
         return best
+    if whole:
+        raise NotTestableError(
+            f"{selector.text} breaks a constraint of the search wherever it finished", ran_in_part=True
+        )
     diverged = [item for item in fitting if has_diverged(item)]
     if len(diverged) == len(fitting):
         return Side(diverged[0])
@@ -133,11 +139,11 @@ def require_same_evaluation(sides: Iterable[Side]) -> None:
 
 
 def _refuse_better_but_incomplete(fitting: Sequence[Configuration], *, best: Side, metric: str, name: str) -> None:
-    """Refuse a side if a configuration that lacks runs looks better than the best complete one in what selects it."""
+    """Refuse a side if, by the selecting metric, a configuration that lacks runs looks better than the best."""
     by = selection_metric(metric, objective=best.item.objective)
     sign = 1.0 if direction_of(by, objective=best.item.objective) is Direction.HIGHER else -1.0
     for item in fitting:
-        if is_whole(item, metric=metric) or best.item is item:
+        if is_whole(item, metric=metric) or best.item is item or item.breaks_constraint:
             continue
         apart = at_the_end(item, best=best.item, metric=by).difference
         if not math.isnan(apart) and sign * apart > 0:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nmlab.reports.analysis.configurations import Configuration, searched, value_text
+from nmlab.reports.analysis.configurations import Configuration, searched
+from nmlab.reports.analysis.settings import value_text
 from nmlab.reports.read.histories import Curves
 
 SETTING, RATE = "logit_magnitude", "learning_rate"

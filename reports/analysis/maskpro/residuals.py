@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nmlab.reports.analysis.configurations import Configuration, comparable_group, groups_of, labels_of, searched
+from nmlab.reports.analysis.configurations import Configuration, comparable_group, groups_of, searched
+from nmlab.reports.analysis.settings import labels_of
 from nmlab.reports.read.histories import Curve, Curves
 
 ESTIMATOR = "estimator"

@@ -66,7 +66,7 @@ def _with_tasks_adjusted_together(
 
 
 def selected_side(sides: Sequence[Side], *, metric: str) -> Side | None:
-    """Return the best side in a metric, by the searched one where that selects on another text.
+    """Return the best side: by a metric, or by the objective of the search where that selects on another text.
 
     Sides of studies that were searched by different metrics are compared by the metric itself. None without sides that
     have a value to be selected by, or if the metric has no direction.

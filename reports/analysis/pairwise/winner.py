@@ -49,7 +49,7 @@ class OtherConfiguration:
     """
 
     item: Configuration
-    standing: Completion
+    completion: Completion
     comparison: PairwiseComparison | None
     partial: Partial | None
     p_adjusted: float
@@ -96,7 +96,7 @@ class Winner:
     @property
     def complete(self) -> tuple[OtherConfiguration, ...]:
         """The others that ran to the end."""
-        return tuple(item for item in self.against_all if item.standing is Completion.COMPLETE)
+        return tuple(item for item in self.against_all if item.completion is Completion.COMPLETE)
 
     @property
     def runner_up(self) -> OtherConfiguration | None:
@@ -116,7 +116,7 @@ class Winner:
     @property
     def better_but_incomplete(self) -> tuple[OtherConfiguration, ...]:
         """The others that look better on what both have, but did not run to the end."""
-        return tuple(item for item in self.against_all if item.standing is not Completion.COMPLETE and item.is_better)
+        return tuple(item for item in self.against_all if item.completion is not Completion.COMPLETE and item.is_better)
 
     @property
     def is_claimed(self) -> bool:
@@ -126,7 +126,7 @@ class Winner:
         """
         if not self.best.is_complete or not self.against_all:
             return False
-        if any(item.standing is Completion.LACKS_RUNS for item in self.better_but_incomplete):
+        if any(item.completion is Completion.LACKS_RUNS for item in self.better_but_incomplete):
             return False
         return all(item.is_worse for item in self.complete or self.against_all)
 
@@ -177,15 +177,15 @@ def _incomplete(item: Configuration, *, best: Configuration, progress: Curves) -
     """Return an incomplete configuration compared with the best; None where it has no known value."""
     objective = best.objective
     partial = at_the_end(item, best=best, metric=objective.reported)
-    standing = Completion.STOPPED_EARLY if item.pruned else Completion.LACKS_RUNS
-    if standing is Completion.STOPPED_EARLY and item.value is None:
+    completion = Completion.STOPPED_EARLY if item.pruned else Completion.LACKS_RUNS
+    if completion is Completion.STOPPED_EARLY and item.value is None:
         partial = at_last_common_step(item, best=best, metric=objective.metric, progress=progress)
     elif item.value is None:
         return None
     difference = partial.difference if partial.own else _difference(item, best)
     selecting = at_the_end(item, best=best, metric=objective.metric).difference
     is_better = any(_gain(item, objective.reported, apart) > 0 for apart in (difference, selecting))
-    return OtherConfiguration(item, standing, None, partial, 1.0, is_better)
+    return OtherConfiguration(item, completion, None, partial, 1.0, is_better)
 
 
 def _difference(item: Configuration, best: Configuration) -> float:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias
 
-from nmlab.reports.analysis.configurations import Configuration, distinguishing, setting_of, value_text
-from nmlab.reports.read.trials import Value
+from nmlab.reports.analysis.configurations import Configuration
+from nmlab.reports.analysis.settings import distinguishing, setting_of, value_text
+from nmlab.reports.read.typed_text import Value
 from nmlab.trials.contract.run_status import TrialStatus
 
 NEARLY = 0.9  # of the diverged runs lie in the region, and of its runs diverged

@@ -18,8 +18,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.study import StudyDirection
 
-from nmlab.reports.analysis.configurations import Configuration, distinguishing, searched, setting_of
-from nmlab.reports.read.trials import Value
+from nmlab.reports.analysis.configurations import Configuration, searched
+from nmlab.reports.analysis.settings import distinguishing, setting_of
+from nmlab.reports.read.typed_text import Value
 from nmlab.reports.values import wants_log
 from nmlab.trials.contract.log_levels import at_least
 

@@ -4,17 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nmlab.reports.analysis.configurations import (
-    ATTRIBUTES,
-    GROUPED_BY,
-    Configuration,
-    baselines,
-    comparable_group,
-    distinguishing,
-    searched,
-    setting_of,
-)
-from nmlab.reports.read.trials import Value
+from nmlab.reports.analysis.configurations import GROUPED_BY, Configuration, baselines, comparable_group, searched
+from nmlab.reports.analysis.settings import ATTRIBUTES, distinguishing, setting_of
+from nmlab.reports.read.typed_text import Value
 from nmlab.reports.statistics import MeanEstimate
 
 MOST_VALUES = 6  # that a line joins where each has one configuration

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from nmlab.reports.analysis.configurations import Configuration, groups_of, labels_of, searched
+from nmlab.reports.analysis.configurations import Configuration, groups_of, searched
+from nmlab.reports.analysis.settings import labels_of
 from nmlab.reports.read.histories import Curves
 
 

@@ -3,8 +3,8 @@
 import matplotlib
 import numpy as np
 
-from nmlab.reports.analysis.configurations import value_text
 from nmlab.reports.analysis.maskpro.early_losses import SETTING, EarlyLosses, LossBox
+from nmlab.reports.analysis.settings import value_text
 from nmlab.reports.figures.style import INK, MUTED, PAPER, SERIES, SETTINGS, FigureFile, new_figure, saved
 
 KEY, TITLE = "losses_by_magnitude", "Losses of sampled masks by logit magnitude"

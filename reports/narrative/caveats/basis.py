@@ -1,4 +1,4 @@
-"""Caveats on the basis of the numbers: the text they were selected on, seeds, windows, costs, digests, versions."""
+"""Caveats on the basis of the numbers: a stopped search, the text of the choice, seeds, windows, costs, versions."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from nmlab.reports.analysis.comparability import DECISIVE_VERSIONS
 from nmlab.reports.analysis.configurations import Configuration, searched
 from nmlab.reports.analysis.metrics import chosen_on, is_evaluated
 from nmlab.reports.analysis.selection_bias import selection_bias_of
-from nmlab.reports.read.trials import tag_json
+from nmlab.reports.read.typed_text import tag_json
 from nmlab.reports.statistics.bootstrap import FEWEST_WINDOWS
 from nmlab.reports.values import counted
 from nmlab.trials.contract import run_tags
@@ -20,15 +20,27 @@ OF_TEXT_ALONE = "fresh seeds do not show how much of its lead this text alone ma
 
 
 def basis_caveats(analysis: Analysis) -> tuple[str, ...]:
-    """Return the caveats on selection, seeds, windows, costs, digests and versions.
+    """Return the caveats on the search, selection, seeds, windows, costs, digests and versions.
 
     Raises:
         ReportError: a tag that should hold JSON does not.
     """
     configurations = analysis.configurations
-    found = [_selection(configurations), _seeds(configurations), _windows(analysis), _costs(configurations)]
+    found = [
+        _search(analysis),
+        _selection(configurations),
+        _seeds(configurations),
+        _windows(analysis),
+        _costs(configurations),
+    ]
     found += [*_digests(configurations), *_versions(configurations)]
     return tuple(text for text in found if text)
+
+
+def _search(analysis: Analysis) -> str:
+    """Return why the search stopped before it had tried everything, and what was not run."""
+    stopped = analysis.runs.launch.search_stopped
+    return f"The {stopped}." if stopped else ""
 
 
 def _selection(configurations: Sequence[Configuration]) -> str:

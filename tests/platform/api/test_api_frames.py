@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 from nmlab.platform.api.frames import configurations_frame, trials_frame
 from nmlab.platform.api.reading import best_of_launch, configuration_of_launch
-from nmlab.platform.api.results import SweepResult
-from nmlab.reports.read.collect import Objective
+from nmlab.platform.api.sweep_result import SweepResult
+from nmlab.reports.read.objective import Objective
 from nmlab.reports.read.trials import TrialRecord
 
 EVALUATED, SELECTED = "eval/perplexity", "validation/perplexity"

@@ -2,15 +2,14 @@
 
 import numpy as np
 import pytest
+from packaged import AT_EVERY_PRESET
 from pydantic import ValidationError
 
 import nmlab
 from nmlab.search_spaces import loader
 
-SIZES = [(name.name, preset) for name in loader.studies() for preset in loader.presets(name.name) or (None,)]
 
-
-@pytest.mark.parametrize(("name", "preset"), SIZES)
+@pytest.mark.parametrize(("name", "preset"), AT_EVERY_PRESET)
 def test_a_packaged_study_is_the_loaders_own(name, preset):
     expected = loader.load(name, preset=preset)
     study = nmlab.load_study(name, preset=preset)

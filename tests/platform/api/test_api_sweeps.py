@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from scripted import LEARNED, PLANNED
+from scripted import LEARNED, PLANNED, STEPS
 
 import nmlab
 
@@ -83,7 +83,7 @@ def test_its_mask_makes_the_model_that_was_evaluated(result, scripted):
     assert float((model.get_submodule(trial.mask.layers[0]).weight == 0).float().mean()) == 0.5
     found = nmlab.evaluate(trial, **scripted.places)
     assert found.perplexity == pytest.approx(trial.perplexity)
-    assert list(trial.history().index)[-1] == 400
+    assert list(trial.history().index)[-1] == STEPS
 
 
 def test_it_is_found_again_and_reported(result, scripted, tmp_path):

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from studies import SMALL
 
 from nmlab.platform import cli
+from nmlab.platform.testing.real_launches.studies import SMALL
 
 RUN = ("run", "maskpro", "--set", "steps=4")
 

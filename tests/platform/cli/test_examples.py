@@ -6,20 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from forked_commands import forked_commands
 
 pytestmark = pytest.mark.ray
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
-
-
-@pytest.fixture(scope="module")
-def commands():
-    """A folder with the commands that the scripts call."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        with forked_commands() as folder:
-            yield folder
 
 
 @pytest.mark.slow
@@ -36,7 +26,7 @@ def test_a_walk_through_runs(tmp_path, commands, name, left):
     if name != "sweep_and_report.sh":
         for package in ("lm_eval", "onnxruntime"):
             pytest.importorskip(package, reason="needs the extras `tasks` and `onnx`")
-    path = os.pathsep.join([str(commands), str(Path(sys.executable).parent), os.environ["PATH"]])
+    path = os.pathsep.join([str(commands.folder), str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
     for name_of_store in ("MLFLOW_TRACKING_URI", "NMLAB_RESULTS"):
         environment.pop(name_of_store, None)

@@ -15,11 +15,28 @@ from nmlab.search_spaces import loader
 HEAVY = ("torch", "transformers", "mlflow", "optuna", "ray", "pandas", "scipy", "matplotlib")
 CLUSTER = ("--address", "http://localhost:1", "--results", "/nowhere")
 FORKS = """
-import json, os, shlex, sys, traceback
+import contextlib, importlib, json, os, sys, traceback
 
 from nmlab.platform.cli import main
 
-heavy, commands = json.loads(sys.stdin.read())
+heavy, scouts, commands = json.loads(sys.stdin.read())
+if os.fork() == 0:
+    sys.stdout = sys.stderr = open(os.devnull, "w")
+    for arguments in scouts:
+        sys.argv = ["nmlab", *arguments]
+        try:
+            main()
+        except SystemExit:
+            pass
+    with open("loaded.json", "w") as file:
+        json.dump(list(sys.modules), file)
+    os._exit(0)
+assert os.wait()[1] == 0
+with open("loaded.json") as file:
+    for name in json.load(file):
+        if name.partition(".")[0] not in heavy:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
 for place, (arguments, environment) in enumerate(commands):
     if os.fork() == 0:
         for descriptor, name in ((1, "out"), (2, "err")):
@@ -41,7 +58,11 @@ for place, (arguments, environment) in enumerate(commands):
         os._exit(0)
     os.wait()
 """
-"""Runs each command in a process of its own, forked from one that has imported the command line and no more."""
+"""Runs each command in a process of its own, forked from one that has called no command yet.
+
+It has imported what some commands import, so that each need not do so again; what is heavy of it would be found in all.
+"""
+SCOUTS = (("studies",), ("methods", "maskpro"), ("plan", "quickstart", "--set", "search.sampels=3"), ("run", "maskpr"))
 
 TYPOS = {
     "a typo in a key": ("serach.samples=3", "did you mean 'search'"),
@@ -84,7 +105,23 @@ def _of_studies():
         yield (verb, "maskpro-alpha", *rest, "--preset", "ful"), "unknown preset; did you mean 'full'"
 
 
-REFUSED = {**OF_RUN, **dict(_of_studies())}
+OF_NEW = {
+    ("new", "My", "--model", "m", "--text", "t"): "name 'My': expected lower-case letters",
+    (
+        "new",
+        "my",
+        "--model",
+        "m",
+        "--text",
+        "t",
+        "--method",
+        "wanda",
+    ): "it learns nothing to search for",
+    ("new", "my", "--model", "m", "--text", "t", "--budget", "2 hours"): "write 2h",
+    ("new", "my", "--model", "m", "--text", "t", "--output", "mine.yaml"): "mine.yaml is there already",
+}
+"""Refusals of ``nmlab new``, and a part of what is said."""
+REFUSED = {**OF_RUN, **OF_NEW, **dict(_of_studies())}
 ANSWERED = [
     (),
     ("--help",),
@@ -109,6 +146,7 @@ COMPLETED = {
     "nmlab extend quickstart-20260101": ["quickstart-20260101-000000"],
     "nmlab status --results elsewhere oth": ["other", "other-20260101-000000"],
     "nmlab run maskp": ["maskpro"],
+    "nmlab new my --method s": ["susi"],
     "nmlab methods pru": ["pruner_zero"],
     "nmlab sweep maskpro-alpha --preset f": ["full", "full-llama-2-13b"],
     "nmlab plan mine.yaml --preset l": ["large"],
@@ -148,7 +186,7 @@ def ended(tmp_path_factory):
     commands = [(each, {}) for each in (*ANSWERED, *REFUSED)] + [_completion(words) for words in COMPLETED]
     done = subprocess.run(
         [sys.executable, "-c", FORKS],
-        input=json.dumps([HEAVY, commands]),
+        input=json.dumps([HEAVY, SCOUTS, commands]),
         cwd=folder,
         env={**os.environ, "COLUMNS": "200"},
         text=True,
@@ -196,6 +234,7 @@ def test_the_package_loads_nothing_of_its_own():
     assert _python("import nmlab, sys; print([name for name in sys.modules if name.startswith('nmlab.')])") == "[]"
 
 
+@pytest.mark.slow
 def test_a_method_of_another_package_is_loaded_when_it_is_named_or_listed(thirteenth):
     """Its module imports torch, as that of any method may."""
     probe = f"; import sys; print([name for name in {HEAVY} if name in sys.modules])"

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 import yaml
-from launched import Nmlab, kill_session, steps_so_far
-from studies import small
+from gates import Gate
+
+from nmlab.platform.testing.real_launches.launched import Nmlab, kill_session, steps_so_far
+from nmlab.platform.testing.real_launches.studies import small
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -21,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[3]
 STAGES = 2
 STUDY = small(
     name="watched",
+    method="paced",
     fixed={"steps": 1_000_000},  # it ends by Ctrl-C
     space={"alpha": {"uniform": [0.9, 0.99]}},
     search={"algorithm": "tpe", "samples": 2, "scheduler": "asha"},
@@ -62,15 +65,16 @@ def second_user():
 
 
 @pytest.fixture(scope="module")
-def interrupted(new_nmlab, second_user):
+def interrupted(new_nmlab, commands, second_user, paced):
     with tempfile.TemporaryDirectory(prefix="second-", dir="/tmp") as name:
         folder = Path(name)
         folder.chmod(0o755)  # what is closed must be so by nmlab's own doing
         (folder / "open").mkdir()
         (folder / "open").chmod(0o777)
-        nmlab = new_nmlab(STUDY["name"], at=folder)
+        nmlab = new_nmlab(STUDY["name"], at=folder, commands=commands)
         (folder / "grid.yaml").write_text(yaml.safe_dump(STUDY))
-        process = nmlab.start("sweep", "grid.yaml", "--json", "--no-report")
+        gate = Gate(folder / "no limits", packages=paced)
+        process = nmlab.start("sweep", "grid.yaml", "--json", "--no-report", **gate.environment)
         mark, found = folder / "open" / "mark", None
         try:
             nmlab.wait_until(lambda: len(at_work(nmlab)) == 2, process=process, what="two trials", seconds=600)

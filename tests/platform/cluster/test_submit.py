@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from launched import kill_session
-from studies import small
 
 from nmlab.platform.cluster.submit import package, submit_study, sweep_command
+from nmlab.platform.testing.real_launches.launched import kill_session
+from nmlab.platform.testing.real_launches.studies import small
 from nmlab.search_spaces import loader
 
 pytestmark = pytest.mark.ray

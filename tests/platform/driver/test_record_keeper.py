@@ -1,6 +1,5 @@
 """The records of a sweep belong to one thread at a time; other threads leave theirs in a queue."""
 
-import contextlib
 import threading
 from dataclasses import replace
 
@@ -37,8 +36,8 @@ def keeper(opened, shown):
     with owned(opened.launch.folder) as ownership:
         keeper = RecordKeeper(opened, ownership=ownership, gives_up=lambda: False, watch=shown.append)
         yield keeper
-        with contextlib.suppress(OSError):  # closed already
-            close_launch(opened, keeper=keeper, is_interrupted=True)
+        opened.recorder.give_up()
+        opened.journal.close()
 
 
 def in_a_thread(work):
@@ -92,18 +91,18 @@ def test_the_records_go_to_the_thread_that_calls_first_and_come_back(opened, kee
 
 
 def test_what_another_thread_notes_is_kept_in_order_by_the_owner(opened, keeper):
-    in_a_thread(lambda: [keeper.note(replace(LOST, error=str(number))) for number in range(3)])
+    in_a_thread(lambda: [keeper.enqueue(replace(LOST, error=str(number))) for number in range(3)])
     assert events(opened) == []
-    keeper.keep_noted()
+    keeper.keep_enqueued()
     assert [record.error for record in read_journal(opened.launch)] == ["0", "1", "2"]
-    keeper.keep_noted()
+    keeper.keep_enqueued()
     assert len(events(opened)) == 3
 
 
 def test_what_is_noted_last_is_kept_before_the_end(opened, keeper):
     keeper.hand_over()
     in_a_thread(lambda: keeper.accept([ReplicaStarted(host="replica-0", incarnation=1, **FACTS)]))
-    in_a_thread(lambda: keeper.note(LOST))
+    in_a_thread(lambda: keeper.enqueue(LOST))
     result = close_launch(opened, keeper=keeper, is_interrupted=True)
     assert events(opened) == ["replica", "train run lost", "launch ended"]
     assert (result.model_loads, result.status, result.interrupted) == (1, LaunchStatus.STOPPED, True)
@@ -117,13 +116,13 @@ def test_every_thread_may_say_that_the_launch_stops(keeper, shown):
 
 def test_who_notes_a_record_can_wait_until_it_is_in_the_journal(opened, keeper):
     keeper.hand_over()
-    kept = keeper.note(LOST)
+    kept = keeper.enqueue(LOST)
     in_a_thread(keeper.publish)
     assert not kept.is_set()
     in_a_thread(keeper.claim)
     assert not kept.wait(0.0)
     keeper.claim()
-    keeper.keep_noted()
+    keeper.keep_enqueued()
     assert kept.is_set()
     assert events(opened) == [LOST.event]
 
@@ -132,11 +131,11 @@ def test_a_record_that_cannot_be_kept_is_never_said_to_be(keeper, monkeypatch):
     def full(records):
         raise OSError("read-only file system")
 
-    kept = keeper.note(LOST)
+    kept = keeper.enqueue(LOST)
     with monkeypatch.context() as patch:
         patch.setattr(keeper._opened.recorder, "record", full)
         with pytest.raises(OSError, match="read-only"):
-            keeper.keep_noted()
+            keeper.keep_enqueued()
     assert not kept.is_set()
 
 
@@ -144,7 +143,7 @@ def test_what_was_chosen_to_confirm_the_search_is_in_the_state_once_it_is_kept(o
     spec = opened.plan.baselines[0].model_copy(update={"seed": 9})
     chosen = [{"configuration": spec.configuration, "role": "baseline", "spec": spec.model_dump(mode="json")}]
     record = ConfirmationChosen(seeds=[8, 9], chosen=chosen, metric="m", asked=1, looked_at=1, tags={})
-    keeper.note(record)
-    keeper.keep_noted()
+    keeper.enqueue(record)
+    keeper.keep_enqueued()
     assert list(opened.confirmations.trials)[1] == spec.key
     assert opened.state.in_all == opened.plan.search_trials + 2

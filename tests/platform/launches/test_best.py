@@ -1,11 +1,11 @@
 """The best configuration of a launch by its files alone: selected by the search's metric, on the search's seeds."""
 
 import pytest
-from studies import small
 
 from nmlab.platform.launches.best import best_in_folder
 from nmlab.platform.launches.launch import create
 from nmlab.platform.planning.study_trials import trial_spec
+from nmlab.platform.testing.real_launches.studies import small
 from nmlab.search_spaces import loader
 from nmlab.trials.files.checked_json import write_checked
 from nmlab.trials.trial.artifacts import RECORD_FORMAT

@@ -63,6 +63,7 @@ def test_the_study(launch):
     check_damage(launch.study_file, read=launch.study, same=lambda found: found == whole, every=7)
 
 
+@pytest.mark.slow
 def test_optunas_journal(plan_of, tmp_path):
     study, path = plan_of("search.algorithm=random", "search.samples=2").study, tmp_path / "optuna.journal"
     strategy = strategy_of(study, journal=path)
@@ -72,7 +73,7 @@ def test_optunas_journal(plan_of, tmp_path):
     def read():
         return strategy_of(study, journal=path).open()
 
-    check_damage(path, read=read, same=lambda found: all(item in made for item in found), every=3)
+    check_damage(path, read=read, same=lambda found: all(item in made for item in found), every=7)
 
 
 def test_a_search_goes_on_after_a_torn_line(plan_of, tmp_path):

@@ -4,9 +4,9 @@ import json
 
 import pytest
 from earlier import FINISHED, UNRECEIVED, earlier_launch
-from launched import check_complete, keys
 
 from nmlab.platform import cli
+from nmlab.platform.testing.real_launches.launched import check_complete, keys
 
 pytestmark = pytest.mark.ray
 
@@ -68,13 +68,25 @@ def rules(nmlab):
     ]
 
 
+def test_another_launch_would_start_from_it(earlier, command):
+    """Its own study, searched: one configuration enters, the other had not ended."""
+    study = ("--set", "search={algorithm: tpe, samples: 2}", "--set", "space.alpha={choice: [0.9, 0.99]}")
+    file = str(earlier.launch / "study.yaml")
+    plan = json.loads(command("plan", file, *study, "--warm-start", "old-grid", *STORE, "--json"))
+    assert plan["warm start"] == [
+        f"{earlier.launch.name}: 1 configuration with outcomes (1 complete), told by the means over its seeds 0, 1; "
+        "left out: 1 not ended"
+    ]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_it_is_resumed(earlier, scripted):
+def test_it_is_resumed_and_extended(earlier, scripted):
     """Finished trials are kept, the one whose end was not received reports it again, and every point is there once."""
     resumed, before = scripted.earlier, earlier.journal()
     assert scripted.found["in a task"]["counts"] == {"finished": 6}
-    check_complete(resumed, planned=6)
+    assert scripted.found["in a task"]["extended"]["counts"] == {"finished": 2 + 3 * 3}
+    check_complete(resumed, planned=2 + 3 * 3)
     assert resumed.journal()[: len(before)] == before
     since = resumed.journal()[len(before) :]
     assert not FINISHED & set(keys(since, "leased"))
@@ -83,7 +95,7 @@ def test_it_is_resumed(earlier, scripted):
 
 
 def test_it_can_be_extended(earlier, command):
-    """What that runs is in ``test_extended_sweep.py``."""
+    """That runs in `test_it_is_resumed_and_extended`; kills meanwhile are in ``test_faults.py``."""
     found = json.loads(command("extend", "old-grid", "--set", "seeds=[0, 1, 2]", "--dry-run", "--json"))
     assert (found["version"], found["trials before"], found["trials"]) == (2, 6, 8)
     assert found["changes"] == {"seeds": {"before": [0, 1], "after": [0, 1, 2]}}

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from nmlab.platform.launches import ownership
-from nmlab.platform.launches.ownership import OwnedError, OwnershipLostError, owned, read_owner
+from nmlab.platform.launches.ownership import OwnedError, OwnershipLostError, check_not_owned, owned, read_owner
 from nmlab.trials.files.checked_json import write_checked
 
 HOLD = """
@@ -49,6 +50,9 @@ def test_the_second_is_refused_in_one_line_that_names_the_first(folder):
             pass
         with pytest.raises(OwnedError), owned(folder, take_over=True):
             pass
+        for take_over in (False, True):
+            with pytest.raises(OwnedError, match=re.escape(str(raised.value))):
+                check_not_owned(folder, take_over=take_over)
     finally:
         process.kill()
         process.wait()
@@ -79,6 +83,10 @@ def test_an_owner_elsewhere_is_taken_over_only_when_asked_and_silent(folder):
     elsewhere(folder)
     with pytest.raises(OwnedError, match=r"on node7.*last heartbeat 9\d s ago.*--take-over"), owned(folder):
         pass
+    with pytest.raises(OwnedError, match="--take-over"):
+        check_not_owned(folder)
+    check_not_owned(folder, take_over=True)
+    assert read_owner(folder).host == "node7", "a check changes nothing"
     with owned(folder, take_over=True):
         assert read_owner(folder).pid == os.getpid()
 

@@ -1,5 +1,6 @@
 """A resumed launch: where it runs from now on, what it needs where nothing is left, and results that are no folder."""
 
+import os
 import shlex
 
 import pytest
@@ -7,10 +8,11 @@ from typer.testing import CliRunner
 
 from nmlab.platform import cli
 from nmlab.platform.cli.app import app
-from nmlab.platform.cluster.submit import resume_command
+from nmlab.platform.cluster.submit import extend_command, resume_command
 from nmlab.platform.driver.start_launch import resumed_address
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.journal import Journal, read_journal
+from nmlab.platform.launches.ownership import owned
 from nmlab.platform.planning.listing import list_trials
 from nmlab.platform.records.events import TrialEnded, TrialSubmitted
 
@@ -58,6 +60,7 @@ def test_a_launch_that_is_over_needs_no_cluster(launch_at, nmlab, address):
     assert launch.settings()["address"] == address
 
 
+@pytest.mark.slow
 def test_an_address_that_is_given_is_used_from_now_on(launch_at, nmlab):
     launch = launch_at("127.0.0.1:1")
     assert nmlab("resume", launch.folder, "--no-report", "--address", "127.0.0.1:2")[0] == 0
@@ -74,6 +77,15 @@ def test_a_store_that_is_given_is_used_from_now_on(launch_at, nmlab, tracking_ur
     code, printed = nmlab("resume", launch.folder, "--no-report", "--tracking-uri", "sqlite:///other.db")
     assert code == 0, printed.err
     assert launch.settings()["tracking_uri"] == other
+
+
+def test_an_owned_launch_is_refused_before_its_cluster_is_asked(launch_at, nmlab):
+    launch = launch_at("127.0.0.1:1", status="")
+    with owned(launch.folder):
+        code, printed = nmlab("resume", launch.folder, "--no-report")
+    assert code == 2
+    (line,) = printed.err.splitlines()
+    assert f"launch {launch.name} is owned by process {os.getpid()} of " in line
 
 
 def test_a_launch_that_is_not_over_joins_the_cluster_that_is_given(launch_at, nmlab):
@@ -135,6 +147,21 @@ SUBMIT = ("submit", "--address", "http://127.0.0.1:1")
         (("--resume", "x", "--results", "shared"), "results folder 'shared': expected an absolute path"),
         (("--resume", "x", "--results", "s3://b/x"), "results folder 's3://b/x': expected a path"),
         (("--resume", "x", "--results", "/no-such-folder"), "no Ray cluster answers at 'http://127.0.0.1:1'"),
+        (("--extend", "x", "--results", "/shared"), "--extend x: expected --set, or the STUDY as it is to be"),
+        (
+            ("--extend", "x", "--resume", "y", "--results", "/shared", "--set", "a=1"),
+            "expected --resume LAUNCH or --extend LAUNCH, both given (y, x)",
+        ),
+        (
+            ("--extend", "x", "--results", "/shared", "--set", "a=1", "--max-failures", "2"),
+            "--extend x: the launch keeps its --max-failures",
+        ),
+        (("--extend", "x", "--results", "shared", "--set", "a=1"), "results folder 'shared': expected an absolute"),
+        (("--extend", "x", "--results", "/no-such-folder", "--set", "a=1"), "no Ray cluster answers at"),
+        (
+            ("--resume", "x", "--results", "/shared", "--warm-start", "y"),
+            "--warm-start: only a new launch starts from others",
+        ),
     ],
 )
 def test_what_submit_refuses(nmlab, arguments, message):
@@ -148,6 +175,25 @@ def test_submit_looks_for_the_launch_where_it_sees_the_results(launch_at, nmlab)
     code, printed = nmlab(*SUBMIT, "--results", launch.folder.parents[1], "--resume", "quickstrat")
     assert code == 2
     assert "no launch 'quickstrat' in" in printed.err
+
+
+def test_the_command_that_extends_in_a_job():
+    changes = ("--set", "seeds=[0, 1, 2]", "--set", "search.samples=12")
+    words = shlex.split(extend_command("small-1", results="/shared folder", changes=changes))
+    assert words[:5] == ["python", "-m", "nmlab", "extend", "small-1"]
+    assert words[5:] == [*changes, "--address", "auto", "--results", "/shared folder"]
+    edited = shlex.split(extend_command("small-1", results="/shared", changes=("study.yaml",)))
+    assert edited[4:6] == ["small-1", "study.yaml"]
+
+
+def test_what_an_extension_may_not_change_is_refused_before_a_job_is_sent(launch_at, nmlab):
+    launch = launch_at("auto")
+    results = ("--results", launch.folder.parents[1])
+    code, printed = nmlab(*SUBMIT, *results, "--extend", launch.name, "--set", "pattern=4:8")
+    assert (code, printed.err.count("\n")) == (2, 1)
+    assert "expected '2:4', as in the launch" in printed.err
+    code, printed = nmlab(*SUBMIT, *results, "--extend", launch.name, "--set", "seeds=[0, 1, 2, 3, 4, 5, 6]")
+    assert "no Ray cluster answers at" in printed.err, "it goes as far as the cluster"
 
 
 VERBS = {

@@ -54,6 +54,17 @@ def alone(spec, alone_folder):
     return trained(events)
 
 
+_LOADED = {}
+
+
+def load_once(pipeline):
+    """Load the model of a rank of a group once for all tests; they change no weight."""
+    key = (pipeline.name, pipeline.size, pipeline.rank)
+    if key not in _LOADED:  # on all ranks of the group or on none
+        _LOADED[key] = FrozenModel.load(ModelSource(source="builtin:tiny"), pipeline=pipeline)
+    return _LOADED[key]
+
+
 class Sharing:
     """A trial that pipeline group 0 leads and every other group follows once ``joins()`` is true."""
 
@@ -69,7 +80,7 @@ class Sharing:
         self._hold_back()
 
     def work(self, pipeline):
-        replica = ReplicaContext(FrozenModel.load(ModelSource(source="builtin:tiny"), pipeline=pipeline))
+        replica = ReplicaContext(load_once(pipeline))
         return self._lead(pipeline, replica) if pipeline.name == "slot-0" else self._follow(pipeline, replica)
 
     def _lead(self, pipeline, replica):
@@ -185,7 +196,7 @@ def test_a_stage_without_memory_takes_its_own_group_out_of_the_trial_and_no_othe
 
 def test_a_group_whose_trial_has_another_leader_leaves_it_and_runs_the_next(spec, tmp_path, run_pipeline):
     def work(pipeline):
-        replica = ReplicaContext(FrozenModel.load(ModelSource(source="builtin:tiny"), pipeline=pipeline))
+        replica = ReplicaContext(load_once(pipeline))
         gone = Peer(SharedCoordinator(), Member("nobody's", 1, "peer-1")) if pipeline.leads else None
         follow_trial(
             spec,

@@ -11,7 +11,7 @@ import torch
 
 from nmlab.platform.pipeline.stage_store import StageStore
 from nmlab.trials.contract.errors import DivergedError, PeerError, PipelineLostError
-from nmlab.trials.parallel.pipeline_group import DistributedGroup
+from nmlab.trials.parallel.distributed_group import DistributedGroup
 
 SECRET = b"s" * 32
 SHORT = timedelta(seconds=20)

@@ -1,16 +1,16 @@
 """Every packaged study at every preset against the methods that exist, without a model or a network."""
 
 import pytest
+from packaged import AT_EVERY_PRESET
 
 from nmlab.platform.planning.study_plan import check_settings
 from nmlab.platform.planning.study_trials import baseline_specs, example_specs
 from nmlab.search_spaces import loader
 
-STUDIES = [(name, preset) for name in loader.packaged() for preset in loader.presets(name) or (None,)]
-FULL = [(name, preset) for name, preset in STUDIES if preset not in (None, "small")]
+FULL = [(name, preset) for name, preset in AT_EVERY_PRESET if preset not in (None, "small")]
 
 
-@pytest.mark.parametrize(("name", "preset"), STUDIES)
+@pytest.mark.parametrize(("name", "preset"), AT_EVERY_PRESET)
 def test_methods_and_settings_exist(name, preset):
     check_settings(loader.load(name, preset=preset))
 

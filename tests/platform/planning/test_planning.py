@@ -81,6 +81,12 @@ def test_a_refusal_names_the_slots_that_fit(study_of):
         check_study_fits(study_of(), LOAD, machine=cpu(processes(1) + 1050 * MB))
 
 
+def test_gpu_hours_cannot_be_limited_where_none_are_used(plan_of):
+    study = plan_of("budget.total={gpu_hours: 3}").study
+    with pytest.raises(ValueError, match=r"^budget.total.gpu_hours = 3: this machine has no GPU; expected"):
+        check_study_fits(study, LOAD, machine=cpu(10**12))
+
+
 def test_a_model_larger_than_a_gpu_is_offered_pipeline_stages(study_of):
     with pytest.raises(
         ValueError, match=r"each GPU has 600 MB free; slots: 1 with pipeline_stages: 3 would fit on 3 GPUs$"
@@ -188,6 +194,7 @@ def test_time_is_trials_times_steps_over_what_runs_at_once(plan_of):
     assert all(trial > 4 * forecast.step_seconds > 0 for trial, forecast in zip(trials, forecasts, strict=True))
 
 
+@pytest.mark.slow
 def test_a_probe_takes_the_place_of_the_estimate(plan_of):
     plan = plan_of("baselines=[magnitude]")
     probes = probe_methods(plan)

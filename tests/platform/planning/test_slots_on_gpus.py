@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from packaged import AT_EVERY_PRESET
 
 from nmlab.platform.cluster.nodes import check_room
 from nmlab.platform.planning.admission import Load, check_study_fits, why_worker_does_not_fit
@@ -15,7 +16,6 @@ MESSAGE = (
     "stages deadlock; use slots: 1 (or pipeline_stages: 1, and more replicas)"
 )
 SMALL = Load(weights=8, block_weights=8, blocks=8, shared=1, slot=1)
-STUDIES = [(name, preset) for name in loader.packaged() for preset in loader.presets(name) or (None,)]
 
 
 def machine(device):
@@ -85,7 +85,7 @@ def test_a_worker_refuses_it_itself_whatever_the_driver_knew():
     assert why_worker_does_not_fit(dataclasses.replace(SMALL), slots=2, stages=4, device="cpu", room=10**12) == ""
 
 
-@pytest.mark.parametrize(("name", "preset"), STUDIES)
+@pytest.mark.parametrize(("name", "preset"), AT_EVERY_PRESET)
 def test_no_preset_ships_it(name, preset):
     replica = loader.load(name, preset=preset).replica
     on_gpus = (replica.resources.gpus or 0) > 0

@@ -92,8 +92,9 @@ def test_a_baseline_that_the_search_runs_too_is_refused():
         plan_study(loader.load("quickstart", overrides=spelt_out))
 
 
-@pytest.mark.parametrize("study", loader.studies(), ids=lambda study: study.name)
-def test_packaged_studies_resolve_and_plan_trials_with_keys_of_their_own(study):
+@pytest.mark.parametrize("name", loader.packaged())
+def test_packaged_studies_resolve_and_plan_trials_with_keys_of_their_own(name):
+    study = loader.load(name)
     plan = plan_study(study)
     configurations = list(points(study)) if study.search.algorithm == "grid" else []
     searched = [trial_spec(study, point, seed=seed) for point in configurations for seed in study.seeds]

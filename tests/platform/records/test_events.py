@@ -43,6 +43,14 @@ WRITTEN = [
         "looked_at": 12,
         "tags": {"nmlab.planned": "8"},
     },
+    {
+        "event": "warm start",
+        "sources": [{"study": "s", "launch": "s-1", "line": "s-1: 1 configuration with outcomes"}],
+        "entered": [
+            {"launch": "s-1", "configuration": "c", "seeds": [0], "settings": {"alpha": 0.9}, "values": [30.5]}
+        ],
+        "points": [{"alpha": 0.95}],
+    },
     {"event": "launch ended", "status": "finished", "time": 5, "tags": {}},
 ]
 OF_EARLIER_VERSIONS = [

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from nmlab.platform.search.confirmation import (
     Searched,
     best_of_each_pattern,
     confirmations_of,
+    ends_of_dropped,
     fresh_seeds,
     number_asked,
     searched_configurations,
@@ -190,13 +192,40 @@ def test_the_trials_are_ordinary_ones_all_seeds_of_the_best_first_and_a_journal_
     assert {trial.role for trial in trials_of(choice([2], a, role="baseline"))} == {"baseline"}
 
 
-def test_two_choices_of_a_launch_that_was_extended_share_trials_and_run_them_once(specs):
+def test_of_an_earlier_choice_stays_what_has_ended(specs):
+    """Two choices share trials, and run them once; what had not ended is none of the newer one."""
     (a, _), (b, _), (c, _) = specs
-    found = confirmations_of([choice((2, 3), a, b), choice((2, 3), c, a)])
+    b2, b3 = (b.model_copy(update={"seed": seed}) for seed in (2, 3))
+    first, second = choice((2, 3), a, b), replace(choice((2, 3), c, a), version=2)
+    stopped = ended(b3, status="stopped", resumable=True)
+    found = confirmations_of([first, begun(b2), begun(b3), ended(b2, 5.0), stopped, second])
     assert (len(found.choices), found.seeds, found.is_chosen) == (2, (2, 3), True)
-    assert [trial.spec.configuration for trial in found.trials.values()] == [
-        each.configuration for each in (a, b, c) for _ in range(2)
+    kept = [b2.key, *(each.model_copy(update={"seed": seed}).key for each in (c, a) for seed in (2, 3))]
+    assert list(found.trials) == kept
+    assert [spec.key for spec in found.to_run_since(2)] == kept[1:]
+    assert found.to_run_since(3) == []
+
+
+def test_what_an_earlier_choice_began_and_a_new_one_leaves_out_is_closed(specs):
+    (a, _), (b, _), (c, _) = specs
+    own = {seed: b.model_copy(update={"seed": seed}) for seed in (2, 3, 4, 5)}
+    first, second = choice((2, 3, 4, 5, 6), a, b), choice((2, 3, 4, 5, 6), c, a)
+    again = a.model_copy(update={"seed": 2})
+    records = [
+        first,
+        *map(begun, (*own.values(), again)),
+        ended(own[2], 5.0),
+        ended(own[3], status="stopped", resumable=True),
+        ended(own[4], status="failed"),
     ]
+    ends = ends_of_dropped(records, second, ordinary=(0, 1))
+    assert [end.key for end in ends] == [own[seed].key for seed in (3, 4, 5)], (
+        "not those that ended, stay or never began"
+    )
+    assert {(end.result["status"], end.result["resumable"]) for end in ends} == {("stopped", False)}
+    assert {end.result["reason"] for end in ends} == {"what is confirmed was chosen anew, without it"}
+    assert ends_of_dropped([*records, *ends], second, ordinary=(0, 1)) == []
+    assert [end.key for end in ends_of_dropped(records, second, ordinary=(0, 1, 5))] == [own[3].key, own[4].key]
 
 
 def test_a_choice_of_nothing_is_none(specs):

@@ -16,7 +16,7 @@ from nmlab.platform.records.events import TrialEnded, TrialSubmitted
 from nmlab.platform.search.strategies import strategy_of
 from nmlab.platform.search.strategy_protocol import Outcome
 from nmlab.platform.tuning.searcher import ReplicateSearcher
-from nmlab.reports.read.collect import objective_of
+from nmlab.reports.read.objective import objective_of
 from nmlab.search_spaces.schema.constraints import Constraint
 from nmlab.search_spaces.space import grid_points
 

@@ -18,7 +18,7 @@ from nmlab.platform.search.confirmation import confirmations_of
 from nmlab.reports.analysis.configurations import configurations_of
 from nmlab.reports.analysis.pairwise import FreshVerdict, confirmed_of
 from nmlab.reports.narrative.confirmed_words import confirmed_sentences
-from nmlab.reports.read.collect import Objective
+from nmlab.reports.read.objective import Objective
 from nmlab.reports.read.trials import trial_records
 from nmlab.reports.statistics import mean_interval, winner_margin, winner_power
 from nmlab.search_spaces import loader

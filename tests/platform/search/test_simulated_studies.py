@@ -17,7 +17,7 @@ from nmlab.platform.planning.study_plan import LaunchPlan, plan_study
 from nmlab.platform.records.events import TrialMetrics, TrialSubmitted
 from nmlab.reports.analysis.configurations import configurations_of
 from nmlab.reports.analysis.pairwise import winners_of
-from nmlab.reports.read.collect import Objective
+from nmlab.reports.read.objective import Objective
 from nmlab.reports.read.trials import trial_records
 from nmlab.reports.statistics import winner_margin
 from nmlab.search_spaces import loader

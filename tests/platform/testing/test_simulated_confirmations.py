@@ -29,7 +29,7 @@ CONFIRMED = (
 )
 SEARCH, CONFIRMATION = 1 + 2 + 1 + 3 * 2, (2 + 1) * 2
 FRESH = [1, 3]
-every_seed = pytest.mark.parametrize("seed", range(3))
+every_seed = pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 
 
 def by_alpha(spec):

@@ -239,3 +239,45 @@ def test_a_launch_that_was_stopped_by_its_user_is_extended(versions, in_memory):
         launch.extend(second)
         assert launch.finish().counts == {"finished": 1 + 3 + 5 * 3}
         check_launch(launch)
+
+
+WORST_FIRST = [{"alpha": alpha, "learning_rate": 1.0} for alpha in (0.99, 0.98, 0.95, 0.92, 0.9)]
+CHOSEN_ANEW = (
+    f"search={{algorithm: random, samples: 3, confirm: {{top: 2, seeds: 3}}, initial_points: {WORST_FIRST[:3]}}}",
+    "space={alpha: {choice: [0.9, 0.92, 0.95, 0.98, 0.99]}, learning_rate: {choice: [1.0]}}",
+    "budget={max_concurrent: 2}",
+)
+
+
+def alphas_of(launch, keys):
+    specs = {record.key: record.spec for record in launch.written if isinstance(record, TrialSubmitted)}
+    return sorted(specs[key]["hyperparameters"]["alpha"] for key in keys)
+
+
+@pytest.mark.parametrize("after", range(2, 10))
+def test_what_a_new_choice_leaves_out_is_not_begun_again(versions, in_memory, after):
+    """The driver of the first version is killed amid its confirmation, so many records after its choice."""
+    first, second = versions(CHOSEN_ANEW, ("search.samples=5", f"search.initial_points={WORST_FIRST}"))
+    with SimulatedLaunch(first, in_memory, seed=3, curve=by_alpha) as launch:
+        launch.start()
+        launch.run_until(lambda: bool(choices(launch)))
+        kill(launch, at=launch.written.index(choices(launch)[0]) + 1 + after)
+        confirming = first.confirmations(launch.written).trials
+        before = launch.ended().keys() & confirming.keys()
+        begun = {record.key for record in launch.written if isinstance(record, TrialSubmitted)} & confirming.keys()
+        since = len(launch.written)
+        launch.extend(second)
+        assert launch.finish().status == LaunchStatus.FINISHED
+        check_launch(launch)
+    left = {key for key, trial in confirming.items() if trial.spec.hyperparameters["alpha"] in (0.98, 0.95)}
+    ends = launch.ended()
+    assert left <= confirming.keys()
+    assert not {record.key for record in launch.written[since:] if isinstance(record, TrialSubmitted)} & left
+    assert {key: ends[key]["status"] for key in left & begun} == {
+        key: TrialStatus.FINISHED if key in before else TrialStatus.STOPPED for key in left & begun
+    }
+    assert not (left - begun) & ends.keys()
+    assert alphas_of(launch, [trial.key for trial in second.confirmations(launch.written).to_run_since(2)]) == [
+        *[0.9] * 3,
+        *[0.92] * 3,
+    ]

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -280,14 +281,18 @@ def test_something_else_on_the_port_is_no_server():
         thread.start()
         with pytest.raises(ValueError, match="does not answer"):
             check_store(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        listener.shutdown(socket.SHUT_RDWR)
         thread.join()
 
 
 def _say_something_else(listener):
-    connection, _ = listener.accept()
-    with connection:
-        connection.recv(4096)
-        connection.sendall(b"220 mail server ready\r\n")
+    """Answer every call until the listener is shut down."""
+    with suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"220 mail server ready\r\n")
 
 
 def closed_port():

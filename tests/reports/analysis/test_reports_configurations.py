@@ -11,13 +11,10 @@ from nmlab.reports.analysis.configurations import (
     best_of,
     comparable_group,
     configurations_of,
-    constant,
     groups_of,
     searched,
-    setting_text,
-    value_text,
-    varying,
 )
+from nmlab.reports.analysis.settings import constant, setting_text, value_text, varying
 from nmlab.reports.read.collect import collect
 from nmlab.reports.tables.settings import _notes
 

@@ -16,7 +16,8 @@ from nmlab.reports.narrative.caveats import caveats_of
 from nmlab.reports.narrative.confirmed_words import confirmed_sentences
 from nmlab.reports.narrative.headline import headline_of
 from nmlab.reports.narrative.verdicts import verdict_sentences
-from nmlab.reports.read.collect import Objective, collect
+from nmlab.reports.read.collect import collect
+from nmlab.reports.read.objective import Objective
 from nmlab.reports.read.trials import TrialRecord
 from nmlab.reports.report import document_of
 from nmlab.reports.statistics import mean_interval, winner_margin, winner_power

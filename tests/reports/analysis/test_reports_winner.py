@@ -11,8 +11,9 @@ from nmlab.reports.analysis.analysis import analyse
 from nmlab.reports.analysis.configurations import Configuration, configurations_of, searched
 from nmlab.reports.analysis.pairwise import Completion, Winner, winners_of
 from nmlab.reports.narrative.winner_words import winner_sentence
-from nmlab.reports.read.collect import Objective, collect
+from nmlab.reports.read.collect import collect
 from nmlab.reports.read.evaluations import RunEvaluation
+from nmlab.reports.read.objective import Objective
 from nmlab.reports.read.trials import TrialRecord
 from nmlab.reports.statistics import holm, winner_margin, winner_power
 from nmlab.reports.tables.comparison import comparison_tables
@@ -124,7 +125,7 @@ def test_one_that_was_stopped_early_is_compared_at_the_last_common_step():
     ]
     progress = pd.concat([curve("a", [(0, 50), (20, 40), (40, 10)]), curve("c", [(0, 50), (10, 41), (20, 35)])])
     found = winner(items, progress=progress)
-    (early,) = [other for other in found.against_all if other.standing is Completion.STOPPED_EARLY]
+    (early,) = [other for other in found.against_all if other.completion is Completion.STOPPED_EARLY]
     assert early.partial.step == 20
     assert early.partial.difference == pytest.approx(-5)
     assert found.is_claimed  # of those that ran to the end

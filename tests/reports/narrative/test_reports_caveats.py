@@ -13,7 +13,8 @@ from nmlab.reports.analysis.statements import change_text, quality
 from nmlab.reports.narrative.caveats import caveats_of
 from nmlab.reports.narrative.caveats.outcomes import outcome_caveats
 from nmlab.reports.narrative.headline import headline_of
-from nmlab.reports.read.collect import Objective, collect
+from nmlab.reports.read.collect import collect
+from nmlab.reports.read.objective import Objective
 from nmlab.reports.render import html_text, json_text, markdown_text
 from nmlab.reports.render.commands import commands_of
 from nmlab.reports.report import document_of
@@ -233,3 +234,18 @@ def test_the_winner_is_in_json(writer, store, trial):
         trials[6].configuration,
     }
     assert [other["verdict"] for other in winner["against_all"]] == ["worse", "worse"]
+
+
+# --- a search that stopped --------------------------------------------------------------------------------------
+
+
+def test_a_search_that_stopped_is_named_with_what_was_not_run(writer, store, trial):
+    line = (
+        "search stopped after 1 of 6 configurations: 12 of 12 forwards are used (budget.total); 15 trials were not run"
+    )
+    trials = spread(trial, (1,), diverges=lambda value, seed: False)
+    stopped = analysed(writer, store, "stopped", trials, tags={"nmlab.search_stopped": line})
+    assert f"The {line}." in caveats_of(stopped)
+    assert f"The {line}." in markdown_text(document_of(store, study="stopped"))
+    whole = analysed(writer, store, "whole", trials)
+    assert not any("stopped after" in caveat for caveat in caveats_of(whole))

@@ -6,12 +6,13 @@ import pandas as pd
 import pytest
 from mlflow.entities import Metric
 
-from nmlab.reports.read.collect import collect, curve_runs, objective_of
+from nmlab.reports.read.collect import collect, curve_runs
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.frame import trial_frame
 from nmlab.reports.read.histories import read_histories
+from nmlab.reports.read.objective import objective_of
 from nmlab.reports.read.store import RunStore
-from nmlab.reports.read.trials import typed
+from nmlab.reports.read.typed_text import typed
 
 
 def test_every_child_run_is_a_row(runs):

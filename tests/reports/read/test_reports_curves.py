@@ -21,7 +21,7 @@ from nmlab.reports.figures import (
     draw_step_cost,
 )
 from nmlab.reports.figures.ranks import beside_ties
-from nmlab.reports.read.collect import Objective
+from nmlab.reports.read.objective import Objective
 from nmlab.trials.contract.metrics import initial_name
 
 METRIC = "eval/perplexity"

@@ -42,6 +42,8 @@ def problems(before, **changes):
         {"search": {"confirm": {"top": 5, "seeds": 8}}},
         {"search": {"initial_points": ["defaults"]}},
         {"budget": {"time_limit": "8h", "max_concurrent": 1}},
+        {"search": {"stop": {"no_improvement": 4}}},
+        {"budget": {"total": {"forwards": 100, "gpu_hours": 2.5}}},
         {"replica": {"count": 4}},
         {"intervals": {"evaluate_every": 10}},
         {"space": {"alpha": {"choice": [0.9, 0.95, 0.99]}, "learning_rate": {"loguniform": [0.1, 4]}}},
@@ -72,6 +74,11 @@ def test_a_study_may_grow(before, changes):
         ({"search": {"confirm": None}}, "search.confirm null: expected {seeds: 3} or more"),
         ({"seeds": [1, 2]}, "seeds [1, 2]: 0 is missing, which trials have run with; expected all of [0, 1] and more"),
         ({"baselines": ["dense"]}, "baselines ['dense']: {method: 'susi', steps: 10} is missing, which belongs"),
+        (
+            {"search": {"constraints": {"memory/peak_bytes": {"max": 2e9}}}},
+            "search.constraints {memory/peak_bytes: {max: 2000000000.0, min: null}}: expected null, as in the launch; "
+            "configurations were told by them; nmlab sweep --warm-start evaluates them anew",
+        ),
         ({"budget": {"forwards": 9000}}, "budget.forwards 9000: expected 5000, as in the launch; it is part"),
         ({"name": "other"}, "name 'other': expected 'small', as in the launch; it names the MLflow experiment"),
     ],

@@ -100,7 +100,7 @@ def test_what_a_trial_has_as_well_is_declared_for_trials_alone():
     assert issubclass(of_study["budget"], TrialBudget)
     assert own_fields(of_study["calibration"]) == set()
     assert own_fields(CalibrationSpec) == {"part"}  # which follows from the study's texts
-    assert own_fields(of_study["budget"]) == {"max_concurrent", "time_limit"}
+    assert own_fields(of_study["budget"]) == {"max_concurrent", "time_limit", "total"}
 
 
 def own_fields(section):

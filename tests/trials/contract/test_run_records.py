@@ -28,6 +28,7 @@ TAGS = {
     "CONFIRMATION_SEEDS": "nmlab.confirmation_seeds",
     "PLANNED": "nmlab.planned",
     "STUDY_VERSIONS": "nmlab.study_versions",
+    "WARM_START": "nmlab.warm_start",
     "EXTENSION": "nmlab.extension.",
     "CHANGED_PARAM": "nmlab.param.",
     "REMOVED_PARAM": "(removed)",

@@ -98,11 +98,11 @@ def test_points_are_a_poisson_process():
 
 
 # Groups, deviations to expect, and how far their number may be off: 2.2 standard deviations of 5e4 or
-# three of 2e4 for the event engine, and three of 5e3 for the linear one, which draws a number for every group.
+# three of 2e4 for the event engine, and three of 2e3 for the linear one, which draws a number for every group.
 TAILS = {
     ("event", "2:4"): (1 << 23, 50_000, 0.01),
     ("event", "8:16"): (1 << 20, 20_000, 0.021),
-    ("linear", "8:16"): (1 << 20, 5_000, 0.042),
+    ("linear", "8:16"): (1 << 18, 2_000, 0.067),
 }
 
 

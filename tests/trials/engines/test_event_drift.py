@@ -65,7 +65,7 @@ def _eager(layout, logits_GM, *, dtype):
 @pytest.mark.parametrize(("text", "lead", "size"), [("2:4", 8.5, 0.05), ("4:8", 9.5, 0.5)])
 def test_lazy_logits_are_no_further_from_float64_than_eager_float32(text, lead, size):
     """1000 steps of noise residuals with the event engine's masks, which the others take with all groups at once."""
-    pattern, groups = Pattern.parse(text), 1024
+    pattern, groups = Pattern.parse(text), 256
     layout = GroupLayout([PrunableLayer("a", 0, groups, pattern.m)], pattern=pattern)
     generator = torch.Generator().manual_seed(0)
     kept_GM = torch.rand(groups, pattern.m, generator=generator).argsort(1) < pattern.n
@@ -82,6 +82,6 @@ def test_lazy_logits_are_no_further_from_float64_than_eager_float32(text, lead, 
     lazy_rms, eager_rms = (
         (engine.logits().double() - wanted_GM).square().mean().sqrt().item() for engine in (lazy, eager)
     )
-    assert deviations > 400
+    assert deviations > 100
     assert (wanted_GM - logits_GM).abs().max() > size
     assert lazy_rms <= eager_rms

@@ -52,16 +52,24 @@ class Tally:
         # Beyond 2:8 there are too many masks to count one by one.
         self.masks_KM = all_masks(pattern) if pattern.mask_count <= 28 else None
         self.chosen = None if self.masks_KM is None else torch.zeros(3, len(self.masks_KM), dtype=torch.float64)
+        self._held_GM, self._law = None, ()
 
     def add(self, engine, draw):
         mode_GM, logits_GM = engine.mode(), engine.logits()
-        q_G = deviation.probability(logits_GM, mode_GM, n=self.pattern.n)
-        bin_G = torch.bucketize(q_G, q_G.new_tensor(EDGES[1:-1]))
+        if self._held_GM is None or not torch.equal(logits_GM, self._held_GM):
+            self._held_GM, self._law = logits_GM, self._law_of(logits_GM, mode_GM)
+        q_G, bin_G, sums = self._law
         seen = torch.bincount(bin_G[draw.groups_g], minlength=len(EDGES) - 1).double()
-        sums = (torch.bincount(bin_G, weights=w_G, minlength=len(EDGES) - 1) for w_G in (q_G, q_G * (1 - q_G)))
         self.counts += torch.stack([seen, *sums])
         if self.chosen is not None and len(draw.groups_g):
             self._add_chosen(logits_GM[draw.groups_g], mode_GM[draw.groups_g], draw.masks_gM, q_G[draw.groups_g])
+
+    def _law_of(self, logits_GM, mode_GM):
+        """Return q and bin of each group, and by bin the sums of q and of q (1 - q)."""
+        q_G = deviation.probability(logits_GM, mode_GM, n=self.pattern.n)
+        bin_G = torch.bucketize(q_G, q_G.new_tensor(EDGES[1:-1]))
+        weights = (q_G, q_G * (1 - q_G))
+        return q_G, bin_G, [torch.bincount(bin_G, weights=w_G, minlength=len(EDGES) - 1) for w_G in weights]
 
     def _add_chosen(self, logits_gM, mode_gM, masks_gM, q_g):
         order_gM, choices = kept_first(mode_gM), len(self.masks_KM)
@@ -92,8 +100,8 @@ def assert_normal(seen, expected, variance):
     ("text", "leads"),
     [
         ("2:4", (3.0, 10.8)),
-        ("1:4", (3.0, 10.8)),
-        ("2:8", (4.0, 11.8)),
+        pytest.param("1:4", (3.0, 10.8), marks=pytest.mark.slow),
+        pytest.param("2:8", (4.0, 11.8), marks=pytest.mark.slow),
         pytest.param("4:8", (4.0, 11.8), marks=pytest.mark.slow),
         pytest.param("8:16", (5.0, 12.8), marks=pytest.mark.slow),
     ],

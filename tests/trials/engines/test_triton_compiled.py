@@ -1,5 +1,7 @@
 """The Triton kernels compiled ahead for devices that are not there: machine code comes out, and nothing spills."""
 
+from functools import cache
+
 import pytest
 
 from nmlab.trials.contract.pattern import Pattern
@@ -12,6 +14,13 @@ MOVING = {"update and sample", "touch"}
 DRAWING = {"sample", "order", "draw", "patch"}
 
 
+@cache
+def compiled_for(pattern, *, difference, capability):
+    from nmlab.trials.engines.triton.compiled import compile_kernels
+
+    return compile_kernels(Pattern.parse(pattern), difference=difference, capability=capability)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("capability", [80, 90])
 @pytest.mark.parametrize(
@@ -19,9 +28,7 @@ DRAWING = {"sample", "order", "draw", "patch"}
     [("2:4", False, DRAWING | MOVING), ("2:4", True, DRAWING | MOVING), ("8:16", False, DRAWING)],
 )
 def test_every_kernel_compiles_without_spilling(pattern, difference, kernels, capability):
-    from nmlab.trials.engines.triton.compiled import compile_kernels
-
-    compiled = compile_kernels(Pattern.parse(pattern), difference=difference, capability=capability)
+    compiled = compiled_for(pattern, difference=difference, capability=capability)
     assert compiled.keys() == kernels
     for name, kernel in compiled.items():
         assert f".target sm_{capability}" in kernel.ptx, name
@@ -33,9 +40,7 @@ def test_every_kernel_compiles_without_spilling(pattern, difference, kernels, ca
 @pytest.mark.slow
 def test_the_pass_over_all_groups_stays_below_the_speed_of_memory():
     """What makes the fused pass as fast as a copy: 16-byte accesses, few instructions, and nothing between threads."""
-    from nmlab.trials.engines.triton.compiled import compile_kernels
-
-    compiled = compile_kernels(Pattern(2, 4), difference=False, capability=90)["update and sample"]
+    compiled = compiled_for("2:4", difference=False, capability=90)["update and sample"]
     names = compiled.instructions
     # The first exit is the end for a program that has found nothing, which is nearly every one.
     usual = names[: names.index("EXIT")]

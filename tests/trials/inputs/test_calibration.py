@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from nmlab.trials.contract.errors import SourceError
-from nmlab.trials.inputs.calibration import SquareMean, prune_blocks, visit_blocks
+from nmlab.trials.inputs.calibration import prune_blocks, visit_blocks
+from nmlab.trials.inputs.statistics import SquareMean
 from nmlab.trials.measure.cost import Cost
 from nmlab.trials.methods import registry
 from nmlab.trials.models import MaskedModel

@@ -44,6 +44,19 @@ def test_what_is_held_when_it_begins_is_no_rise_but_part_of_the_peak():
     assert len(more) < len(held)
 
 
+def test_a_peak_that_another_thread_reads_the_moment_a_meter_begins(monkeypatch):
+    """As two slots do that begin their trials together; seen as an AttributeError, which failed a trial."""
+    begin = memory._DeviceMemory.begin
+
+    def begins(kept, meter):
+        begin(kept, meter)
+        kept.flush_peak()
+
+    monkeypatch.setattr(memory._DeviceMemory, "begin", begins)
+    meter = PeakMeter(CPU)
+    assert meter.highest >= meter.before > 0
+
+
 def test_overlapping_periods_both_get_the_peak():
     release_memory()
     early = PeakMeter(CPU)

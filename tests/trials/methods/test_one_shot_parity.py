@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from nmlab.trials.contract.pattern import Pattern
-from nmlab.trials.inputs.calibration import SquareMean, prune_blocks
+from nmlab.trials.inputs.calibration import prune_blocks
+from nmlab.trials.inputs.statistics import SquareMean
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.measure.cost import Cost
 from nmlab.trials.methods import magnitude, wanda

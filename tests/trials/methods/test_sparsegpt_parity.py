@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nmlab.trials.contract.pattern import Pattern
-from nmlab.trials.inputs.calibration import SecondMoment
+from nmlab.trials.inputs.statistics import SecondMoment
 from nmlab.trials.methods import registry, sparsegpt
 from nmlab.trials.models import PrunableLayer
 

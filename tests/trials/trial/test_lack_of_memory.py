@@ -14,7 +14,7 @@ from nmlab.trials.testing.small import small_replica, small_spec, small_text
 from nmlab.trials.trial.run import run_trial
 
 CRAMPED = """
-import json, resource, sys
+import json, os, resource, sys
 from pathlib import Path
 
 import torch
@@ -43,36 +43,52 @@ def run(spec, name, room):
         "perplexity": result.metrics.get("eval/perplexity"), "forwards": result.metrics.get("cost/forwards"),
     }
 
-folder, method = Path(sys.argv[1]), sys.argv[2]
+def spec_of(method):
+    return TrialSpec(
+        method=method, pattern="2:4", seed=0, hyperparameters={"steps": 2}, model=replica.frozen.source,
+        calibration=CalibrationSpec(
+            source="builtin:python-docs", samples=256, sequence_length=64, batch_size=256
+        ),
+        evaluation=EvaluationSpec(source="builtin:python-docs", sequence_length=64, windows=8, batch_size=8),
+    )
+
+folder, rooms = Path(sys.argv[1]), json.loads(sys.argv[2])
 torch.set_num_threads(1)
 replica = ReplicaContext(FrozenModel.load(ModelSource(source="builtin:tiny")))
-spec = TrialSpec(
-    method=method, pattern="2:4", seed=0, hyperparameters={"steps": 2}, model=replica.frozen.source,
-    calibration=CalibrationSpec(source="builtin:python-docs", samples=256, sequence_length=64, batch_size=256),
-    evaluation=EvaluationSpec(source="builtin:python-docs", sequence_length=64, windows=8, batch_size=8),
-)
-few = spec.calibration.model_copy(update={"batch_size": 1, "samples": 1})
-assert run(spec.model_copy(update={"calibration": few}), "warm", 0)["status"] == "finished"
-replica.calibration(spec.calibration)
-print(json.dumps([run(spec, room, int(room)) for room in sys.argv[3:]]))
+replica.calibration(spec_of("maskpro").calibration)
+for method in rooms:
+    if os.fork() == 0:
+        spec = spec_of(method)
+        few = spec.calibration.model_copy(update={"batch_size": 1, "samples": 1})
+        warm = run(spec.model_copy(update={"calibration": few}), f"{method}-warm", 0)
+        assert warm["status"] == "finished"
+        found = [run(spec, f"{method}-{room}", room) for room in rooms[method]]
+        (folder / f"{method}.json").write_text(json.dumps(found))
+        sys.exit()
+    assert os.wait()[1] == 0, method
 """
 
+ROOMS = {"maskpro": (72, 8, 0), "susi": (130, 8, 0)}
+"""By how many megabytes the address space of a process may grow in each trial of a method; 0 is no limit."""
 
-def cramped(folder, *, method, rooms):
-    """Run trials in a process whose address space may grow by ``rooms`` megabytes each; 0 is no limit."""
-    command = [sys.executable, "-c", CRAMPED, str(folder), method, *map(str, rooms)]
+
+@pytest.fixture(scope="module")
+def cramped(tmp_path_factory):
+    """Run these trials, those of a method in a process of their own; return what became of them, by method."""
+    folder = tmp_path_factory.mktemp("cramped")
     # Large blocks go back to the system when they are freed, so that what is left does not depend on chance.
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_ARENA_MAX": "1"}
+    command = [sys.executable, "-c", CRAMPED, str(folder), json.dumps(ROOMS)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return {method: json.loads((folder / f"{method}.json").read_text()) for method in ROOMS}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("method", "room"), [("maskpro", 72), ("susi", 130)])
-def test_real_lack_of_memory(tmp_path, method, room):
+@pytest.mark.parametrize("method", ROOMS)
+def test_real_lack_of_memory(cramped, method):
     """The address space is limited, so torch's own allocator fails where the whole batch does not fit."""
-    tight, none, free = cramped(tmp_path, method=method, rooms=(room, 8, 0))
+    tight, none, free = cramped[method]
     assert (free["status"], free["notes"]) == ("finished", [])
     assert tight["status"] == "finished", tight
     assert tight["notes"] == ["ran out of memory with micro-batches of 256, ran with 128 (windows: 4)"]

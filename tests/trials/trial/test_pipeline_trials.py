@@ -15,7 +15,7 @@ from nmlab.trials.masks.bundle import read_bundle
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
-from nmlab.trials.parallel.pipeline_group import DistributedGroup
+from nmlab.trials.parallel.distributed_group import DistributedGroup
 from nmlab.trials.trial.run import run_trial
 
 CADENCE = {"log_every": 3, "evaluate_every": 4, "checkpoint_every": 3}
@@ -23,14 +23,14 @@ CADENCE = {"log_every": 3, "evaluate_every": 4, "checkpoint_every": 3}
 ODD = {"num_hidden_layers": 4, "hidden_size": 20, "intermediate_size": 28}
 LEARNED = {
     "maskpro": {"steps": 9, "initial_mask": "magnitude"},
-    "maskpro from wanda, two masks a step": {"steps": 9, "initial_mask": "wanda", "masks_per_step": 2},
-    "maskpro by event": {"steps": 9, "initial_mask": "random", "engine": "event"},
-    "maskpro by gumbel_topk": {"steps": 9, "sampler": "gumbel_topk", "learning_rate": 20.0},
-    "maskpro, losses of masks": {"steps": 9, "loss_masks": 3},
-    "maskpro, logits in two bytes": {"steps": 9, "logits": "bfloat16_delta", "masked_weights": "multiplied"},
+    "maskpro from wanda, two masks a step": {"steps": 6, "initial_mask": "wanda", "masks_per_step": 2},
+    "maskpro by event": {"steps": 6, "initial_mask": "random", "engine": "event"},
+    "maskpro by gumbel_topk": {"steps": 6, "sampler": "gumbel_topk", "learning_rate": 20.0},
+    "maskpro, losses of masks": {"steps": 6, "loss_masks": 3},
+    "maskpro, logits in two bytes": {"steps": 6, "logits": "bfloat16_delta", "masked_weights": "multiplied"},
     "susi": {"steps": 8, "learning_rate": 0.1},
-    "maskllm": {"steps": 8, "learning_rate": 0.1, "weight_regularization": 1e-3, "clip_norm": 0.05},
-    "susi, straight through": {"steps": 8, "learning_rate": 0.1, "straight_through": True},
+    "maskllm": {"steps": 6, "learning_rate": 0.1, "weight_regularization": 1e-3, "clip_norm": 0.05},
+    "susi, straight through": {"steps": 6, "learning_rate": 0.1, "straight_through": True},
 }
 ONE_SHOT = ("dense", "magnitude", "random", "wanda", "sparsegpt", "sparsegpt_mask", "gblm", "pruner_zero")
 
@@ -70,22 +70,45 @@ def _invariant(result, curve, place):
     return curve, masks_digest(masks), left, metrics, result.model_digest, result.notes, result.artifacts
 
 
+@pytest.fixture
+def learned(make_spec):
+    """Return the trial of a case."""
+    return lambda case: make_spec(case.split()[0].strip(","), cadence=CADENCE, **LEARNED[case])
+
+
+@pytest.fixture(scope="module")
+def known():
+    """What trials on one whole model left, which several tests compare with."""
+    return {}
+
+
+@pytest.fixture
+def whole(on_stages, known):
+    """Return what a trial on one whole model leaves."""
+
+    def run(spec):
+        if spec.key not in known:
+            known[spec.key] = _invariant(*on_stages(spec, 1))
+        return known[spec.key]
+
+    return run
+
+
 @pytest.mark.parametrize(
     "case", [pytest.param(case, marks=[] if case in ("maskpro", "susi") else pytest.mark.slow) for case in LEARNED]
 )
-def test_learning_does_not_depend_on_the_number_of_stages(case, on_stages, make_spec):
+def test_learning_does_not_depend_on_the_number_of_stages(case, on_stages, whole, learned):
     """Of three stages the second is neither the first nor the last, and the third holds two blocks."""
-    spec = make_spec(case.split()[0].strip(","), cadence=CADENCE, **LEARNED[case])
-    whole = _invariant(*on_stages(spec, 1))
-    assert len(whole[0]) > 3
-    assert whole == _invariant(*on_stages(spec, 3))
+    spec = learned(case)
+    assert len(whole(spec)[0]) > 3
+    assert whole(spec) == _invariant(*on_stages(spec, 3))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stages", [2, 4])
-def test_nor_does_it_on_two_or_on_a_stage_for_every_block(stages, on_stages, make_spec):
-    spec = make_spec("maskpro", cadence=CADENCE, **LEARNED["maskpro"])
-    assert _invariant(*on_stages(spec, 1)) == _invariant(*on_stages(spec, stages))
+def test_nor_does_it_on_two_or_on_a_stage_for_every_block(stages, on_stages, whole, learned):
+    spec = learned("maskpro")
+    assert whole(spec) == _invariant(*on_stages(spec, stages))
 
 
 @pytest.mark.slow
@@ -116,24 +139,22 @@ def test_other_patterns_and_larger_models(method, pattern, sizes, on_stages, mak
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["maskpro", "susi"])
-def test_a_stopped_trial_on_two_stages_resumes_at_its_step(method, on_stages, make_spec):
-    spec = make_spec(method, cadence=CADENCE, steps=9)
-    whole = _invariant(*on_stages(spec, 2))
+def test_a_stopped_trial_on_two_stages_resumes_at_its_step(method, on_stages, whole, learned):
+    spec = learned(method)
     stopped, _, place = on_stages(spec, 2, folder="again", cancel_at=4)
     assert (stopped.status, stopped.step) == ("stopped", 4)
     assert sorted(path.name for path in place.iterdir()) == ["shard-0-of-2", "shard-1-of-2"]
-    assert _invariant(*on_stages(spec, 2, folder="again")) == whole
+    assert _invariant(*on_stages(spec, 2, folder="again")) == whole(spec)
 
 
-def test_stages_resume_from_the_newest_checkpoint_that_all_have(on_stages, make_spec):
-    spec = make_spec("maskpro", cadence=CADENCE, steps=9)
-    whole = _invariant(*on_stages(spec, 2))
+def test_stages_resume_from_the_newest_checkpoint_that_all_have(on_stages, whole, learned):
+    spec = learned("maskpro")
     _, _, place = on_stages(spec, 2, folder="again", cancel_at=6)
     newest = {rank: sorted((place / f"shard-{rank}-of-2").glob("checkpoint-*")) for rank in (0, 1)}
     assert [path.name for path in newest[0]] == [path.name for path in newest[1]]
     newest[0][-1].unlink()
     newest[1][-2].write_bytes(b"damaged")
-    assert _invariant(*on_stages(spec, 2, folder="again")) == whole
+    assert _invariant(*on_stages(spec, 2, folder="again")) == whole(spec)
 
 
 def test_all_stages_end_a_diverged_trial_with_one_result(on_stages, make_spec):

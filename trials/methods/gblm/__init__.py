@@ -11,7 +11,7 @@ from nmlab.trials.methods.one_shot import OneShotRun
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nmlab.trials.inputs.calibration import SquareMean
+    from nmlab.trials.inputs.statistics import SquareMean
     from nmlab.trials.methods.base import TrialContext
     from nmlab.trials.models import PrunableLayer
     from nmlab.trials.models.needs import Needs, Shape
@@ -37,7 +37,12 @@ class GBLM(Method):
     config = GBLMConfig
     measures_inputs = True
     supports_pipeline_stages = True
-    imports = ("nmlab.trials.inputs.calibration", "nmlab.trials.inputs.gradients", "nmlab.trials.masks.topn")
+    imports = (
+        "nmlab.trials.inputs.calibration",
+        "nmlab.trials.inputs.gradients",
+        "nmlab.trials.inputs.statistics",
+        "nmlab.trials.masks.topn",
+    )
 
     def needs(self, shape: Shape, config: GBLMConfig) -> Needs:
         from nmlab.trials.models.needs import FLOAT32, one_shot_needs, shared_norms, statistics_bytes
@@ -47,8 +52,9 @@ class GBLM(Method):
         return one_shot_needs(shape, start=start, start_reads=5, shared=shared_norms(shape))
 
     def start(self, context: TrialContext, config: GBLMConfig) -> Run:
-        from nmlab.trials.inputs.calibration import SquareMean, prune_blocks
+        from nmlab.trials.inputs.calibration import prune_blocks
         from nmlab.trials.inputs.gradients import SCALE, gradient_norms, in_precision_of
+        from nmlab.trials.inputs.statistics import SquareMean
         from nmlab.trials.masks.topn import topn
 
         frozen = context.model.frozen

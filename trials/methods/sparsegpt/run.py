@@ -5,7 +5,8 @@ from torch import Tensor
 
 from nmlab.trials.contract.errors import DivergedError
 from nmlab.trials.contract.pattern import Pattern
-from nmlab.trials.inputs.calibration import SecondMoment, visit_blocks
+from nmlab.trials.inputs.calibration import visit_blocks
+from nmlab.trials.inputs.statistics import SecondMoment
 from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.methods.sparsegpt.config import SparseGPTConfig
 from nmlab.trials.methods.sparsegpt.maths import IndefiniteHessianError, prune

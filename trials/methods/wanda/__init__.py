@@ -10,7 +10,7 @@ from nmlab.trials.methods.one_shot import OneShotRun
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nmlab.trials.inputs.calibration import SquareMean
+    from nmlab.trials.inputs.statistics import SquareMean
     from nmlab.trials.methods.base import TrialContext
     from nmlab.trials.models import PrunableLayer
     from nmlab.trials.models.needs import Needs, Shape
@@ -31,7 +31,7 @@ class Wanda(Method):
     )
     measures_inputs = True
     supports_pipeline_stages = True
-    imports = ("nmlab.trials.inputs.calibration", "nmlab.trials.masks.topn")
+    imports = ("nmlab.trials.inputs.calibration", "nmlab.trials.inputs.statistics", "nmlab.trials.masks.topn")
 
     def needs(self, shape: Shape, config: MethodConfig) -> Needs:
         from nmlab.trials.models.needs import one_shot_needs, statistics_bytes
@@ -39,7 +39,8 @@ class Wanda(Method):
         return one_shot_needs(shape, start=statistics_bytes(shape), start_reads=2)
 
     def start(self, context: TrialContext, config: MethodConfig) -> Run:
-        from nmlab.trials.inputs.calibration import SquareMean, prune_blocks
+        from nmlab.trials.inputs.calibration import prune_blocks
+        from nmlab.trials.inputs.statistics import SquareMean
         from nmlab.trials.masks.topn import topn
 
         frozen = context.model.frozen

@@ -1,0 +1,173 @@
+"""What to search for a method on a model of some size: ranges around what worked at other sizes, with the reason.
+
+MaskPro's are `nmlab scale`'s: its power laws (`reports/scaling`), given two sizes, `builtin:tiny` and the paper's
+LLaMA-2-7B. SUSI has one: a learning rate that falls with the number of weights as a power between two sizes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from nmlab.reports.scaling.evidence import BestPlace, ModelSize, Tried
+from nmlab.reports.scaling.flips import deviation_probability
+from nmlab.reports.scaling.proposal import PUBLISHED, propose
+from nmlab.trials.contract.pattern import Pattern
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A hyperparameter: its entry in the space as YAML has it, and why, in one line."""
+
+    entry: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to try with a method on a model.
+
+    Attributes:
+        steps: that a trial takes where the time allows.
+        steps_reason: where that number comes from.
+        fixed: hyperparameters with one value each.
+        space: what is searched.
+        first: points that are tried first, each a value of everything that is searched.
+        evidence: where the ranges come from, in a few lines.
+    """
+
+    steps: int
+    steps_reason: str
+    fixed: Mapping[str, Searched]
+    space: Mapping[str, Searched]
+    first: tuple[Mapping[str, float], ...] = ()
+    evidence: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class _Worked:
+    """Settings of MaskPro that did best at one size, and the factor by which the rate may be off."""
+
+    model: str
+    groups: int
+    magnitude: float
+    learning_rate: float
+    steps: int
+    factor: float
+
+    def place(self) -> BestPlace:
+        """Return it as `nmlab scale` has the best place of a size."""
+        share = deviation_probability(self.magnitude, n=2, m=4)
+        tried = Tried(self.magnitude, self.learning_rate, self.steps, (0.0,))
+        mean = {
+            "flips": math.log(self.groups * share),
+            "movement": math.log(self.learning_rate * share * self.steps),
+            "steps": math.log(self.steps),
+        }
+        spread = math.log(self.factor) ** 2
+        size = ModelSize(self.model, self.groups, 2, 4, (tried,))
+        return BestPlace(size, tried, mean, {"flips": spread, "movement": spread, "steps": spread}, ())
+
+
+_TINY = _Worked("builtin:tiny", 6_656, 4.0, 1.0, 2_000, factor=1.5)
+"""docs/reports.md, "From small models to a large one"."""
+_LLAMA = _Worked("LLaMA-2-7B", PUBLISHED.groups, 10.0, 70.0, 10_000, factor=1.5)
+"""MaskPro, Table 2: learning rates of 50 to 100."""
+_SUSI_TINY, _SUSI_QWEN = (26_624, 0.05, 400), (357_826_560, 1e-3, 2_000)
+"""Weights, learning rate and steps: of the shipped `quickstart` and `susi-search`, and of SUSI, Table 6 (0.5 B)."""
+_SUSI_FACTOR = 5.0
+"""Between the ends of the range and its middle: the ends of Table 6, 1e-4 and 1e-3, lie a factor of ten apart."""
+
+
+def advice(method: str, *, weights: int, pattern: Pattern, start: str) -> Advice:
+    """Return what to try.
+
+    Args:
+        method: ``maskpro`` or ``susi``.
+        weights: that a mask covers.
+        pattern: N:M.
+        start: the initial mask of a method that has one.
+    """
+    return _maskpro(weights // pattern.m, pattern, start) if method == "maskpro" else _susi(weights)
+
+
+def with_steps(found: Advice, steps: int) -> Advice:
+    """Return advice for another number of steps: fewer of MaskPro move the logits as far with a larger rate."""
+    if "logit_magnitude" not in found.space or steps == found.steps:
+        return found
+    factor = found.steps / steps
+    low, high = (_short(factor * end) for end in _ends(found.space["learning_rate"].entry))
+    own = found.space["learning_rate"]
+    reason = f"{own.reason}; times {factor:.3g}, as {steps:,} steps must move them as far as {found.steps:,}"
+    space = {**found.space, "learning_rate": Searched(f"{{loguniform: [{low:g}, {high:g}]}}", reason)}
+    first = tuple({**point, "learning_rate": _short(factor * point["learning_rate"])} for point in found.first)
+    return Advice(found.steps, found.steps_reason, found.fixed, space, first, found.evidence)
+
+
+def _maskpro(groups: int, pattern: Pattern, start: str) -> Advice:
+    found = propose([_TINY.place(), _LLAMA.place()], groups=groups, n=pattern.n, m=pattern.m)
+    magnitude, rate = found.searched
+    flips = f"{found.flips.middle:,.3g} of {groups:,} groups change in a step"
+    steps = max(100, int(float(f"{found.steps.middle:.2g}")))
+    worked = " and ".join(
+        f"C = {each.magnitude:g}, learning rate {each.learning_rate:g}, {each.steps:,} steps on {each.model} "
+        f"({each.groups:,} groups)"
+        for each in (_TINY, _LLAMA)
+    )
+    space = {
+        "logit_magnitude": Searched(
+            f"{{uniform: [{magnitude.low:.2f}, {magnitude.high:.2f}]}}",
+            f"the papers' C: at {magnitude.middle:.3g} about {flips}; the ends are those of 80 % of the forecast",
+        ),
+        "learning_rate": Searched(
+            f"{{loguniform: [{rate.low:.3g}, {rate.high:.3g}]}}",
+            f"about {rate.middle:.3g} moves a logit as far in a run as it did there; the ends are those of 80 %",
+        ),
+    }
+    return Advice(
+        steps,
+        f"forecast for {groups:,} groups, between 2,000 of the smallest model tried and 10,000 of the paper",
+        {"initial_mask": Searched(start, "the learned mask begins at this rule's; it reads the calibration text once")},
+        space,
+        found.points,
+        (f"Worked at 2:4: {worked}.", "Between and beyond: `nmlab scale` (docs/reports.md)."),
+    )
+
+
+def _susi(weights: int) -> Advice:
+    share = math.log(weights / _SUSI_TINY[0]) / math.log(_SUSI_QWEN[0] / _SUSI_TINY[0])
+    rate, steps = (
+        math.exp((1 - share) * math.log(_SUSI_TINY[place]) + share * math.log(_SUSI_QWEN[place])) for place in (1, 2)
+    )
+    low, high = rate / _SUSI_FACTOR, rate * _SUSI_FACTOR
+    return Advice(
+        max(100, int(float(f"{steps:.2g}"))),
+        f"forecast for {weights:,} weights, between 400 of the smallest model tried and 2,000 of the paper",
+        {},
+        {
+            "learning_rate": Searched(
+                f"{{loguniform: [{low:.2g}, {high:.2g}]}}",
+                f"about {rate:.2g} is between what worked; a factor of {_SUSI_FACTOR:g} either side",
+            ),
+            "tau_end": Searched(
+                "{loguniform: [0.02, 0.3]}",
+                "0.05 is the paper's; a colder end is nearer to a mask, a warmer one learns",
+            ),
+        },
+        (),
+        (
+            f"Worked at 2:4: learning rate {_SUSI_TINY[1]:g} on builtin:tiny ({_SUSI_TINY[0]:,} weights) and "
+            f"{_SUSI_QWEN[1]:g} on Qwen2.5-0.5B ({_SUSI_QWEN[0]:,}; SUSI, Table 6).",
+            "Between them a power of the number of weights.",
+        ),
+    )
+
+
+def _ends(entry: str) -> tuple[float, float]:
+    low, high = entry.partition("[")[2].rstrip("]}").split(",")
+    return float(low), float(high)
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.3g}")
