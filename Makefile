@@ -25,7 +25,7 @@ test: $(READY)
 quick: $(READY)
 	$(PYTEST) -m "not slow"
 
-# Sweeps with random kills for so many minutes: by hand, and every night.
+# Sweeps with random faults for so many minutes, in turn on a cluster and on local sessions: by hand, and every night.
 soak: $(READY)
 	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES)
 

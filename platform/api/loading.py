@@ -115,6 +115,7 @@ def pooled(found: Sequence[SweepResult | Configuration | Trial | Mask]) -> Sweep
         tracking_uri=first.tracking_uri,
         frozen_weights=runs.launch.tags[run_tags.FROZEN_WEIGHTS],
         seconds=sum(each.seconds for each in launches),
+        search_stopped="; ".join(f"{each.launch}: {each.search_stopped}" for each in launches if each.search_stopped),
         pooled=tuple(names),
     )
 

@@ -70,7 +70,8 @@ def new(
 
     Example:
         >>> import nmlab
-        >>> study = nmlab.new("mine", model="builtin:tiny", text="builtin:python-docs", output="mine.yaml")
+        >>> given = {"model": "builtin:tiny", "text": "builtin:python-docs", "budget": "12h"}
+        >>> study = nmlab.new("mine", **given, output="mine.yaml")
         >>> study.seeds, study.search.confirm.top, study == nmlab.load_study("mine.yaml")
         ((0, 1, 2), 3, True)
     """

@@ -1,7 +1,7 @@
 """Private parts of Ray Train. Importing this module imports Ray Train."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -46,8 +46,8 @@ class TrainerWithController(DataParallelTrainer):
     def _initialize_and_run_controller(self, **settings: Any) -> Result:
         """Have the controller run on the driver's node, as Train does."""
         key = uuid.uuid4().hex.encode()
-        unused = (DatasetsCallback, PlacementGroupCleanerCallback)
-        kept = [callback for callback in settings["callbacks"] if not isinstance(callback, unused)]
+        callbacks: Sequence[object] = settings["callbacks"]
+        kept = [each for each in callbacks if not isinstance(each, DatasetsCallback | PlacementGroupCleanerCallback)]
         settings |= {"callbacks": [*kept, _Reservation(key)], "scaling_policy": _FixedSize(self.scaling_config)}
         here = {NODE_ID_LABEL: ray.get_runtime_context().get_node_id()}
         environment = {"env_vars": get_env_vars_to_propagate()}

@@ -120,14 +120,15 @@ class LaunchState:
 
     def update(self, records: Iterable[JournalRecord]) -> None:
         """Handle records in order."""
-        known = []
+        beside_points = []  # points are most of a journal
         for record in records:
             if self._is_known(record):
                 self._handle(record)
-                known.append(record)
-        self.later.follow(known)
+                self.later.follow([record])
+                if not isinstance(record, TrialMetrics):
+                    beside_points.append(record)
         if self.search_limits is not None:
-            self.search_limits.follow(known)
+            self.search_limits.follow(beside_points)
 
     def _is_known(self, record: JournalRecord) -> bool:
         """Return whether the trial or replica of a record is known; a user may have removed a damaged journal line."""

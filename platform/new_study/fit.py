@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from nmlab.platform.new_study.draft import Draft
@@ -33,18 +34,15 @@ def fit_memory(draft: Draft, facts: PreflightFacts) -> Fitted:
 
     Raises ``ValueError`` with one line if not even one trial fits, with the numbers.
     """
-    first = _estimated(draft, facts)
-    tries = list(_tries(draft, first))
-    for each in tries:
-        found = _estimated(each, facts)
-        try:
-            found.check()
-        except ValueError:
-            if each is tries[-1]:
-                raise
-        else:
-            return Fitted(each, found)
-    raise AssertionError("there is one try at least")
+    *larger, smallest = _tries(draft, _estimated(draft, facts))
+    for each in larger:
+        found = Fitted(each, _estimated(each, facts))
+        with suppress(ValueError):
+            found.estimate.check()
+            return found
+    found = Fitted(smallest, _estimated(smallest, facts))
+    found.estimate.check()
+    return found
 
 
 def fit_time(fitted: Fitted) -> Draft:
@@ -109,13 +107,18 @@ def _tries(draft: Draft, estimate: Estimate) -> Iterator[Draft]:
         slots = max(1, min(_MOST_SLOTS, fit.slots or 1))
         reason = f"a replica for each GPU; trials share its weights, and so many slots fit, {_MOST_SLOTS} at most"
         yield replace(draft, replicas=(machine.device_count, slots, reason))
-    most = machine.device_count if machine.device == "cuda" else min(_MOST_REPLICAS, machine.cores)
+    counts = [machine.device_count] if machine.device == "cuda" else _up_to(min(_MOST_REPLICAS, machine.cores))
     sequences = draft.sizes.batch
     while sequences:
         micro = None if sequences == draft.sizes.batch else sequences
-        for count in range(most, 0, -1) if machine.device == "cpu" else (most,):
+        for count in counts:
             yield replace(draft, replicas=(count, 1, _why(count, machine.cores, machine.device)), micro_batch=micro)
         sequences //= 2
+
+
+def _up_to(count: int) -> list[int]:
+    """Return the numbers from ``count`` down to 1."""
+    return list(range(count, 0, -1))
 
 
 def _why(count: int, cores: int, device: str) -> str:

@@ -7,6 +7,7 @@ replicates, so a configuration is one trial whose value is its mean.
 
 import logging
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -111,7 +112,9 @@ def _reason_to_skip(configurations: int, names: Sequence[str]) -> str:
 
 def _fitted(tried: Sequence[Configuration], space: dict[str, BaseDistribution], quantile: float) -> dict[str, float]:
     evaluator = PedAnovaImportanceEvaluator(target_quantile=quantile)
-    found = get_param_importances(_study(tried, space), evaluator=evaluator)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of a resample in which all are equally good
+        found = get_param_importances(_study(tried, space), evaluator=evaluator)
     return {name: float(found.get(name, 0.0)) for name in space}
 
 

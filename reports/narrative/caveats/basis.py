@@ -38,9 +38,10 @@ def basis_caveats(analysis: Analysis) -> tuple[str, ...]:
 
 
 def _search(analysis: Analysis) -> str:
-    """Return why the search stopped before it had tried everything, and what was not run."""
-    stopped = analysis.runs.launch.search_stopped
-    return f"The {stopped}." if stopped else ""
+    """Return why the search stopped before it had tried everything, and what was not run; of each pooled launch."""
+    runs = analysis.runs
+    stopped = [launch for launch in runs.launches if launch.search_stopped]
+    return " ".join(f"{f'In {each.name} the' if runs.pooled else 'The'} {each.search_stopped}." for each in stopped)
 
 
 def _selection(configurations: Sequence[Configuration]) -> str:

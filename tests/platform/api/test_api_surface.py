@@ -113,6 +113,7 @@ def test_verbs_have_examples_that_run():
 
 
 @pytest.mark.parametrize("name", sorted(examples()))
+@pytest.mark.slow
 def test_an_example_runs(name, tracking_uri, monkeypatch):
     """In an empty folder with an empty store, which are those that a function takes where none is named."""
     monkeypatch.delenv("NMLAB_RESULTS", raising=False)

@@ -89,6 +89,7 @@ def test_evaluating_a_run_again_gives_the_same_numbers(asked, tracking_uri, tmp_
     assert len(_runs(tracking_uri)) == 1
 
 
+@pytest.mark.slow
 def test_tasks_are_added_to_the_run_that_the_mask_came_from(asked, refused, tracking_uri, quiz):
     key = asked("run", "magnitude", *SHORT)["key"]
     first = asked("evaluate", key, "--tasks", quiz, "--record")
@@ -106,6 +107,7 @@ def test_tasks_are_added_to_the_run_that_the_mask_came_from(asked, refused, trac
     assert "already has its perplexity" in refused("evaluate", key, "--record")
 
 
+@pytest.mark.slow
 def test_a_run_is_evaluated_at_once_as_by_evaluate(asked, nmlab, tracking_uri, quiz):
     options = ("--tasks", f"{quiz}:blank", "--questions", "2", "--few-shot", "1", "--windowing", "rolling")
     ran = asked("run", "magnitude", *SHORT, *options)
@@ -179,6 +181,7 @@ def launch(tracking_uri, tmp_path, quiz):
     return store.parent
 
 
+@pytest.mark.slow
 def test_a_model_joins_the_table_of_a_study_evaluated_as_the_study_does(asked, refused, launch, tracking_uri, quiz):
     found = asked("evaluate", "builtin:tiny", "--study", "quickstart", "--record", "--label", "untouched")
     (run,) = _runs(tracking_uri, "quickstart")
@@ -195,6 +198,7 @@ def test_a_model_joins_the_table_of_a_study_evaluated_as_the_study_does(asked, r
     assert "no launch 'quickstart/x' in sqlite" in refused("evaluate", "builtin:tiny", "--study", "quickstart/x")
 
 
+@pytest.mark.slow
 def test_a_model_that_reads_the_text_differently_joins_no_table(refused, asked, launch, tmp_path):
     asked("evaluate", "builtin:tiny", "--study", "quickstart", "--record")
     sizes = {"hidden_size": 32, "ffn_dim": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -208,6 +212,7 @@ def test_a_model_that_reads_the_text_differently_joins_no_table(refused, asked, 
     assert "reads the text differently" in message
 
 
+@pytest.mark.slow
 def test_two_masks_are_compared_layer_by_layer(asked, nmlab, refused):
     keys = [asked("run", *command, *SHORT)["key"] for command in (("magnitude",), ("random", "--seed", "1"))]
     found = asked("diff", *keys)
@@ -235,6 +240,7 @@ def test_speed_is_printed_dense_and_masked_and_why_not_sparse(asked):
     assert use["flops"]["dense"] - use["flops"]["with_pattern"] == use["flops"]["prunable"] / 2
 
 
+@pytest.mark.slow
 def test_text_output(nmlab):
     code, out, _ = nmlab("evaluate", "builtin:tiny", "--windows", "2", "--speed")
     assert code == 0

@@ -91,6 +91,7 @@ def _study(folder, model, more=""):
     return path
 
 
+@pytest.mark.slow
 def test_experts_are_refused_by_every_verb_in_one_line(refused, mixture, tmp_path):
     message = (
         "MixtralForCausalLM: 85.8% of the decoder blocks' matrix weights would stay dense: mlp.experts.gate_up_proj"

@@ -234,6 +234,7 @@ def test_the_package_loads_nothing_of_its_own():
     assert _python("import nmlab, sys; print([name for name in sys.modules if name.startswith('nmlab.')])") == "[]"
 
 
+@pytest.mark.slow
 def test_a_method_of_another_package_is_loaded_when_it_is_named_or_listed(thirteenth):
     """Its module imports torch, as that of any method may."""
     probe = f"; import sys; print([name for name in {HEAVY} if name in sys.modules])"

@@ -63,6 +63,7 @@ def test_the_study(launch):
     check_damage(launch.study_file, read=launch.study, same=lambda found: found == whole, every=7)
 
 
+@pytest.mark.slow
 def test_optunas_journal(plan_of, tmp_path):
     study, path = plan_of("search.algorithm=random", "search.samples=2").study, tmp_path / "optuna.journal"
     strategy = strategy_of(study, journal=path)

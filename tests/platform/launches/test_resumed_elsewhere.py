@@ -60,6 +60,7 @@ def test_a_launch_that_is_over_needs_no_cluster(launch_at, nmlab, address):
     assert launch.settings()["address"] == address
 
 
+@pytest.mark.slow
 def test_an_address_that_is_given_is_used_from_now_on(launch_at, nmlab):
     launch = launch_at("127.0.0.1:1")
     assert nmlab("resume", launch.folder, "--no-report", "--address", "127.0.0.1:2")[0] == 0

@@ -125,6 +125,7 @@ def test_the_leader_evaluates_the_share_of_a_peer_that_dies_within_a_step(spec, 
     assert trained(events) == trained(alone)
 
 
+@pytest.mark.slow
 def test_a_late_peer_replays_the_losses_since_a_checkpoint(spec, replica, tmp_path, alone):
     coordinator, folder = SharedCoordinator(), tmp_path / "shared"
 
@@ -149,6 +150,7 @@ def test_a_late_peer_replays_the_losses_since_a_checkpoint(spec, replica, tmp_pa
     assert min(evaluated) >= SAVED
 
 
+@pytest.mark.slow
 def test_a_peer_that_joins_while_a_checkpoint_is_written_does_not_touch_it(spec, replica, tmp_path, alone, monkeypatch):
     coordinator, folder = SharedCoordinator(), tmp_path / "shared"
     looked = threading.Event()
@@ -178,6 +180,7 @@ def test_a_peer_that_joins_while_a_checkpoint_is_written_does_not_touch_it(spec,
     assert evaluated
 
 
+@pytest.mark.slow
 def test_a_peer_out_of_sync_starts_again_and_the_journal_says_so(spec, replica, tmp_path, alone, monkeypatch):
     coordinator, folder = SharedCoordinator(), tmp_path / "shared"
     spoiled = threading.Event()
@@ -203,6 +206,7 @@ def test_a_peer_out_of_sync_starts_again_and_the_journal_says_so(spec, replica, 
     assert max(evaluated) == STEPS - 1, "it evaluated masks again after it had started from a checkpoint"
 
 
+@pytest.mark.slow
 def test_a_leader_that_lost_its_lease_stops_and_the_next_one_goes_on(spec, replica, tmp_path, alone):
     coordinator, folder = SharedCoordinator(), tmp_path / "shared"
     later = Peer(coordinator, Member(spec.key, 2), spec={}, size=1)

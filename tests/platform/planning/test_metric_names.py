@@ -9,6 +9,8 @@ from nmlab.trials.methods import registry
 from nmlab.trials.testing import small_replica, small_spec, small_text
 from nmlab.trials.trial.run import run_trial
 
+pytestmark = pytest.mark.slow
+
 ALL_OF_IT = {"maskpro": {"loss_masks": 1}, "proxsparse": {"anchor_lambda": 0.1}}
 """Hyperparameters without which a method leaves out something that it can record."""
 

@@ -194,6 +194,7 @@ def test_time_is_trials_times_steps_over_what_runs_at_once(plan_of):
     assert all(trial > 4 * forecast.step_seconds > 0 for trial, forecast in zip(trials, forecasts, strict=True))
 
 
+@pytest.mark.slow
 def test_a_probe_takes_the_place_of_the_estimate(plan_of):
     plan = plan_of("baselines=[magnitude]")
     probes = probe_methods(plan)

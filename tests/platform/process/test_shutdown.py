@@ -50,6 +50,7 @@ def test_the_second_signal_ends_this_process_and_what_it_has_started(number):
     assert not alive
 
 
+@pytest.mark.slow
 def test_what_hangs_is_left_behind_when_time_is_up():
     process = child(LEAVES.format(limit=1.0, saving=False))
     started = psutil.Process(int(process.stdout.readline()))
@@ -60,6 +61,7 @@ def test_what_hangs_is_left_behind_when_time_is_up():
     assert not alive
 
 
+@pytest.mark.slow
 def test_trials_that_save_themselves_are_given_more_time():
     process = child(LEAVES.format(limit=0.5, saving=True))
     process.stdout.readline()
@@ -139,6 +141,7 @@ def test_a_head_that_does_not_answer_is_lost(monkeypatch, how):
 
 
 @pytest.mark.parametrize("ask", [refused, lambda: time.sleep(5)])
+@pytest.mark.slow
 def test_a_head_that_takes_connections_and_is_slow_is_not_lost_as_soon(monkeypatch, ask):
     """As one on an overloaded machine is."""
     with socket.create_server(("127.0.0.1", 0)) as server:

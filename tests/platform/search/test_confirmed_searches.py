@@ -91,6 +91,7 @@ def driven(plan, folder, *, killed_after=None):
     return sweep
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_point_changes_neither_the_choice_nor_what_the_search_learns(plan_of, tmp_path):
     plan = plan_of(*SEARCHED)
     whole = driven(plan, tmp_path / "whole")

@@ -68,6 +68,7 @@ def test_a_kill_at_any_point_changes_no_decision(plan_of, tmp_path, scheduler):
 
 
 @pytest.mark.parametrize(("algorithm", "scheduler"), [("tpe", "asha"), ("random", "median"), ("qmc", "hyperband")])
+@pytest.mark.slow
 def test_after_a_kill_optuna_has_and_proposes_the_same(plan_of, tmp_path, algorithm, scheduler):
     plan = plan_of(*searching(algorithm, scheduler, seeds=2))
     whole = driven(plan, folder(tmp_path, "whole"))

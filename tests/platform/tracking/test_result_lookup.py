@@ -74,7 +74,7 @@ def _taken(name, *, uri, results):
         return found
 
 
-@pytest.mark.parametrize("source", ["both", "MLflow", "folder"])
+@pytest.mark.parametrize("source", [pytest.param("both", marks=pytest.mark.slow), "MLflow", "folder"])
 def test_ids_of_every_kind_and_their_beginnings(kept, monkeypatch, request, tmp_path, source):
     folder, (launch, store, specs) = kept
     monkeypatch.chdir(folder)
@@ -153,6 +153,7 @@ def test_the_newest_of_several_runs_of_one_trial_is_taken(launched, tracking_uri
     assert _taken(spec.key, uri=tracking_uri, results=tmp_path).run_id == again.run_of(spec.key)
 
 
+@pytest.mark.slow
 def test_a_mask_that_trials_started_from_is_a_result_too(tracking_uri, tmp_path, monkeypatch, capsys):
     """Reports name its run and its digest."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
@@ -202,6 +203,7 @@ def test_commands_say_where_only_if_that_is_elsewhere(tmp_path, monkeypatch):
     assert launch_argument(tmp_path / "else" / "study" / "study-1") == f"{tmp_path}/else/study/study-1"
 
 
+@pytest.mark.slow
 def test_what_run_prints_can_be_copied_and_so_can_what_that_prints(tracking_uri, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
     monkeypatch.delenv("NMLAB_RESULTS", raising=False)

@@ -151,6 +151,12 @@ def test_importance_has_a_range(configuration):
     assert max(share.high - share.low for share in (left, right)) > 0.2
 
 
+def test_resamples_of_equally_good_configurations_warn_nobody(configuration, recwarn):
+    items = [configuration([1.0 + (i > 5)], left=0.1 * i, right=0.1 * (8 - i)) for i in range(8)]
+    assert importance_of(items).resamples == 100
+    assert [str(warning.message) for warning in recwarn] == []
+
+
 def test_importance_respects_the_direction(configuration):
     def study(mode):
         return [

@@ -195,3 +195,12 @@ def test_the_worst_state_of_any_launch_is_told(writer, searched, baseline):
     assert "Launch pool-state-1 is stopped, not finished: this report shows what it had recorded." in warnings
     assert any("The frozen weights CHANGED" in line for line in warnings)
     assert "Planned: 10 runs; recorded: 4." in warnings, "the first planned 9 and has 3"
+
+
+def test_the_launch_whose_search_stopped_early_is_named(writer, searched, baseline, undrawn):
+    """Also where it is not the newest."""
+    tags = ({"nmlab.search_stopped": "search stopped at 60 forwards; 2 configurations were not run"}, {})
+    store = launches(writer, "pool-stop", [*baseline, *searched(0.9, 0)], [*baseline, *searched(0.95, 0)], tags=tags)
+    document = document_of(store, study="pool-stop", launch=["pool-stop-1", "pool-stop-2"])
+    wanted = "In pool-stop-1 the search stopped at 60 forwards; 2 configurations were not run."
+    assert wanted in document.warnings

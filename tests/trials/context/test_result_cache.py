@@ -101,6 +101,7 @@ class Quiet:
         return False
 
 
+@pytest.mark.slow
 def test_a_recomputation_is_charged_to_the_trial_that_asked_for_it(tmp_path):
     """Both trials are charged what the method costs alone; the second has no shared cost if it computed again."""
     text, shared = small_text(tmp_path), []

@@ -34,6 +34,7 @@ def test_no_document_and_hardly_a_paragraph_is_in_two_parts(one: str, other: str
     assert len(shared) <= 0.02 * min(len(_paragraphs(one)), len(_paragraphs(other)))
 
 
+@pytest.mark.slow
 def test_every_docstring_is_kept_exactly_once():
     folder = Path(ast.__file__).parent
     kept = [text for _, path in python_docs._sources(folder) for text in python_docs._docstrings(path)]

@@ -11,7 +11,13 @@ from nmlab.trials.masks.codes import encode
 from nmlab.trials.masks.topn import check_mask, topn
 
 # Scores in closed form for N of 1 and of 2, by tables of subsets up to 8, and beyond; codes of one, two and four bytes.
-PATTERNS = ["1:4", "2:4", "4:8", "8:16", "2:32", "16:32"]
+NARROW, WIDE = ["1:4", "2:4", "4:8"], ["8:16", "2:32", "16:32"]
+PATTERNS = [*NARROW, *(pytest.param(text, marks=pytest.mark.slow) for text in WIDE)]
+STAGES = [
+    ("2:4", 2),
+    *((text, 4) for text in NARROW),
+    *(pytest.param(text, 4, marks=pytest.mark.slow) for text in WIDE),
+]
 EDGES = ["1:1", "4:4", "32:32"]
 LAYER_NAMES = ["blocks.0.q", "blocks.0.up", "blocks.1.q", "blocks.1.up"]
 
@@ -90,7 +96,7 @@ def test_layers_of_one_shape_draw_different_masks(start):
     assert not torch.equal(masks["blocks.0.up"], masks["blocks.1.up"])
 
 
-@pytest.mark.parametrize(("pattern", "stages"), [*((pattern, 4) for pattern in PATTERNS), ("2:4", 2)])
+@pytest.mark.parametrize(("pattern", "stages"), STAGES)
 def test_stages_learn_bit_for_bit_what_the_whole_learns(start, pattern, stages):
     """Workers hold some of the layers each; nothing that happens to a layer may depend on other layers."""
     whole, parts = walk(start(pattern)), {}

@@ -17,6 +17,7 @@ from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
 from nmlab.trials.trial.run import run_trial
 
 pytest.importorskip("lm_eval", reason="needs the extra `tasks`")
+pytestmark = pytest.mark.slow  # importing the harness takes seconds
 WORDS = ["mask", "weight", "layer", "group", "sparse", "dense", "model", "token", "loss", "gradient"]
 
 

@@ -173,6 +173,7 @@ def test_a_trial_keeps_its_losses_through_bundle_and_checkpoint(finished_trial, 
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_an_onnx_graph_takes_any_number_of_tokens(llama, written):
     onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra `onnx`")
     folder, _ = written("onnx")

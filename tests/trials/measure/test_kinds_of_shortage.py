@@ -176,6 +176,7 @@ def test_an_engine_without_room_is_not_tried_smaller(replica, spec, tmp_path, mo
     assert (result.status, result.notes, len(calls)) == ("oom", (NOT_RETRIED_NOTE,), 1)
 
 
+@pytest.mark.slow
 def test_forwards_of_the_start_are_tried_smaller(replica, spec, tmp_path, monkeypatch):
     """Losses of the initial mask are measured before there is a state: forwards all the same."""
     forward, tried = replica.frozen.module.forward, []

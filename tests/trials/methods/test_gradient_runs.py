@@ -122,6 +122,7 @@ def test_passes_tokens_and_phases_are_counted(start, name):
     assert {"sample", "forward", "update"} <= cost.seconds.keys()
 
 
+@pytest.mark.slow
 def test_runs_side_by_side_on_one_frozen_model_do_not_see_each_other(start, replica):
     alone = {(name, seed): _walk(start(name, seed=seed)[0], steps=5) for name in METHODS for seed in (0, 1)}
     runs = {key: start(key[0], seed=key[1])[0] for key in alone}

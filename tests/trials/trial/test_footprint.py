@@ -111,6 +111,7 @@ def test_counts_are_the_same_every_time(watched, run, method):
     assert _counted(first) == _counted(second)
 
 
+@pytest.mark.slow
 def test_slots_beside_each_other_are_counted_apart(replica, text_file, tmp_path, listener):
     """Threads on one frozen model: each trial counts its own tensors, and records the peak of the process."""
     cases = [("maskpro", 0), ("susi", 0), ("maskpro", 1), ("susi", 1)]
