@@ -80,7 +80,7 @@ def test_another_launch_would_start_from_it(earlier, command):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_it_is_resumed_and_extended(earlier, scripted):
     """Finished trials are kept, the one whose end was not received reports it again, and every point is there once."""
     resumed, before = scripted.earlier, earlier.journal()

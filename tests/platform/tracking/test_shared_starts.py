@@ -35,7 +35,7 @@ def runs(scripted):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_a_method_from_outside_runs_in_rays_workers(scripted, runs):
     assert scripted.found["resumed"]["counts"] == {"finished": PLANNED}
     assert len(runs["trial"]) == PLANNED
@@ -74,7 +74,7 @@ def test_a_method_from_outside_is_listed_and_explained(printed):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_the_mask_that_all_started_from_is_one_run_beside_the_planned(scripted, runs):
     (mask,), (parent,) = runs["initial_mask"], runs["study"]
     assert parent.data.tags["nmlab.planned"] == str(PLANNED)
@@ -100,7 +100,7 @@ def _digest(places, run):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_every_trial_is_charged_the_start_and_it_was_spent_once(runs):
     """By two processes: the sweep was interrupted and resumed."""
     (mask,) = runs["initial_mask"]
@@ -109,7 +109,7 @@ def test_every_trial_is_charged_the_start_and_it_was_spent_once(runs):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_two_replicas_that_start_at_once_spend_it_once(undisturbed):
     nmlab, _ = undisturbed
     assert _times_spent(_runs(nmlab)) == 1
@@ -135,7 +135,7 @@ def _spent_on_mask(run, alone):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_the_report_has_the_method_and_tells_starts_from_trials(scripted, runs):
     launch = scripted.launched.launch
     (mask,) = runs["initial_mask"]
