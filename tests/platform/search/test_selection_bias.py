@@ -80,7 +80,9 @@ def reported(plan, folder, *, number, margin=0.0):
     runs = [as_run(specs[key], result, is_fresh=key in fresh) for key, result in sweep.results.items()]
     points = pd.DataFrame({name: [] for name in ("run_id", "metric", "step", "value")})
     table = trial_records(runs, histories=points, objective=METRIC)
-    items = configurations_of(SimpleNamespace(trials=table.trials, objective=Objective(METRIC, "min"), fresh_seeds=0))
+    items = configurations_of(
+        SimpleNamespace(trials=table.trials, objective=Objective(METRIC, "min"), fresh_seeds=0, expected={})
+    )
     (found,) = confirmed_of(items, evaluations={}).values()
     return found, confirmed_sentences(found, members=items, evaluations={})
 

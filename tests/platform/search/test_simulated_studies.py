@@ -90,7 +90,7 @@ def verdict(sweep):
     )
     runs = [as_run(specs[key], result) for key, result in sweep.results.items()]
     table = trial_records(runs, histories=histories, objective=METRIC)
-    study = SimpleNamespace(trials=table.trials, objective=Objective(METRIC, "min"), fresh_seeds=0)
+    study = SimpleNamespace(trials=table.trials, objective=Objective(METRIC, "min"), fresh_seeds=0, expected={})
     progress = as_curves(histories[histories["metric"] == METRIC])
     (winner,) = winners_of(configurations_of(study), evaluations={}, progress=progress).values()
     return winner

@@ -52,7 +52,9 @@ def confirmed_search(values, fresh, *, metric=METRIC):
         for seed, value in enumerate(own, start=100):
             status = "diverged" if math.isnan(value) else "finished"
             trials.append(record(key, seed, value, is_fresh=True, status=status))
-    return configurations_of(SimpleNamespace(trials=trials, objective=Objective(metric, "min"), fresh_seeds=0))
+    return configurations_of(
+        SimpleNamespace(trials=trials, objective=Objective(metric, "min"), fresh_seeds=0, expected={})
+    )
 
 
 def verdict_of(values, fresh):
