@@ -77,7 +77,9 @@ def cluster(address: str | None = None, *, cpus: float = 1.0) -> Iterator[None]:
         if address == CONNECTED:
             stack.enter_context(_quiet())
         elif address is None:
-            import ray  # noqa: F401 - it reads the address of this machine, which a local session sets, once
+            # Ray reads the variable for its own address when it is imported. Imported before the local session sets
+            # that variable, it does not keep the value for a cluster that this process joins later.
+            import ray  # noqa: F401
 
             folder = stack.enter_context(local_session())
             stack.enter_context(_connected(lambda quiet: _start(folder, cpus=cpus, quiet=quiet)))
@@ -101,7 +103,7 @@ def _quiet() -> Iterator[None]:
     """Let Ray log errors alone."""
     import ray  # noqa: F401 - sets the levels of its loggers when it is imported
 
-    # The second calls incomplete what another actor completed.
+    # Tune's logger calls a trial incomplete that another actor completed.
     with at_least(logging.ERROR, "ray"), at_least(logging.CRITICAL, "ray.tune.tune"):
         yield
 

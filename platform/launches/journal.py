@@ -62,9 +62,10 @@ class Journal:
         return os.fstat(self._file).st_size
 
     def write(self, records: Sequence[JournalRecord]) -> None:
-        """Append records; all are on disk (fsync) when this returns if one ends a trial, the search or the launch.
+        """Append records.
 
-        So they are if one says what the search starts from.
+        All are on disk (fsync) when this returns if one of them ends a trial or the launch, chooses the confirmation,
+        or holds what the search starts from.
 
         Raises ``OSError`` if they cannot be written; then none of them is in the file.
         """

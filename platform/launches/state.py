@@ -1,4 +1,8 @@
-"""The state of a launch at this moment, computed from the dispatcher's records without side effects."""
+"""The state of a launch at this moment, computed from the records of its journal.
+
+Phase and trouble are set by the driver. The limits of the search, which the state keeps up to date, are also read by
+the searcher, in Tune's thread.
+"""
 
 import hashlib
 import json

@@ -136,7 +136,7 @@ def differences(
     model_digest: str,
     data_digest: str,
 ) -> list[str]:
-    """Return why outcomes of an earlier search say nothing exact about a search here, each in a few words.
+    """Return why outcomes of an earlier search may not enter a search here, each in a few words.
 
     Args:
         search: the earlier one.

@@ -1,4 +1,6 @@
-"""Find evaluation text inside calibration text by content: whole windows, exactly, whatever the files are called.
+"""Find held-out text inside text that is read before it, by content: whole windows, whatever the files are called.
+
+Evaluation text is looked for in calibration and validation text, validation text in calibration text (`preflight`).
 
 Runs of whitespace count as one space. A window is found where each of its passages (its part of one document) occurs in
 the calibration text, at any offset and across the borders of documents there.
@@ -43,13 +45,13 @@ class Contamination(NamedTuple):
 
 
 def contamination(windows: Iterable[Passages], *, calibration: Iterable[str]) -> Contamination:
-    """Search for every window of the evaluation text in the calibration text.
+    """Search for every window of a held-out text in a text that is read before it.
 
     Passages of fewer than 8 bytes are not searched for, nor are windows without a longer one. A run of consecutive
     windows that are found counts only where it has at least 50 bytes.
 
     Args:
-        windows: the passages of each window; see ``evaluation_passages``.
+        windows: the passages of each window of the held-out text: its part of each document.
         calibration: the documents that trials learn from.
     """
     wanted = {number: pieces for number, passages in enumerate(windows) if (pieces := _telling(passages))}
