@@ -170,7 +170,7 @@ def _numbers(item: Configuration, places: Mapping[str, int]) -> dict[str, object
 
 
 def _selection(item: Configuration, among: Mapping[str, int]) -> dict[str, object]:
-    fresh = None if item.fresh_or_own is item else item.fresh_or_own.value
+    fresh = item.as_reported.value if item.is_confirmed else None
     estimate = {
         f"fresh_{name}": None if fresh is None else getattr(fresh, name) for name in ("mean", "low", "high", "n")
     }

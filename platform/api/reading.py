@@ -76,7 +76,7 @@ def trial_of_record(record: TrialRecord, *, place: Place) -> Trial:
 
 def _configuration(item: analysis.Configuration, result: SweepResult, *, looked_at: Mapping[str, int]) -> Configuration:
     place, value = _place(result), item.value
-    fresh = None if item.fresh_or_own is item else item.fresh_or_own.value
+    fresh = item.as_reported.value if item.is_confirmed else None
     return Configuration(
         key=item.key,
         method=item.method,

@@ -66,6 +66,7 @@ class TrialLine:
     loss: float | None = None
     initial: float | None = None
     perplexity: float | None = None
+    """The objective, whatever its metric is; `status.json` has it under this name."""
     reason: str = ""
     ended: bool = False
     confirmation: bool = False
@@ -320,7 +321,7 @@ class LaunchState:
         line.status, line.reason, line.step = result["status"], result["reason"], result["step"]
         line.ended = not result.get("resumable", False)
         line.perplexity = result["metrics"].get(self.metric, line.perplexity)
-        names = [limits.metric for limits in self.limits]
+        names = [constraint.metric for constraint in self.limits]
         line.limited = {name: result["metrics"][name] for name in names if name in result["metrics"]}
 
     def _started(self, record: ReplicaStarted) -> None:

@@ -130,9 +130,14 @@ class Configuration:
         return paired_difference([after for after, _ in pairs], before=[before for _, before in pairs])
 
     @property
-    def fresh_or_own(self) -> "Configuration":
+    def as_reported(self) -> "Configuration":
         """The runs that results rest on: those on fresh seeds where one of them finished, else those of the search."""
         return self.confirmation if self.confirmation is not None and self.confirmation.finished else self
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether a run on fresh seeds finished."""
+        return self.confirmation is not None and bool(self.confirmation.finished)
 
     @property
     def is_confirmation(self) -> bool:

@@ -122,7 +122,7 @@ def _point(item: Configuration, names: Sequence[str]) -> RankedPoint:
         high=value.high,
         initial=initial.mean if initial else None,
         is_complete=item.is_complete,
-        fresh=None if item.fresh_or_own is item else item.fresh_or_own.value,
+        fresh=item.as_reported.value if item.is_confirmed else None,
     )
 
 

@@ -37,5 +37,5 @@ def selection_bias_of(configurations: Sequence[Configuration]) -> SelectionBias 
         return None
     leaders = [best for members in groups if (best := best_of(members)) is not None]
     of_text = not groups[0][0].objective.selects_on_validation
-    of_seeds = any(best.fresh_or_own is best and Side(best).has_training_noise for best in leaders)
+    of_seeds = any(not best.is_confirmed and Side(best).has_training_noise for best in leaders)
     return SelectionBias(max(map(len, groups)), of_text, of_seeds) if of_text or of_seeds else None

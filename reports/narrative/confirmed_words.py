@@ -29,7 +29,7 @@ def confirmed_sentences(
         evaluations: losses by window by run id, which say why something could not be tested.
     """
     best, tried = confirmed.best, searched(members)
-    reached = f"{plain_name(best.objective.reported)} {mean_text(best.fresh_or_own)} on fresh seeds"
+    reached = f"{plain_name(best.objective.reported)} {mean_text(best.as_reported)} on fresh seeds"
     among = f"Best of {counted(len(tried), noun='configuration')} by the search"
     text = f"{among}: {named(best, among=tried)} reaches {reached}"
     found = [f"{text}{_missing(best)}{_verdict(confirmed, tried, evaluations)}."]
@@ -43,7 +43,7 @@ def confirmed_sentences(
 
 
 def _missing(best: Configuration) -> str:
-    again = best.fresh_or_own
+    again = best.as_reported
     return "" if again.is_complete else f" ({len(again.finished)} of {again.planned} fresh runs finished)"
 
 

@@ -162,7 +162,7 @@ def _unconfirmed(best: Configuration, members: Sequence[Configuration]) -> str:
 
 def _gain_sentence(best: Configuration, configurations: Sequence[Configuration]) -> str:
     """Return the gain over the configuration's own initial mask; empty where the start was as good as random."""
-    gain, initial = best.fresh_or_own.gain, best.fresh_or_own.initial
+    gain, initial = best.as_reported.gain, best.as_reported.initial
     if gain is None or initial is None or not has_telling_start(best, members=configurations):
         return ""
     start, own = best.settings.get(run_params.INITIAL_MASK), metric_text(initial.mean, metric=best.objective.metric)
@@ -204,16 +204,16 @@ def _place_sentence(best: Configuration, members: Sequence[Configuration], basis
     rule = None if best.is_baseline else best_of(baselines(members))
     parts = []
     if dense is not None:
-        parts.append(_against(best, dense, of=f"the dense model's {mean_text(dense.fresh_or_own)}"))
+        parts.append(_against(best, dense, of=f"the dense model's {mean_text(dense.as_reported)}"))
     if rule is not None:
         note = _rule_note(best, rule, basis.evaluations)
-        parts.append(_against(best, rule, of=f"the {rule.method} mask's {mean_text(rule.fresh_or_own)}", note=note))
+        parts.append(_against(best, rule, of=f"the {rule.method} mask's {mean_text(rule.as_reported)}", note=note))
     lead = "On the evaluation text it is" if best.objective.selects_on_validation else "It is"
     return f"{lead} {' and '.join(parts)}." if parts else ""
 
 
 def _against(best: Configuration, other: Configuration, *, of: str, note: str = "") -> str:
-    own, reference = best.fresh_or_own.value, other.fresh_or_own.value
+    own, reference = best.as_reported.value, other.as_reported.value
     assert own is not None
     assert reference is not None
     return change_text(own.mean - reference.mean, objective=best.objective, of=of, note=note)
@@ -221,8 +221,8 @@ def _against(best: Configuration, other: Configuration, *, of: str, note: str = 
 
 def _rule_note(best: Configuration, rule: Configuration, evaluations: Mapping[str, RunEvaluation]) -> str:
     """Return the verdict of a test of the best configuration against a rule: better, worse or not separable."""
-    metric, own = best.objective.reported, Side(best.fresh_or_own)
-    (comparison,) = pairwise_comparisons(Side(rule.fresh_or_own), others=[own], metric=metric, evaluations=evaluations)
+    metric, own = best.objective.reported, Side(best.as_reported)
+    (comparison,) = pairwise_comparisons(Side(rule.as_reported), others=[own], metric=metric, evaluations=evaluations)
     if is_counted(metric):
         return quality(comparison.difference, objective=best.objective)
     if comparison.decisive is None or comparison.p_adjusted is None:
@@ -264,7 +264,7 @@ def _caution(configurations: Sequence[Configuration]) -> list[str]:
     chosen = f"was chosen {chosen_on(objective.reported, objective=objective)}"
     if not bias.of_text:
         return [f"{best} {chosen} by the seeds that are reported here. Fresh seeds would show how much of it is luck."]
-    if not bias.of_seeds and any(item.fresh_or_own is not item for item in configurations):
+    if not bias.of_seeds and any(item.is_confirmed for item in configurations):
         return [f"{best} {chosen} that is reported here; fresh seeds do not show how much of it suits this text alone."]
     return [
         f"{best} {chosen} that is reported here, so its mean is optimistic. A new text or new seeds would show by how "
@@ -275,7 +275,7 @@ def _caution(configurations: Sequence[Configuration]) -> list[str]:
 def _short_finding(name: str, members: Sequence[Configuration], basis: Basis) -> str:
     best = _best(members)
     assert best is not None
-    text, gain = f"{name}: {_best_sentence(best, members, basis)}", best.fresh_or_own.gain
+    text, gain = f"{name}: {_best_sentence(best, members, basis)}", best.as_reported.gain
     if gain is None or not has_telling_start(best, members=basis.configurations):
         return text
     if _is_unchanged(gain):

@@ -90,7 +90,7 @@ def fresh_column(objective: Objective) -> Column:
 
 def fresh_cell(item: Configuration) -> Cell:
     """Return the mean of a configuration over fresh seeds; empty where none finished."""
-    fresh = item.fresh_or_own
+    fresh = item.as_reported
     return Cell(None) if fresh is item else metric_cell(fresh, metric=item.objective.reported)
 
 

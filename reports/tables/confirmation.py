@@ -76,7 +76,7 @@ def confirmed_value(found: Confirmed) -> dict[str, object]:
 def _finalist(item: Configuration, comparison: PairwiseComparison | None) -> dict[str, object]:
     own, fresh, optimism = (
         item.value,
-        item.fresh_or_own.value if item.fresh_or_own is not item else None,
+        item.as_reported.value if item.is_confirmed else None,
         optimism_of(item),
     )
     return {

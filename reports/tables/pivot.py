@@ -101,7 +101,7 @@ def _notes(members: Sequence[ComparedConfiguration], most: int) -> tuple[str, ..
             f"A cell shows the best of up to {counted(most, noun='configuration')}, chosen {_chosen_on(members)}. "
             "Add rows or columns to see them apart."
         )
-    if any(member.item.fresh_or_own is not member.item for member in members):
+    if any(member.item.is_confirmed for member in members):
         notes.append("All means are of the search; `nmlab report` has those over fresh seeds.")
     left = sum(not member.item.is_complete for member in members)
     if left:

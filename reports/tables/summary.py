@@ -120,7 +120,7 @@ def _notes(configurations: Sequence[Configuration], summary_rows: Sequence[Summa
         notes.append(f"{plain_name(objective.reported)} is this study's {plain_name(alias)}.")
     if any(row.tried > 1 for row in summary_rows) and not is_counted(objective.metric):
         notes.append(_about_selection(objective))
-    if any(row.item.fresh_or_own is not row.item for row in summary_rows):
+    if any(row.item.is_confirmed for row in summary_rows):
         notes.append("The headline rests on the means on fresh seeds; all other means and the marks are of the search.")
     groups = {comparable_group(row.item) for row in summary_rows if not row.item.is_dense}
     if len(groups) > 1:

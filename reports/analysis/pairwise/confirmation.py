@@ -52,7 +52,7 @@ class Confirmed:
     @property
     def lost(self) -> tuple[Configuration, ...]:
         """The finalists of which no run on fresh seeds finished."""
-        return tuple(item for item in self.finalists if item.fresh_or_own is item)
+        return tuple(item for item in self.finalists if not item.is_confirmed)
 
     @property
     def ahead(self) -> tuple[PairwiseComparison, ...]:
@@ -94,7 +94,7 @@ def confirmed_of(
     found: dict[Hashable, Confirmed] = {}
     for group, members in groups_of(configurations).items():
         best = best_of(searched(members))
-        if best is not None and best.fresh_or_own is not best:
+        if best is not None and best.is_confirmed:
             found[group] = _confirmed(best, members=members, evaluations=evaluations)
     return found
 
@@ -104,8 +104,8 @@ def optimism_of(item: Configuration) -> MeanEstimate | None:
 
     None without both.
     """
-    own, fresh = item.value, item.fresh_or_own.value
-    if own is None or fresh is None or item.fresh_or_own is item:
+    own, fresh = item.value, item.as_reported.value
+    if own is None or fresh is None or not item.is_confirmed:
         return None
     low, high = (None if end is None else own.mean - end for end in (fresh.high, fresh.low))
     return MeanEstimate(own.mean - fresh.mean, low, high, fresh.n)
@@ -114,13 +114,11 @@ def optimism_of(item: Configuration) -> MeanEstimate | None:
 def _confirmed(
     best: Configuration, *, members: Sequence[Configuration], evaluations: Mapping[str, RunEvaluation]
 ) -> Confirmed:
-    metric, reference = best.objective.reported, Side(best.fresh_or_own)
+    metric, reference = best.objective.reported, Side(best.as_reported)
     finalists = tuple(item for item in searched(members) if item.confirmation is not None)
-    others = [Side(item.fresh_or_own) for item in finalists if item is not best and item.fresh_or_own is not item]
+    others = [Side(item.as_reported) for item in finalists if item is not best and item.is_confirmed]
     rules = [
-        Side(item.fresh_or_own)
-        for item in baselines(members)
-        if item.is_complete and item.fresh_or_own.value is not None
+        Side(item.as_reported) for item in baselines(members) if item.is_complete and item.as_reported.value is not None
     ]
     compared = pairwise_comparisons(reference, others=[*others, *rules], metric=metric, evaluations=evaluations)
     return Confirmed(best, finalists, _corrected(compared[: len(others)]), compared)

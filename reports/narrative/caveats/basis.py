@@ -53,7 +53,7 @@ def _selection(configurations: Sequence[Configuration]) -> str:
     best = f"best of {bias.tried} configurations was chosen {chosen_on(objective.reported, objective=objective)}"
     if not bias.of_text:
         return f"The {best} by the seeds that are reported: luck of these seeds is in its mean. {CONFIRM}"
-    is_confirmed = any(item.fresh_or_own is not item for item in configurations)
+    is_confirmed = any(item.is_confirmed for item in configurations)
     rest = OF_TEXT_ALONE if is_confirmed and not bias.of_seeds else OPTIMISTIC
     if not is_evaluated(objective.reported):
         return f"The {best} that is reported: {rest}."
@@ -62,7 +62,7 @@ def _selection(configurations: Sequence[Configuration]) -> str:
 
 def _seeds(configurations: Sequence[Configuration]) -> str:
     moved = [item for item in searched(configurations) if item.depends_on_seed and len(item.finished)]
-    if not moved or any(len(own.finished) > 1 for item in moved for own in (item, item.fresh_or_own)):
+    if not moved or any(len(own.finished) > 1 for item in moved for own in (item, item.as_reported)):
         return ""
     return "Every trained configuration has only one finished seed: the variation between seeds is not known."
 

@@ -106,7 +106,7 @@ def test_of_equal_configurations_the_search_is_optimistic_and_the_report_sees_no
     searched, fresh, covered, seen = [], [], 0, 0
     for number in range(SEARCHES):
         found, text = reported(plan, tmp_path, number=number)
-        again = found.best.fresh_or_own.value
+        again = found.best.as_reported.value
         searched.append(found.best.value.mean)
         fresh.append(again.mean)
         covered += again.low <= TRUE_MEAN <= again.high

@@ -90,7 +90,7 @@ def test_among_equal_configurations_the_search_is_optimistic_and_fresh_seeds_are
     searches, means, covered, seen = [], [], 0, 0
     for number in range(SEARCHES):
         found, text = verdict_of(*simulated_search(number))
-        fresh = found.best.fresh_or_own.value
+        fresh = found.best.as_reported.value
         searches.append(found.best.value.mean)
         means.append(fresh.mean)
         covered += fresh.low <= TRUE_MEAN <= fresh.high
@@ -138,7 +138,7 @@ def test_the_interval_of_the_difference_is_that_of_fresh_seeds():
         {"a": (83.0, 85.0, 84.0, 86.0), "b": (90.0,) * 4},
     )
     items = confirmed_search(values, fresh)
-    again, found = items[0].fresh_or_own.value, optimism_of(items[0])
+    again, found = items[0].as_reported.value, optimism_of(items[0])
     assert (found.mean, found.n) == (pytest.approx(81.0 - 84.5), 4)
     assert found.low == pytest.approx(81.0 - again.high)
     assert found.high == pytest.approx(81.0 - again.low)
@@ -165,7 +165,7 @@ def test_without_the_best_on_fresh_seeds_there_is_no_verdict():
     items = confirmed_search({"a": (80.0, 81.0), "b": (82.0, 83.0)}, {"b": (80.0, 79.0)})
     assert confirmed_of(items, evaluations={}) == {}
     assert items[0].key == "a"
-    assert items[1].fresh_or_own is items[1].confirmation
+    assert items[1].as_reported is items[1].confirmation
 
 
 @pytest.mark.parametrize(
