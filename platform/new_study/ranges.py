@@ -17,7 +17,7 @@ from nmlab.trials.contract.pattern import Pattern
 
 
 @dataclass(frozen=True)
-class Searched:
+class AdvisedValue:
     """A hyperparameter: its entry in the space as YAML has it, and why, in one line."""
 
     entry: str
@@ -39,8 +39,8 @@ class Advice:
 
     steps: int
     steps_reason: str
-    fixed: Mapping[str, Searched]
-    space: Mapping[str, Searched]
+    fixed: Mapping[str, AdvisedValue]
+    space: Mapping[str, AdvisedValue]
     first: tuple[Mapping[str, float], ...] = ()
     evidence: tuple[str, ...] = field(default=())
 
@@ -100,7 +100,7 @@ def with_steps(found: Advice, steps: int) -> Advice:
     low, high = (_short(factor * end) for end in _ends(found.space["learning_rate"].entry))
     own = found.space["learning_rate"]
     reason = f"{own.reason}; times {factor:.3g}, as {steps:,} steps must move them as far as {found.steps:,}"
-    space = {**found.space, "learning_rate": Searched(f"{{loguniform: [{low:g}, {high:g}]}}", reason)}
+    space = {**found.space, "learning_rate": AdvisedValue(f"{{loguniform: [{low:g}, {high:g}]}}", reason)}
     first = tuple({**point, "learning_rate": _short(factor * point["learning_rate"])} for point in found.first)
     return Advice(found.steps, found.steps_reason, found.fixed, space, first, found.evidence)
 
@@ -116,11 +116,11 @@ def _maskpro(groups: int, pattern: Pattern, start: str) -> Advice:
         for each in (_TINY, _LLAMA)
     )
     space = {
-        "logit_magnitude": Searched(
+        "logit_magnitude": AdvisedValue(
             f"{{uniform: [{magnitude.low:.2f}, {magnitude.high:.2f}]}}",
             f"the papers' C: at {magnitude.middle:.3g} about {flips}; the ends are those of 80 % of the forecast",
         ),
-        "learning_rate": Searched(
+        "learning_rate": AdvisedValue(
             f"{{loguniform: [{rate.low:.3g}, {rate.high:.3g}]}}",
             f"about {rate.middle:.3g} moves a logit as far in a run as it did there; the ends are those of 80 %",
         ),
@@ -128,7 +128,11 @@ def _maskpro(groups: int, pattern: Pattern, start: str) -> Advice:
     return Advice(
         steps,
         f"forecast for {groups:,} groups, between 2,000 of the smallest model tried and 10,000 of the paper",
-        {"initial_mask": Searched(start, "the learned mask begins at this rule's; it reads the calibration text once")},
+        {
+            "initial_mask": AdvisedValue(
+                start, "the learned mask begins at this rule's; it reads the calibration text once"
+            )
+        },
         space,
         found.points,
         (f"Worked at 2:4: {worked}.", "Between and beyond: `nmlab scale` (docs/reports.md)."),
@@ -146,11 +150,11 @@ def _susi(weights: int) -> Advice:
         f"forecast for {weights:,} weights, between 400 of the smallest model tried and 2,000 of the paper",
         {},
         {
-            "learning_rate": Searched(
+            "learning_rate": AdvisedValue(
                 f"{{loguniform: [{low:.2g}, {high:.2g}]}}",
                 f"about {rate:.2g} is between what worked; a factor of {_SUSI_FACTOR:g} either side",
             ),
-            "tau_end": Searched(
+            "tau_end": AdvisedValue(
                 "{loguniform: [0.02, 0.3]}",
                 "0.05 is the paper's; a colder end is nearer to a mask, a warmer one learns",
             ),
