@@ -65,7 +65,7 @@ def choose(plan: LaunchPlan, records: Sequence[JournalRecord]) -> ConfirmationCh
         seeds=plan.search_seeds,
         outside={spec.key for spec in plan.baselines},
         later=plan.added_seeds,
-        limits=search.limits,
+        constraints=search.all_constraints,
     )
     if not all(item.has_ended for item in found):
         return None

@@ -101,7 +101,7 @@ def _new_state(plan: LaunchPlan, launch: Launch) -> LaunchState:
         metric=study.search.metrics[0],
         mode=study.search.modes[0],
         searched=study.searched,
-        limits=study.search.limits,
+        constraints=study.search.all_constraints,
         seeds=len(study.seeds),
         baselines={spec.key: seeds[spec.configuration] for spec in plan.baselines},
         confirmation=ConfirmationState(

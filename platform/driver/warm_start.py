@@ -101,7 +101,7 @@ class _Start:
 
     def enter(self, search: EarlierSearch) -> None:
         """Let the configurations of a launch enter with their outcomes."""
-        told = told_by(search, limits=self.plan.study.search.limits)
+        told = told_by(search, constraints=self.plan.study.search.all_constraints)
         states: Counter[str] = Counter()
         for each in told:
             record = entered(each, search=search)
@@ -115,7 +115,7 @@ class _Start:
 
     def look_first(self, search: EarlierSearch, *, why: str, tracking_uri: str) -> None:
         """Let the best configurations of a launch be initial points."""
-        told = told_by(search, limits=self.plan.study.search.limits)
+        told = told_by(search, constraints=self.plan.study.search.all_constraints)
         best = best_of(told, mode=search.modes[0], top=len(told))
         scaled = _scaled(self.plan, search, best, tracking_uri=tracking_uri)
         given = scaled or [settings for each in best if (settings := each.settings) is not None]

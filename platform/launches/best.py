@@ -109,7 +109,7 @@ def best_in_folder(folder: Path) -> Best:
         )
     complete = max(map(len, found.values()))
     full = {name: trials for name, trials in found.items() if len(trials) == complete}
-    full = _feasible(full, limits=study.search.limits, launch=launch.name)
+    full = _feasible(full, constraints=study.search.all_constraints, launch=launch.name)
     means = {name: sum(trial.value for trial in trials) / len(trials) for name, trials in full.items()}
     best = min(means, key=lambda name: means[name] if objective.mode == "min" else -means[name])
     mean = sum(trial.reported for trial in full[best]) / len(full[best])
@@ -118,11 +118,13 @@ def best_in_folder(folder: Path) -> Best:
 
 
 def _feasible(
-    found: Mapping[tuple[str, str], list[FinishedTrialFiles]], *, limits: Sequence[Constraint], launch: str
+    found: Mapping[tuple[str, str], list[FinishedTrialFiles]], *, constraints: Sequence[Constraint], launch: str
 ) -> dict[tuple[str, str], list[FinishedTrialFiles]]:
     """Return the configurations that keep every constraint; raises ``ValueError`` if none does."""
-    kept = {name: trials for name, trials in found.items() if is_feasible(limits, [trial.metrics for trial in trials])}
+    kept = {
+        name: trials for name, trials in found.items() if is_feasible(constraints, [trial.metrics for trial in trials])
+    }
     if not kept:
-        wanted = " and ".join(limit.describe() for limit in limits)
+        wanted = " and ".join(limit.describe() for limit in constraints)
         raise ValueError(f"launch {launch} has no finished configuration that keeps search.constraints: {wanted}")
     return kept

@@ -59,9 +59,9 @@ class _Configuration:
     def mean(self) -> float:
         return math.fsum(self.values) / len(self.values)
 
-    def keeps(self, limits: Sequence[Constraint]) -> bool:
+    def keeps(self, constraints: Sequence[Constraint]) -> bool:
         """Return whether it may be the best: baselines are not searched, and have no constraints."""
-        return self.first.role != Role.SEARCH or is_feasible(limits, self.limited)
+        return self.first.role != Role.SEARCH or is_feasible(constraints, self.limited)
 
 
 @dataclass(frozen=True)
@@ -141,12 +141,12 @@ class Standing:
 
 
 def standings(
-    entrants: Iterable[Entrant], *, mode: str, metric: str = "", limits: Sequence[Constraint] = ()
+    entrants: Iterable[Entrant], *, mode: str, metric: str = "", constraints: Sequence[Constraint] = ()
 ) -> list[Standing]:
     """Return one standing for each pattern, because masks of different patterns are not compared.
 
     A configuration counts when all of its seeds have finished, with the mean over them. Fresh seeds, which confirm the
-    best of the search, do not count. One of the search that breaks one of the ``limits`` is not the best.
+    best of the search, do not count. One of the search that breaks one of the ``constraints`` is not the best.
     """
     searched: dict[str, _Configuration] = {}
     fresh: dict[str, _Configuration] = {}
@@ -160,7 +160,7 @@ def standings(
         item.first.pattern for item in searched.values() if item.is_complete and item.first.role != "dense"
     )
     on_fresh = {name: _on_fresh_seeds(item, metric) for name, item in fresh.items()}
-    kept = {name: item for name, item in searched.items() if not item.is_complete or item.keeps(limits)}
+    kept = {name: item for name, item in searched.items() if not item.is_complete or item.keeps(constraints)}
     broken = Counter(item.first.pattern for name, item in searched.items() if name not in kept)
     rest = list(kept.values())
     return [

@@ -91,7 +91,7 @@ class LaunchState:
     metric: str
     mode: str = "min"
     searched: tuple[str, ...] = ()
-    limits: tuple[Constraint, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
     """The constraints of the search."""
     seeds: int = 1
     """Seeds of every configuration of the search."""
@@ -257,7 +257,7 @@ class LaunchState:
 
     def standings(self) -> list[Standing]:
         """Return the best configuration of each pattern, and the best baseline."""
-        return standings(self._entrants(), mode=self.mode, metric=self.metric, limits=self.limits)
+        return standings(self._entrants(), mode=self.mode, metric=self.metric, constraints=self.constraints)
 
     def confirmation_snapshot(self) -> ConfirmationSnapshot | None:
         """Return how the confirmation stands; None where there is none."""
@@ -321,7 +321,7 @@ class LaunchState:
         line.status, line.reason, line.step = result["status"], result["reason"], result["step"]
         line.ended = not result.get("resumable", False)
         line.perplexity = result["metrics"].get(self.metric, line.perplexity)
-        names = [constraint.metric for constraint in self.limits]
+        names = [constraint.metric for constraint in self.constraints]
         line.limited = {name: result["metrics"][name] for name in names if name in result["metrics"]}
 
     def _started(self, record: ReplicaStarted) -> None:

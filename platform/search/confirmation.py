@@ -59,7 +59,7 @@ def searched_configurations(
     seeds: Sequence[int],
     outside: Container[str],
     later: Sequence[int] = (),
-    limits: Sequence[Constraint] = (),
+    constraints: Sequence[Constraint] = (),
 ) -> list[Searched]:
     """Return the configurations of a search in the order in which they began.
 
@@ -70,7 +70,7 @@ def searched_configurations(
         outside: keys of trials with these seeds that do not belong to the search, such as baselines.
         later: seeds that were added to the study, on which a configuration must be complete too; only one that is
             complete on ``seeds`` has trials with them.
-        limits: the constraints of the search.
+        constraints: of the search.
     """
     first: dict[str, tuple[TrialSpec, SpecRecord]] = {}
     results: dict[str, ResultRecord] = {}
@@ -86,7 +86,7 @@ def searched_configurations(
         if _mean([_value(end, metric) for end in ends]) is not None:
             ends += [results.get(_with_seed(spec, seed).key) for seed in later]
         mean, has_ended = _mean([_value(end, metric) for end in ends]), all(map(_is_end, ends))
-        keeps = is_feasible(limits, [{} if end is None else end["metrics"] for end in ends])
+        keeps = is_feasible(constraints, [{} if end is None else end["metrics"] for end in ends])
         found.append(Searched(key, spec.pattern, own, mean, has_ended, is_feasible=keeps))
     return found
 

@@ -80,12 +80,12 @@ class Told:
         return self.outcome.values if all(map(math.isfinite, numbers)) else None
 
 
-def told_by(search: EarlierSearch, *, limits: Sequence[Constraint]) -> list[Told]:
+def told_by(search: EarlierSearch, *, constraints: Sequence[Constraint]) -> list[Told]:
     """Return the configurations of an earlier search in the order in which they began.
 
     Args:
         search: the earlier one.
-        limits: the constraints of the search that is to learn of them.
+        constraints: of the search that is to learn of them.
     """
     first: dict[str, TrialSpec] = {}
     ends: dict[str, ResultRecord] = {}
@@ -96,7 +96,7 @@ def told_by(search: EarlierSearch, *, limits: Sequence[Constraint]) -> list[Told
                 first.setdefault(spec.configuration, spec)
         elif isinstance(record, TrialEnded):
             ends[record.key] = record.result
-    return [Told(spec, _outcome(search, spec, ends, limits)) for spec in first.values()]
+    return [Told(spec, _outcome(search, spec, ends, constraints)) for spec in first.values()]
 
 
 def entered(told: Told, *, search: EarlierSearch) -> EnteredRecord | None:
@@ -167,7 +167,7 @@ def differences(
 
 
 def _outcome(
-    search: EarlierSearch, spec: TrialSpec, ends: Mapping[str, ResultRecord], limits: Sequence[Constraint]
+    search: EarlierSearch, spec: TrialSpec, ends: Mapping[str, ResultRecord], constraints: Sequence[Constraint]
 ) -> Outcome | None:
     keys = {seed: spec.model_copy(update={"seed": seed}).key for seed in search.seeds}
     if any(key not in ends or ends[key].get("resumable", False) for key in keys.values()):
@@ -178,7 +178,9 @@ def _outcome(
         last = results[seed].get(search.metrics[0])
         curve = {**search.curves.get(key, {}), **({} if last is None else {int(ends[key]["step"]): float(str(last))})}
         curves += [curve] if curve else []
-    return outcome_of(results, curves=curves, configuration=spec.configuration, metrics=search.metrics, limits=limits)
+    return outcome_of(
+        results, curves=curves, configuration=spec.configuration, metrics=search.metrics, constraints=constraints
+    )
 
 
 def _other_text(theirs: TrialSpec, ours: TrialSpec, *, is_same: bool, is_known: bool) -> str:

@@ -19,7 +19,7 @@ def outcome_of(
     curves: Sequence[Mapping[int, float]],
     configuration: str,
     metrics: Sequence[str],
-    limits: Sequence[Constraint] = (),
+    constraints: Sequence[Constraint] = (),
 ) -> Outcome:
     """Return the outcome of a configuration whose trials have all ended.
 
@@ -32,12 +32,12 @@ def outcome_of(
         curves: the (first) objective of its trials by step.
         configuration: its digest.
         metrics: the objectives.
-        limits: the constraints of the search.
+        constraints: of the search.
     """
     statuses = {result["status"] for result in results.values()}
     steps = set.intersection(*(set(curve) for curve in curves)) if curves else set()
     intermediate = {step: sum(curve[step] for curve in curves) / len(curves) for step in steps}
-    attributes = _attributes(results, configuration, [*metrics, *(limit.metric for limit in limits)])
+    attributes = _attributes(results, configuration, [*metrics, *(limit.metric for limit in constraints)])
     if statuses - {TrialStatus.FINISHED, TrialStatus.STOPPED}:
         return Outcome(None, intermediate=intermediate, attributes=attributes)
     if TrialStatus.STOPPED in statuses:
@@ -46,7 +46,7 @@ def outcome_of(
     return Outcome(
         [sum(column) / len(column) for column in columns],
         intermediate=intermediate,
-        constraints=excesses(limits, list(results.values())),
+        constraints=excesses(constraints, list(results.values())),
         attributes=attributes,
     )
 

@@ -74,7 +74,7 @@ class SearchLimits:
         search, total = study.search, study.budget.total
         self._patience = None if search.stop is None else search.stop.no_improvement
         self._budget = {} if total is None else limits_of(total.model_dump())
-        self._metric, self._mode, self._constraints = search.metrics[0], search.modes[0], search.limits
+        self._metric, self._mode, self._constraints = search.metrics[0], search.modes[0], search.all_constraints
         self._seeds, self._baselines, self._version = tuple(seeds), frozenset(baselines), version
         self._configurations, self._runs_each = configurations, len(study.seeds)
         self._to_confirm = to_confirm or ToConfirm()

@@ -263,7 +263,7 @@ class SearcherConformance:
         """Return an invented outcome that depends on the configuration alone."""
         rate = float(proposal.configuration.get("learning_rate") or 1.0)
         both: Sequence[float] = [abs(math.log(rate)) + proposal.number % 3, rate]
-        constraints = {limits.metric: rate - 1.0 for limits in study.search.limits}
+        constraints = {each.metric: rate - 1.0 for each in study.search.all_constraints}
         return Outcome(both[: len(study.search.metrics)], intermediate={1: 9.0}, constraints=constraints)
 
     def _recorded(self, study: Study, journal: Path, outcome: Outcome) -> Any:

@@ -80,7 +80,7 @@ class ReplicateSearcher(Searcher):
         super().__init__(metric=metric_mode[0], mode=metric_mode[1])
         self._plan, self._strategy, self._dispatcher, self._namespace = plan, strategy, dispatcher, namespace
         self._ended, self._evaluated, self._stopped = dict(ended), evaluated, stopped
-        self._metrics, self._limits = plan.study.search.metrics, plan.study.search.limits
+        self._metrics, self._constraints = plan.study.search.metrics, plan.study.search.all_constraints
         self._queue: deque[TrialSpec] = deque()
         self._by_key: dict[str, _Replicates] = {}
         self._running: dict[str, TrialSpec] = {}  # by Tune's name for it
@@ -233,5 +233,5 @@ class ReplicateSearcher(Searcher):
             curves=list(replicates.curves.values()),
             configuration=replicates.specs[0].configuration,
             metrics=self._metrics,
-            limits=self._limits,
+            constraints=self._constraints,
         )

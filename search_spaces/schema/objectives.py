@@ -46,9 +46,9 @@ def objectives(search: Search, *, methods: tuple[str, ...], data: Data) -> Itera
 
 def constraints(search: Search, *, methods: tuple[str, ...], data: Data) -> Iterator[str]:
     """Check that every constraint is on a metric that is recorded; the arguments are those of `objectives`."""
-    for limits in search.limits:
-        if problem := _problem(limits.metric, methods=methods, data=data):
-            yield f"{SEARCH_CONSTRAINTS}{limits.metric}: {problem}"
+    for constraint in search.all_constraints:
+        if problem := _problem(constraint.metric, methods=methods, data=data):
+            yield f"{SEARCH_CONSTRAINTS}{constraint.metric}: {problem}"
 
 
 def scheduler(search: Search, *, intervals: Intervals) -> Iterator[str]:

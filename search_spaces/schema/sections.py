@@ -169,7 +169,7 @@ class Search(Section):
         return (self.metric,) if isinstance(self.metric, str) else self.metric
 
     @property
-    def limits(self) -> tuple[Constraint, ...]:
+    def all_constraints(self) -> tuple[Constraint, ...]:
         """The constraints, in the order of the file."""
         given = self.constraints or {}
         return tuple(Constraint(name, max=limits.max, min=limits.min) for name, limits in given.items())

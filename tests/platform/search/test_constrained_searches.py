@@ -101,7 +101,7 @@ def test_tpe_leaves_the_region_that_breaks_a_constraint(plan_of, tmp_path):
         while (proposal := strategy.next()) is not None:
             rate = proposal.configuration["learning_rate"]
             rates.append(rate)
-            excess = plan.study.search.limits[0].excess([rate])
+            excess = plan.study.search.all_constraints[0].excess([rate])
             strategy.tell(proposal.number, outcome(1.0 - rate, excess))
         found[limit] = sum(rates[15:]) / 15
     assert found[0.3] < 0.5 < found[2.0]
@@ -114,7 +114,7 @@ def outcome(value, excess):
 def test_a_report_reads_the_constraints_that_a_launch_has_recorded(plan_of):
     study = plan_of(*CONSTRAINED).study
     recorded = {name: str(value) for name, value in flat_study(study).items()}
-    assert objective_of(recorded).constraints == study.search.limits != ()
+    assert objective_of(recorded).constraints == study.search.all_constraints != ()
 
 
 def journal_of(plan, memory):
@@ -152,7 +152,7 @@ def entrants(name, value, memory, *, role="search"):
 
 def test_the_best_so_far_keeps_every_constraint():
     everything = [*entrants("a", 1.0, 101.0), *entrants("b", 2.0, 100.0), *entrants("c", 0.5, None)]
-    (standing,) = standings(everything, mode="min", limits=LIMITS)
+    (standing,) = standings(everything, mode="min", constraints=LIMITS)
     assert standing.text == "best so far: b 2 (one seed); 2 configurations break search.constraints"
     (without,) = standings(everything, mode="min")
     assert without.text == "best so far: c 0.5 (one seed)"
@@ -160,5 +160,5 @@ def test_the_best_so_far_keeps_every_constraint():
 
 def test_a_baseline_has_no_constraints_and_stands_beside_a_search_without_a_best():
     everything = [*entrants("a", 1.0, math.nan), *entrants("rule", 3.0, None, role="baseline")]
-    (standing,) = standings(everything, mode="min", limits=LIMITS)
+    (standing,) = standings(everything, mode="min", constraints=LIMITS)
     assert standing.text == "1 configuration breaks search.constraints; best baseline: rule 3"

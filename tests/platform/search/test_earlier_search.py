@@ -55,7 +55,7 @@ def test_each_is_told_by_the_mean_over_its_seeds(plan, specs):
         *(ended(a, 1.0), ended(b, 3.0), ended(c, **stopped), ended(d, **stopped), ended(e, 1.0)),
         ended(f, status="diverged"),
     ]
-    told = told_by(search_of(plan, records, curves=curves), limits=())
+    told = told_by(search_of(plan, records, curves=curves), constraints=())
     assert [each.spec.configuration for each in told] == [own[0].configuration for own in specs]
     assert [each.values for each in told] == [[2.0], None, None]
     assert [each.outcome.pruned for each in told] == [False, True, False]
@@ -69,7 +69,7 @@ def test_one_that_has_not_ended_does_not_enter(plan, specs, last):
     (a, b), *_ = specs
     records = [begun(a), begun(b), ended(a, 1.0), *([] if last is None else [ended(b, **last)])]
     search = search_of(plan, records)
-    (told,) = told_by(search, limits=())
+    (told,) = told_by(search, constraints=())
     assert told.outcome is None
     assert entered(told, search=search) is None
 
@@ -78,7 +78,7 @@ def test_one_that_has_not_ended_does_not_enter(plan, specs, last):
 def test_one_without_a_finite_value_enters_as_a_failure(plan, specs, value):
     (a, b), *_ = specs
     search = search_of(plan, [begun(a), begun(b), ended(a, 1.0), ended(b, value)])
-    (told,) = told_by(search, limits=())
+    (told,) = told_by(search, constraints=())
     record = entered(told, search=search)
     assert "values" not in record
     assert not record["pruned"]
@@ -87,9 +87,9 @@ def test_one_without_a_finite_value_enters_as_a_failure(plan, specs, value):
 def test_constraints_are_those_of_the_search_that_it_enters(plan, specs):
     (a, b), *_ = specs
     search = search_of(plan, [begun(a), begun(b), ended(a, 1.0), ended(b, 3.0)])
-    (told,) = told_by(search, limits=(Constraint("memory/peak_bytes", max=100.5),))
+    (told,) = told_by(search, constraints=(Constraint("memory/peak_bytes", max=100.5),))
     assert entered(told, search=search)["constraints"] == {"memory/peak_bytes": 0.5}
-    (told,) = told_by(search, limits=(Constraint("cost/seconds", max=1.0),))
+    (told,) = told_by(search, constraints=(Constraint("cost/seconds", max=1.0),))
     assert "values" not in entered(told, search=search), "nobody can say that it keeps the limit"
     assert best_of([told], mode="min", top=3) == []
 
@@ -97,7 +97,7 @@ def test_constraints_are_those_of_the_search_that_it_enters(plan, specs):
 def test_what_enters_names_its_launch_its_seeds_and_every_value(plan, specs):
     (a, b), *_ = specs
     search = search_of(plan, [begun(a), begun(b), ended(a, 1.0), ended(b, 3.0)])
-    (told,) = told_by(search, limits=())
+    (told,) = told_by(search, constraints=())
     record = entered(told, search=search)
     assert (record["launch"], record["configuration"], record["seeds"]) == ("earlier", a.configuration, [0, 1])
     assert record["settings"]["alpha"] == 0.9
@@ -108,17 +108,17 @@ def test_what_enters_names_its_launch_its_seeds_and_every_value(plan, specs):
 def test_a_method_that_is_not_known_here_enters_nothing(plan, specs):
     gone = [spec.model_copy(update={"method": "gone"}) for spec in specs[0]]
     search = search_of(plan, [*map(begun, gone), *(ended(spec, 1.0) for spec in gone)])
-    (told,) = told_by(search, limits=())
+    (told,) = told_by(search, constraints=())
     assert entered(told, search=search) is None
 
 
 def test_the_best_come_first_and_without_those_that_break_a_constraint(plan, specs):
     records = [record for own in specs for spec in own for record in (begun(spec),)]
     records += [ended(spec, value) for own, value in zip(specs, (5.0, 3.0, 4.0), strict=True) for spec in own]
-    told = told_by(search_of(plan, records), limits=())
+    told = told_by(search_of(plan, records), constraints=())
     assert [each.values for each in best_of(told, mode="min", top=2)] == [[3.0], [4.0]]
     assert [each.values for each in best_of(told, mode="max", top=2)] == [[5.0], [4.0]]
-    limited = told_by(search_of(plan, records), limits=(Constraint("memory/peak_bytes", max=1.0),))
+    limited = told_by(search_of(plan, records), constraints=(Constraint("memory/peak_bytes", max=1.0),))
     assert best_of(limited, mode="min", top=2) == []
 
 

@@ -31,7 +31,7 @@ def plan(plan_of):
 
 def told(search):
     """Return the outcomes of a search by configuration."""
-    return {each.spec.configuration: each.outcome for each in told_by(search, limits=())}
+    return {each.spec.configuration: each.outcome for each in told_by(search, constraints=())}
 
 
 def trial_records(spec, value, *, status="finished"):

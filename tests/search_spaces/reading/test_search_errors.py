@@ -58,8 +58,8 @@ def test_one_wrong_value_gives_one_line(overrides, line):
 
 def test_a_constraint_is_read():
     study = loader.load("quickstart", overrides=["search.constraints={memory/peak_bytes: {max: 2e9}}"])
-    (limits,) = study.search.limits
-    assert (limits.metric, limits.max, limits.min) == ("memory/peak_bytes", 2e9, None)
+    (constraint,) = study.search.all_constraints
+    assert (constraint.metric, constraint.max, constraint.min) == ("memory/peak_bytes", 2e9, None)
 
 
 def test_a_study_without_the_later_keys_is_written_as_before():
