@@ -40,7 +40,11 @@ def launched():
     trials += [replace(trial, is_confirmation=True) for trial in again]
     rule = replace(record(0.0, 0, selected=50.0, evaluated=60.0), role="baseline", method="wanda", settings={})
     runs = SimpleNamespace(
-        trials=(*trials, rule), settings=("alpha",), objective=Objective(SELECTED, "min"), fresh_seeds=4
+        trials=(*trials, rule),
+        settings=("alpha",),
+        objective=Objective(SELECTED, "min"),
+        fresh_seeds=4,
+        expected={},
     )
     return runs, SweepResult("study", "launch-1", "finished", {}, folder=None, tracking_uri="sqlite:///none.db")
 

@@ -29,6 +29,7 @@ TAGS = {
     "PLANNED": "nmlab.planned",
     "STUDY_VERSIONS": "nmlab.study_versions",
     "WARM_START": "nmlab.warm_start",
+    "SEARCH_STOPPED": "nmlab.search_stopped",
     "EXTENSION": "nmlab.extension.",
     "CHANGED_PARAM": "nmlab.param.",
     "REMOVED_PARAM": "(removed)",
