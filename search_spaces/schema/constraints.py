@@ -1,6 +1,6 @@
 """Constraints of a search: limits on metrics, beyond which a configuration cannot be the best.
 
-A configuration is judged by its worst seed. One whose value is missing or not finite on any seed is not feasible,
+The worst seed of a configuration counts. One whose value is missing or not finite on any seed is not feasible,
 since nobody can say that it keeps the limit.
 """
 

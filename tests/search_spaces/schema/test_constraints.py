@@ -1,4 +1,4 @@
-"""Constraints: judged by the worst seed, and by what nobody knows."""
+"""Constraints: the worst seed counts, and what is not known is not feasible."""
 
 import math
 
