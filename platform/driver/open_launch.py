@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nmlab.platform.launches.confirming import ConfirmationState
-from nmlab.platform.launches.journal import FlatResult, Journal, ended_trials
+from nmlab.platform.launches.journal import Journal, ended_trials
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.launches.state import LaunchState
 from nmlab.platform.launches.status import StatusFile
@@ -14,6 +14,7 @@ from nmlab.platform.launches.trial_ends import RecordCompletion
 from nmlab.platform.planning.planned_stopping import early_stopping
 from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.records.events import WarmStarted
+from nmlab.platform.records.payloads import FlatResult
 from nmlab.platform.search.confirmation import Confirmations
 from nmlab.platform.search.early_stopping import EarlyStopping
 from nmlab.platform.tracking import MlflowStore, Recorder

@@ -20,14 +20,12 @@ from nmlab.platform.records.events import (
     event_of,
     record_from_json,
 )
+from nmlab.platform.records.payloads import FlatResult
 from nmlab.trials.contract.declarations import is_intermediate
 from nmlab.trials.contract.run_status import ENDED_FOR_GOOD
 from nmlab.trials.contract.values import JsonMapping
 from nmlab.trials.files.atomic_file import atomic_file
 from nmlab.trials.files.checked_json import DamagedFileError, check_format, checked_line, nmlab_version, read_line
-
-FlatResult = JsonMapping
-"""A result with its metrics besides its other fields, as Tune reports it."""
 
 FORMAT = 2
 """From format 2 on every line has a checksum; the first format had no number."""

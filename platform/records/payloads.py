@@ -47,6 +47,10 @@ class ResultRecord(TypedDict):
     """Whether a resumed launch continues the trial: it was stopped, and not because its configuration fell behind."""
 
 
+FlatResult = JsonMapping
+"""A result with its metrics beside its other fields, as Tune reports it."""
+
+
 class ChosenRecord(TypedDict):
     """A configuration that is run on fresh seeds: one of the best of the search, or a baseline."""
 

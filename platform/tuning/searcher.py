@@ -13,10 +13,9 @@ from typing import Any, cast
 
 from ray.tune.search import Searcher
 
-from nmlab.platform.launches.journal import FlatResult
 from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.planning.study_trials import trial_spec
-from nmlab.platform.records.payloads import ResultRecord
+from nmlab.platform.records.payloads import FlatResult, ResultRecord
 from nmlab.platform.search.later_seeds import LaterSeeds
 from nmlab.platform.search.outcomes import outcome_of
 from nmlab.platform.search.search_limits import SearchLimits

@@ -15,8 +15,8 @@ from ray.tune.stopper import TimeoutStopper
 
 from nmlab.platform.cluster.nodes import ray_nodes
 from nmlab.platform.cluster.session import NAMESPACE
-from nmlab.platform.launches.journal import FlatResult
 from nmlab.platform.planning.study_plan import LaunchPlan
+from nmlab.platform.records.payloads import FlatResult
 from nmlab.platform.search.later_seeds import LaterSeeds
 from nmlab.platform.search.search_limits import SearchLimits
 from nmlab.platform.search.strategy_protocol import SearchStrategy

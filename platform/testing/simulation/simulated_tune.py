@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
-from nmlab.platform.launches.journal import FlatResult
 from nmlab.platform.planning.study_plan import LaunchPlan
+from nmlab.platform.records.payloads import FlatResult
 from nmlab.platform.testing.simulation.scheduler import Process, Scheduler, Task
 from nmlab.platform.testing.simulation.simulated_ray import DRIVERS_NODE
 from nmlab.platform.tuning.searcher import ReplicateSearcher
