@@ -63,7 +63,7 @@ def _ended(opened: OpenLaunch, *, status: LaunchStatus, loads: int) -> LaunchEnd
 
 def _final_status(opened: OpenLaunch, *, is_interrupted: bool) -> LaunchStatus:
     state, plan = opened.state, opened.plan
-    if state.is_over:
+    if state.nothing_left_to_run:
         return LaunchStatus.FINISHED
     limit = plan.study.budget.time_limit_seconds
     out_of_time = limit is not None and time.time() - state.started >= limit

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nmlab.platform.launches.confirming import ConfirmationState
-from nmlab.platform.launches.journal import Journal, ended_trials
+from nmlab.platform.launches.journal import Journal, trials_ended_for_good
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.launches.state import LaunchState
 from nmlab.platform.launches.status import StatusFile
@@ -59,16 +59,16 @@ class OpenLaunch:
     @property
     def has_trials_left(self) -> bool:
         """Whether this process has trials to run."""
-        return not self.plan.is_over(self.ended, self.confirmations, withheld=self.state.withheld)
+        return not self.plan.nothing_left_to_run(self.ended, self.confirmations, withheld=self.state.withheld)
 
 
 def open_launch(plan: LaunchPlan, launch: Launch, *, tracking_uri: str) -> OpenLaunch:
     """Open a launch that this process owns; raises ``ValueError`` if its journal is damaged or of a newer nmlab."""
     store = MlflowStore(plan.study.name, launch=launch.name, uri=tracking_uri)
     journal = Journal(launch)
-    ended = ended_trials(journal.read())
+    ended = trials_ended_for_good(journal.read())
     state = _new_state(plan, launch)
-    state.recall(journal.read(), over=ended)
+    state.recall(journal.read(), ended_for_good=ended)
     stopping = early_stopping(plan)
     stopping.follow(journal.read())
     completion = RecordCompletion(launch, stopped_early=stopping.reasons, text_notes=plan.facts.text_notes)

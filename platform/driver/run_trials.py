@@ -76,7 +76,7 @@ def run_trials(
             _tune(opened, trials, dispatcher=dispatcher.name, max_failures=max_failures)
         finally:
             stop.shutdown.wind_down()
-            trials.watch.is_over = True
+            trials.watch.starts_no_more_trials = True
             trials.stop_and_save()
     finally:
         if stop.is_shutting_down:

@@ -141,7 +141,7 @@ class RunningTrials:
 
         The driver loop's thread, which may be here before ``_loop`` is set; Tune begins, and ends, only after that.
         """
-        unended = self._loop.received.unended() if self.watch.is_over else ()
+        unended = self._loop.received.unended() if self.watch.starts_no_more_trials else ()
         return (*self._opened.stopping.reasons, *unended)
 
     def _is_saving(self) -> bool:

@@ -184,7 +184,7 @@ def _with_own_steps(plan: LaunchPlan, point: Point, proposal: SpaceProposal) -> 
 def _entered_line(search: EarlierSearch, states: Counter[str], *, seeds: Sequence[int]) -> str:
     """Return how many configurations enter, how they ended, over which seeds, and how many are left out."""
     inside = {state: states[state] for state in _STATES if states[state]}
-    ended = ", ".join(f"{count} {state}" for state, count in inside.items())
+    counts = ", ".join(f"{count} {state}" for state, count in inside.items())
     own = f"told by the means over its seeds {_numbers(search.seeds)}"
     if tuple(search.seeds) != tuple(seeds):
         own += f" (here {_numbers(seeds)}; seeds are replicates, so both estimate the same)"
@@ -195,7 +195,7 @@ def _entered_line(search: EarlierSearch, states: Counter[str], *, seeds: Sequenc
     }
     out = [f"{states[state]} {text}" for state, text in left.items() if states[state]]
     kept = (
-        f"{_counted(sum(inside.values()), 'configuration')} with outcomes ({ended}), {own}"
+        f"{_counted(sum(inside.values()), 'configuration')} with outcomes ({counts}), {own}"
         if inside
         else "nothing enters"
     )

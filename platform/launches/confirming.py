@@ -71,8 +71,8 @@ def confirmation_line(found: ConfirmationSnapshot) -> str:
         return "nothing to confirm: no configuration of the search finished on all of its seeds"
     beside = f" and {_counted(found['baselines'], 'baseline')}" if found["baselines"] else ""
     what = f"{_counted(found['configurations'], 'configuration')}{beside} on {seeds}"
-    is_over = found["ended"] >= found["planned"]
-    head = f"confirmed {what}" if is_over else f"confirming {what}: {found['ended']} of {found['planned']} trials"
+    is_confirmed = found["ended"] >= found["planned"]
+    head = f"confirmed {what}" if is_confirmed else f"confirming {what}: {found['ended']} of {found['planned']} trials"
     if found["configurations"] >= found["asked"]:
         return head
     return f"{head}; {found['asked']} were asked for, and no more finished on all of their seeds"

@@ -188,7 +188,7 @@ def write_log(launch: Launch, records: Iterator[JournalRecord]) -> None:
         partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def is_over(status: str, *, is_resumable: bool) -> bool:
+def has_ended_for_good(status: str, *, is_resumable: bool) -> bool:
     """Return whether a trial has ended for good, so that a resumed launch does not run it again."""
     return status in ENDED_FOR_GOOD and not is_resumable
 
@@ -207,7 +207,7 @@ def evaluations(records: Iterable[JournalRecord], *, metric: str) -> dict[str, d
     return found
 
 
-def ended_trials(records: Iterable[JournalRecord]) -> dict[str, FlatResult]:
+def trials_ended_for_good(records: Iterable[JournalRecord]) -> dict[str, FlatResult]:
     """Return the results of the trials that have ended for good, by key; interrupted and failed ones are run again."""
     ended: dict[str, FlatResult] = {}
     for record in records:
@@ -217,5 +217,5 @@ def ended_trials(records: Iterable[JournalRecord]) -> dict[str, FlatResult]:
     return {
         key: result
         for key, result in ended.items()
-        if is_over(result["status"], is_resumable=result.get("resumable", False))
+        if has_ended_for_good(result["status"], is_resumable=result.get("resumable", False))
     }

@@ -114,12 +114,12 @@ class LaunchState:
     unchanged: bool | None = None
     """Whether every replica that checked its frozen weights found them unchanged; None before the first check."""
 
-    def recall(self, records: Iterable[JournalRecord], *, over: Container[str]) -> None:
-        """Handle the records of earlier processes of this launch; trials that are not in ``over`` run again."""
+    def recall(self, records: Iterable[JournalRecord], *, ended_for_good: Container[str]) -> None:
+        """Handle the records of earlier processes of this launch; those not in ``ended_for_good`` run again."""
         self.update(records)
         self.replicas, self.phase = {}, LaunchStatus.STARTING
         for key, line in self.trials.items():
-            line.ended = key in over
+            line.ended = key in ended_for_good
             line.status = line.status if line.ended else TrialStatus.WAITING
         self.resumed = sum(line.ended for line in self.trials.values())
 
@@ -212,7 +212,7 @@ class LaunchState:
         return "" if self.search_limits is None else self.search_limits.line
 
     @property
-    def is_over(self) -> bool:
+    def nothing_left_to_run(self) -> bool:
         """Whether no trial is left to run."""
         return self.ended >= self.in_all and (self.confirmation.is_settled or not self.confirmation.is_asked)
 

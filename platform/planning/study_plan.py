@@ -162,7 +162,7 @@ class LaunchPlan:
         beside = "" if self.confirmation is None else f" + {self.confirmation.trials} to confirm"
         return f"{self.search_trials} trials{beside}"
 
-    def is_over(self, ended: Collection[str], confirmations: Confirmations, *, withheld: int = 0) -> bool:
+    def nothing_left_to_run(self, ended: Collection[str], confirmations: Confirmations, *, withheld: int = 0) -> bool:
         """Return whether no trial is left to run.
 
         Args:
@@ -180,9 +180,9 @@ class LaunchPlan:
             chosen = max(chosen, self.confirmation.trials)
         return self.search_trials + chosen - withheld
 
-    def ended_by(self, records: Sequence[JournalRecord], ended: Collection[str]) -> bool:
+    def nothing_left_after(self, records: Sequence[JournalRecord], ended: Collection[str]) -> bool:
         """Return whether a launch with these records has no trial left to run."""
-        return self.is_over(ended, self.confirmations(records), withheld=self.withheld(records))
+        return self.nothing_left_to_run(ended, self.confirmations(records), withheld=self.withheld(records))
 
     def confirmations(self, records: Iterable[JournalRecord]) -> Confirmations:
         """Return what the records of the launch's journal say of confirmations."""

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from nmlab.platform.driver.confirm_search import choose
-from nmlab.platform.launches.journal import is_over, read_journal
+from nmlab.platform.launches.journal import has_ended_for_good, read_journal
 from nmlab.platform.records.events import (
     ConfirmationChosen,
     JournalRecord,
@@ -54,15 +54,15 @@ def check_leases(records: list[JournalRecord]) -> None:
 
 def check_ends(records: list[JournalRecord]) -> None:
     """Check that no trial ends, or is leased again, after it has ended for good."""
-    over: set[str] = set()
+    ended_for_good: set[str] = set()
     for record in records:
         if isinstance(record, TrialEnded):
-            assert record.key not in over, f"{record.key} ends twice"
+            assert record.key not in ended_for_good, f"{record.key} ends twice"
             result = record.result
-            is_final = is_over(result["status"], is_resumable=result.get("resumable", False))
-            over |= {record.key} if is_final else set()
+            is_final = has_ended_for_good(result["status"], is_resumable=result.get("resumable", False))
+            ended_for_good |= {record.key} if is_final else set()
         elif isinstance(record, TrialLeased):
-            assert record.key not in over, f"{record.key} has ended and is leased again"
+            assert record.key not in ended_for_good, f"{record.key} has ended and is leased again"
 
 
 def check_launch(launch: SimulatedLaunch, *, failed: frozenset[str] = frozenset()) -> None:

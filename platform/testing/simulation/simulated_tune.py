@@ -147,7 +147,7 @@ class SimulatedTuner:
         self._scheduler.start(process, begin, name="actor", is_watched=True)
 
     def _stop_all(self) -> None:
-        self._watch.is_over = True
+        self._watch.starts_no_more_trials = True
         for actor in list(self._actors.values()):
             self._scheduler.kill(actor.process)
             self._searcher.on_trial_complete(actor.trial, result=actor.last)
