@@ -93,12 +93,12 @@ def open_launch(plan: LaunchPlan, launch: Launch, *, tracking_uri: str) -> OpenL
 
 
 def _new_state(plan: LaunchPlan, launch: Launch) -> LaunchState:
-    study, planned = plan.study, plan.confirmation
+    study, confirmation = plan.study, plan.confirmation
     seeds = Counter(spec.configuration for spec in plan.baselines)
     return LaunchState(
         study=study.name,
         launch=launch.name,
-        planned=plan.search_trials,
+        search_trials=plan.search_trials,
         metric=study.search.metrics[0],
         mode=study.search.modes[0],
         searched=study.searched,
@@ -106,8 +106,8 @@ def _new_state(plan: LaunchPlan, launch: Launch) -> LaunchState:
         seeds=len(study.seeds),
         baselines={spec.key: seeds[spec.configuration] for spec in plan.baselines},
         confirmation=ConfirmationState(
-            planned.trials if planned else 0,
-            planned.seeds if planned else (),
+            confirmation.trials if confirmation else 0,
+            confirmation.seeds if confirmation else (),
             found=Confirmations(study.seeds),
             version=plan.search_version,
         ),

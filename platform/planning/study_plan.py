@@ -112,15 +112,15 @@ class LaunchPlan:
 
     @property
     def _to_confirm(self) -> ToConfirm:
-        if (planned := self.confirmation) is None:
+        if (confirmation := self.confirmation) is None:
             return ToConfirm()
-        again = {spec.configuration for spec in planned.baselines}
+        again = {spec.configuration for spec in confirmation.baselines}
         keys: dict[str, list[str]] = {}
         for spec in self.baselines:
             if spec.configuration in again:
                 keys.setdefault(spec.configuration, []).append(spec.key)
-        seeds = len(planned.seeds)
-        return ToConfirm(planned.configurations * seeds, baselines=tuple(map(tuple, keys.values())), seeds=seeds)
+        seeds = len(confirmation.seeds)
+        return ToConfirm(confirmation.configurations * seeds, baselines=tuple(map(tuple, keys.values())), seeds=seeds)
 
     def withheld(self, records: Sequence[JournalRecord]) -> int:
         """Return how many trials a launch with these records leaves out.
@@ -171,9 +171,9 @@ class LaunchPlan:
             withheld: the trials that are left out, see `withheld`.
         """
         needs_choice = self.confirmation is not None and not confirmations.is_settled_since(self.search_version)
-        return not needs_choice and len(ended) >= self.planned(confirmations, withheld=withheld)
+        return not needs_choice and len(ended) >= self.trials_in_all(confirmations, withheld=withheld)
 
-    def planned(self, confirmations: Confirmations, *, withheld: int = 0) -> int:
+    def trials_in_all(self, confirmations: Confirmations, *, withheld: int = 0) -> int:
         """Return the number of trials, given what was chosen and the trials that are left out."""
         chosen = len(confirmations.trials)
         if self.confirmation is not None and not confirmations.is_settled_since(self.search_version):
