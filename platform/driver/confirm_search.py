@@ -63,7 +63,7 @@ def choose(plan: LaunchPlan, records: Sequence[JournalRecord]) -> ConfirmationCh
         records,
         metric=search.metrics[0],
         seeds=plan.search_seeds,
-        outside={spec.key for spec in plan.baselines},
+        not_searched={spec.key for spec in plan.baselines},
         later=plan.added_seeds,
         constraints=search.all_constraints,
     )

@@ -93,7 +93,7 @@ class LaunchPlan:
         """Return which trials the added seeds have by the records of a journal so far; it accepts further ones."""
         baselines = {spec.key for spec in self.baselines}
         metrics = self.study.search.metrics
-        later = LaterSeeds(search=self.search_seeds, later=self.added_seeds, metrics=metrics, outside=baselines)
+        later = LaterSeeds(search=self.search_seeds, later=self.added_seeds, metrics=metrics, not_searched=baselines)
         later.follow(records)
         return later
 

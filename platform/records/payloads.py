@@ -63,8 +63,8 @@ class ChosenRecord(TypedDict):
     """Its first trial; the others differ from it in the seed alone."""
 
 
-class EnteredRecord(TypedDict):
-    """A configuration of an earlier launch that enters a search with its outcome."""
+class KnownOutcomeRecord(TypedDict):
+    """The outcome of a configuration of an earlier launch, which a search is told before it begins."""
 
     launch: str
     configuration: str

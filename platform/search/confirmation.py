@@ -57,7 +57,7 @@ def searched_configurations(
     *,
     metric: str,
     seeds: Sequence[int],
-    outside: Container[str],
+    not_searched: Container[str],
     later: Sequence[int] = (),
     constraints: Sequence[Constraint] = (),
 ) -> list[Searched]:
@@ -67,7 +67,7 @@ def searched_configurations(
         records: of the launch's journal, in order. The last end of a trial counts: it may have been tried again.
         metric: the objective.
         seeds: of the search.
-        outside: keys of trials with these seeds that do not belong to the search, such as baselines.
+        not_searched: keys of trials with these seeds that do not belong to the search, such as baselines.
         later: seeds that were added to the study, on which a configuration must be complete too; only one that is
             complete on ``seeds`` has trials with them.
         constraints: of the search.
@@ -75,7 +75,7 @@ def searched_configurations(
     first: dict[str, tuple[TrialSpec, SpecRecord]] = {}
     results: dict[str, ResultRecord] = {}
     for record in records:
-        if isinstance(record, TrialSubmitted) and record.key not in outside and record.spec["seed"] in seeds:
+        if isinstance(record, TrialSubmitted) and record.key not in not_searched and record.spec["seed"] in seeds:
             spec = TrialSpec.from_record(record.spec)
             first.setdefault(spec.configuration, (spec, record.spec))
         elif isinstance(record, TrialEnded):
