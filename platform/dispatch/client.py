@@ -53,8 +53,8 @@ class DispatchClient:
         leased: Mapping[str, int],
     ) -> None:
         """Tell a restarted dispatcher what the driver knows."""
-        stopped = list(cancelled)
-        self._calls.ask(lambda dispatcher: dispatcher.open(ended, replicas=replicas, cancelled=stopped, leased=leased))
+        keys = list(cancelled)
+        self._calls.ask(lambda dispatcher: dispatcher.open(ended, replicas=replicas, cancelled=keys, leased=leased))
 
     def drain(self, generation: int, *, acknowledged: int, refused: Sequence[RefusedEnd], within: float) -> Drained:
         """Acknowledge records, and wait for others."""
@@ -64,7 +64,7 @@ class DispatchClient:
         )
 
     def cancel(self, key: str, *, generation: int) -> None:
-        """Stop a trial of the dispatcher of this generation."""
+        """Cancel a trial of the dispatcher of this generation."""
         self._calls.ask(lambda dispatcher: dispatcher.cancel(key, generation=generation))
 
     def stop(self) -> None:

@@ -105,7 +105,7 @@ class Dispatcher:
         return replace(drained, silent_seconds=self._state.silent_seconds(now=time.monotonic()))
 
     async def cancel(self, key: str, *, generation: int) -> None:
-        """Stop a trial (see ``DispatchState.cancel``); another generation learns of it when the driver opens it."""
+        """Cancel a trial (see ``DispatchState.cancel``); another generation learns of it when the driver opens it."""
         if generation == self._state.generation:
             await self._opened.wait()
             self._state.cancel(key)

@@ -75,7 +75,7 @@ class Leases:
             self._queue.append(key)
 
     def cancel(self, key: str) -> None:
-        """Stop a trial: a queued one ends at once, a leased one is unwanted; an unknown one is remembered."""
+        """Cancel a trial: a queued one ends at once, its replica ends a leased one, an unknown one is remembered."""
         trial = self._trials.get(key)
         if trial is None:
             self._cancelled.add(key)
@@ -129,7 +129,7 @@ class Leases:
         trial = self._trials.get(key)
         return trial is not None and trial.epoch == epoch and trial.ended is None
 
-    def is_unwanted(self, key: str, epoch: int) -> bool:
+    def is_cancelled(self, key: str, epoch: int) -> bool:
         """Return whether the holder of a lease must end it: the trial was cancelled, or runs under another lease."""
         return not self.is_current(key, epoch) or self._trials[key].cancelled
 

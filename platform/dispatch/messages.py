@@ -101,13 +101,13 @@ class Receipt:
     Attributes:
         received: the number of the last message that the dispatcher has.
         confirmed: the number up to which the driver has all messages.
-        stop: the epochs of the leases that the replica must end.
+        cancelled: the epochs of the leases that the replica must end.
         stopping: whether the replica must end itself.
     """
 
     received: int
     confirmed: int
-    stop: Sequence[int]
+    cancelled: Sequence[int]
     stopping: bool
 
 

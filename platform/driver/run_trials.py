@@ -100,7 +100,7 @@ def _tune(opened: OpenLaunch, trials: RunningTrials, *, dispatcher: str, max_fai
         evaluated=evaluations(opened.journal.read(), metric=plan.study.search.metrics[0]),
         later=plan.later_seeds(opened.journal.read()),
         search_limits=opened.state.search_limits,
-        stopped=opened.stopping.reasons,
+        stopped_early=opened.stopping.reasons,
         folder=launch.folder,
         watch=trials.watch,
         max_failures=max(_ACTOR_FAILURES, max_failures),

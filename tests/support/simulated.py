@@ -75,7 +75,7 @@ class SimulatedSweep:
             namespace="test",
             ended=trials_ended_for_good(iter(self.journal)),
             evaluated=evaluations(iter(self.journal), metric=search.metrics[0]),
-            stopped=self.early.reasons,
+            stopped_early=self.early.reasons,
             after_search=self._after_search,
             search_limits=self.limits,
             metric_mode=(search.metrics[0], search.modes[0]),

@@ -262,10 +262,10 @@ def test_a_cancelled_job_that_runs_is_stopped_and_ends_with_its_own_result():
     dispatcher, a = dispatcher_with("x")
     job = a.take()
     running = [("x", job.epoch)]
-    assert a.send(running=running).stop == []
+    assert a.send(running=running).cancelled == []
     dispatcher.cancel("x")
     assert drained_events(dispatcher, "ended") == []
-    assert a.send(running=running).stop == [job.epoch]
+    assert a.send(running=running).cancelled == [job.epoch]
     assert a.push(job, point(4)) is False
     a.finish(job, status="stopped")
     assert drained_events(dispatcher, "metrics", "ended") == ["metrics", "ended"]

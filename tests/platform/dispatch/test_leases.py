@@ -41,7 +41,7 @@ def test_a_lease_that_is_taken_back_has_another_epoch_and_waits(leases, records)
     first = take(leases)
     leases.lose("a", "died", now=0.0)
     assert not leases.is_current("x", first.epoch)
-    assert leases.is_unwanted("x", first.epoch)
+    assert leases.is_cancelled("x", first.epoch)
     assert take(leases, B) is None, "its back-off is not over"
     second = take(leases, B, now=0.5)
     assert second.epoch > first.epoch

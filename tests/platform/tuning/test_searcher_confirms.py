@@ -60,7 +60,7 @@ def searcher_of(plan, folder, after_search, *, ended=None):
         namespace="test",
         ended=ended or {},
         evaluated={},
-        stopped=(),
+        stopped_early=(),
         after_search=after_search,
         metric_mode=("eval/perplexity", "min"),
     )

@@ -71,7 +71,9 @@ def test_a_trial_whose_actor_dies_before_it_is_begun_is_begun_by_another(plan_of
             return fresh
 
         watch = TuneWatch(lambda: None, lambda key, error: lost.append(key), after_search=after_search)
-        tune_trials(plan, strategy, dispatcher=NAME, ended={}, evaluated={}, stopped=(), folder=tmp_path, watch=watch)
+        tune_trials(
+            plan, strategy, dispatcher=NAME, ended={}, evaluated={}, stopped_early=(), folder=tmp_path, watch=watch
+        )
         submitted = ray.get(dispatcher.submitted.remote())
     assert len(set(submitted)) == plan.trials + len(fresh)
     assert [len(keys) for keys in before] == [plan.trials], "the confirmation is chosen once, after the search"
