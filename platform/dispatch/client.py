@@ -118,9 +118,9 @@ class DispatchClient:
 
     # --- trial actors ---------------------------------------------------------------------------------------------
 
-    def submit(self, key: str, *, spec: SpecRecord, attempts: int = 0) -> None:
+    def submit(self, key: str, *, spec: SpecRecord, times_leased: int = 0) -> None:
         """Queue a trial."""
-        self._calls.ask(lambda dispatcher: dispatcher.submit(key, spec=spec, attempts=attempts))
+        self._calls.ask(lambda dispatcher: dispatcher.submit(key, spec=spec, times_leased=times_leased))
 
     def pull(self, key: str, *, after: int, within: float) -> TrialUpdate | None:
         """Wait for evaluations after a step, or for the end of a trial; None if the dispatcher does not know it."""

@@ -183,10 +183,10 @@ class Dispatcher:
 
     # --- trial actors ---------------------------------------------------------------------------------------------
 
-    async def submit(self, key: str, *, spec: SpecRecord, attempts: int) -> None:
+    async def submit(self, key: str, *, spec: SpecRecord, times_leased: int) -> None:
         """See ``DispatchState.submit``."""
         await self._opened.wait()
-        self._state.submit(key, spec, attempts)
+        self._state.submit(key, spec, times_leased)
         await self._notifier.notify()
 
     async def pull(self, key: str, *, after: int, within: float) -> TrialUpdate | None:

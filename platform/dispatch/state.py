@@ -204,13 +204,13 @@ class DispatchState:
 
     # --- trial actors ---------------------------------------------------------------------------------------------
 
-    def submit(self, key: str, spec: SpecRecord, attempts: int = 0) -> None:
-        """Queue a trial that earlier dispatchers leased ``attempts`` times; a known one stays as it is.
+    def submit(self, key: str, spec: SpecRecord, times_leased: int = 0) -> None:
+        """Queue a trial that earlier dispatchers leased ``times_leased`` times; a known one stays as it is.
 
         A trial is submitted again by the actor that replaces a lost one, by an actor whose trial is unknown to a new
         dispatcher, and by one that Tune starts for a trial that it then gives to another actor.
         """
-        self._leases.submit(key, spec, attempts=attempts)
+        self._leases.submit(key, spec, times_leased=times_leased)
 
     def pull(self, key: str, after: int) -> TrialUpdate | None:
         """Return a trial's evaluations after step ``after``, and its result once journaled; None if it is unknown."""

@@ -97,7 +97,7 @@ def test_a_trial_actor_gets_evaluations_and_the_result():
     assert first.ended is None
     a.finish(job)
     drained(dispatcher)
-    assert dispatcher.pull("x", 1) == TrialUpdate([], {**DONE, "key": "x"}, attempts=1)
+    assert dispatcher.pull("x", 1) == TrialUpdate([], {**DONE, "key": "x"}, times_leased=1)
 
 
 def test_evaluations_are_read_from_any_step_and_hold_each_step_once():

@@ -27,7 +27,7 @@ class DeadlyDispatcher:
     def __init__(self, victims):
         self._victims, self._turns, self._submitted = victims, 0, []
 
-    def submit(self, key, *, spec, attempts):
+    def submit(self, key, *, spec, times_leased):
         self._submitted.append(key)
         for caller in reused_actors():  # one at most, as one trial runs at a time
             self._turns += 1
@@ -35,7 +35,7 @@ class DeadlyDispatcher:
                 os.kill(caller, signal.SIGKILL)
 
     def pull(self, key, *, after, within):
-        return TrialUpdate(points=(), ended=ENDED, attempts=0)
+        return TrialUpdate(points=(), ended=ENDED, times_leased=0)
 
     def submitted(self):
         return self._submitted
