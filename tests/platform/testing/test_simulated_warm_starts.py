@@ -105,7 +105,7 @@ def test_the_run_says_what_it_started_from(plan_of, earlier, in_memory):
 
 
 @pytest.fixture(scope="module")
-def undisturbed():
+def whole():
     """Filled by the first test that needs it: what the launch gives whose driver is not killed."""
     return {}
 
@@ -113,14 +113,14 @@ def undisturbed():
 @pytest.mark.parametrize(
     "first", [pytest.param(number, marks=[pytest.mark.slow] if number % 10 else []) for number in range(1, EVERY + 1)]
 )
-def test_a_driver_is_killed_at_any_record(plan_of, earlier, in_memory, undisturbed, first):
+def test_a_driver_is_killed_at_any_record(plan_of, earlier, in_memory, whole, first):
     """The earlier launch is gone when the next driver goes on."""
     plan = plan_of(*EARLIER, *HERE)
     warm = warm_of(plan, "quickstart", results=in_memory)
-    if not undisturbed:
-        undisturbed |= outcomes(launched(plan, in_memory / "undisturbed", warm=warm))
+    if not whole:
+        whole |= outcomes(launched(plan, in_memory / "undisturbed", warm=warm))
     shutil.rmtree(earlier.folder)
-    assert outcomes(launched(plan, in_memory / "killed", warm=warm, deaths_from=first)) == undisturbed
+    assert outcomes(launched(plan, in_memory / "killed", warm=warm, deaths_from=first)) == whole
 
 
 def test_another_model_gives_initial_points_alone(plan_of, earlier, in_memory):
