@@ -132,35 +132,35 @@ def run_ready(
     display.begin([f"{ready.plan.study.name}: {ready.plan.trials_text}, launch {ready.launch.name}", *texts])
     with notifications(notify, study=ready.plan.study.name, launch=ready.launch.name) as messages:
         with display.watching() as show:
-            ended = run_launch(ready, watch=both(show, messages), exits=exits, resumed_as=resumed_as)
+            ending = run_launch(ready, watch=both(show, messages), exits=exits, resumed_as=resumed_as)
         if messages is not None:
-            messages.end(ended)
-        written = _written(ready, ended) if report else None
+            messages.end(ending)
+        written = _written(ready, ending) if report else None
     return SweepResult(
         study=ready.plan.study.name,
         launch=ready.launch.name,
-        status=ended.status,
-        counts=ended.counts,
+        status=ending.status,
+        counts=ending.counts,
         folder=ready.launch.folder,
         tracking_uri=ready.tracking_uri,
-        model_loads=ended.model_loads,
-        frozen_weights=ended.frozen_weights,
-        seconds=ended.seconds,
-        interrupted=ended.interrupted,
-        undelivered=ended.undelivered,
-        refused=ended.refused,
-        search_stopped=ended.search_stopped,
-        confirmation=ended.confirmation,
+        model_loads=ending.model_loads,
+        frozen_weights=ending.frozen_weights,
+        seconds=ending.seconds,
+        interrupted=ending.interrupted,
+        undelivered=ending.undelivered,
+        refused=ending.refused,
+        search_stopped=ending.search_stopped,
+        confirmation=ending.confirmation,
         page=None if written is None else written.html,
         headline=() if written is None else written.headline,
     )
 
 
-def _written(ready: "ReadyLaunch", ended: "LaunchEnding") -> "LaunchReport | None":
+def _written(ready: "ReadyLaunch", ending: "LaunchEnding") -> "LaunchReport | None":
     """Write the report; what it needs, figures and statistics, is imported now."""
     from nmlab.platform.driver.launch_report import report_launch
 
-    return report_launch(ready, ended)
+    return report_launch(ready, ending)
 
 
 @contextmanager

@@ -30,8 +30,8 @@ def best_section(snapshot: Snapshot, width: int, shown: int) -> Iterable[ViewLin
 def _standing(standing: Standing, width: int, *, is_lowest: bool) -> Iterator[ViewLine]:
     if standing.mean is not None:
         name = "best so far" if not standing.looked_at else f"best of {standing.looked_at}"
-        over = f"mean of {standing.seeds} seeds" if standing.seeds > 1 else "one seed"
-        text = f"{number(standing.mean)} ({over})"
+        basis = f"mean of {standing.seeds} seeds" if standing.seeds > 1 else "one seed"
+        text = f"{number(standing.mean)} ({basis})"
         yield from row(name, f"{text}{_on_fresh(standing.fresh)}", width, style="strong")
         yield from row("", standing.label, width)
     if standing.baseline_mean is not None:

@@ -106,7 +106,7 @@ def test_trials_of_a_lost_replica_wait_and_those_of_others_go_on(state):
 
 def test_what_replicas_found_of_their_weights_outlives_the_process_and_a_change_is_never_forgotten(state):
     assert state.frozen_weights == "unverified"
-    state.recall([REPLICA, WeightsChecked(host="replica-0", unchanged=True)], over=())
+    state.recall([REPLICA, WeightsChecked(host="replica-0", unchanged=True)], ended_for_good=())
     assert state.frozen_weights == "verified"
     state.update([WeightsChecked(host="replica-0", unchanged=False)])
     state.update([WeightsChecked(host="replica-1", unchanged=True)])
@@ -115,7 +115,7 @@ def test_what_replicas_found_of_their_weights_outlives_the_process_and_a_change_
 
 def test_what_an_earlier_process_ended_counts_but_not_towards_the_pace(state):
     earlier = [trial("u"), leased("u"), ended("u"), trial("v"), leased("v"), ended("v"), trial("x"), leased("x")]
-    state.recall([REPLICA, *earlier], over={"u", "v"})
+    state.recall([REPLICA, *earlier], ended_for_good={"u", "v"})
     assert (state.ended, state.eta_seconds(), state.replicas) == (2, None, {})
     assert {key: line.status for key, line in state.trials.items()} == {
         "u": "finished",
@@ -130,7 +130,7 @@ def test_what_an_earlier_process_ended_counts_but_not_towards_the_pace(state):
 
 def test_the_time_left_follows_what_trials_took_since_the_first_of_this_process_began(state):
     earlier = [trial("u", steps=9), leased("u"), ended("u", **{"cost/seconds": 5000.0})]
-    state.recall([REPLICA, *earlier], over={"u"})
+    state.recall([REPLICA, *earlier], ended_for_good={"u"})
     assert state.eta_seconds() is None, "nothing of this process is measured"
     state.update([REPLICA, trial("x", steps=9), leased("x")])
     state.at_work_since = time.time() - 60
