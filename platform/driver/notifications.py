@@ -22,7 +22,7 @@ from nmlab.trials.files.disk import is_disk_full
 _LAST_SECONDS = 5.0
 """How long the end of a launch waits for messages that are not delivered yet; after a signal, half of it."""
 _DISK_AGAIN_SECONDS = 600.0
-"""A disk that fills again sooner is not news."""
+"""A disk that fills again sooner is said only then."""
 
 
 class Notifications:
@@ -37,7 +37,7 @@ class Notifications:
     def __init__(self, poster: Poster, *, study: str, launch: str) -> None:
         self._poster = poster
         self._snapshot = _nothing_yet(study, launch)
-        self._is_full, self._next_full = False, 0.0
+        self._has_said_full, self._next_full = False, 0.0
         self.has_ended = False
         self.was_interrupted = False
 
@@ -45,10 +45,11 @@ class Notifications:
         """Follow the launch; says that a disk is full when that begins."""
         self._snapshot = snapshot
         full = [line for line in snapshot["trouble"].values() if is_disk_full(OSError(line))]
-        if full and not self._is_full and time.monotonic() >= self._next_full:
-            self._next_full = time.monotonic() + _DISK_AGAIN_SECONDS
+        if not full:
+            self._has_said_full = False
+        elif not self._has_said_full and time.monotonic() >= self._next_full:
+            self._has_said_full, self._next_full = True, time.monotonic() + _DISK_AGAIN_SECONDS
             self._post(DISK_FULL, reason="; ".join(full))
-        self._is_full = bool(full)
 
     def end(self, ending: LaunchEnding) -> None:
         """Say how the launch ended."""

@@ -213,7 +213,7 @@ SNAPSHOTS = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(SNAPSHOTS, st.sampled_from([*WIDTHS, 20, 41]), st.none() | st.integers(1, 60))
 def test_no_line_is_wider_than_the_width_and_no_password_is_shown(found, width, height):
     seen = [line.text for line in view_lines(found, width=width, height=height)]
