@@ -12,6 +12,7 @@ from nmlab.platform.api.consoles import console
 from nmlab.platform.launches.snapshot import Snapshot
 from nmlab.platform.launches.view.live_view import view_lines
 from nmlab.platform.launches.view.outputs import LaunchView, as_html, as_rich
+from nmlab.platform.launches.view.texts import wrapped
 
 if TYPE_CHECKING:
     from nmlab.platform.api.launch_status import Status
@@ -65,18 +66,24 @@ class Lines:
 
     def note(self, text: str) -> None:
         """Print the line."""
-        self._notes.print(f"note: {text}", markup=False)
+        _print_words(f"note: {text}", self._notes)
 
     def begin(self, lines: Sequence[str]) -> None:
         """Print the lines, unless it is quiet."""
         for line in () if self._quiet else lines:
-            self._out.print(line, markup=False)
+            _print_words(line, self._out)
 
     @contextmanager
     def watching(self) -> Iterator[Show]:
         """Yield what shows a snapshot."""
         with LaunchView(self._out, quiet=self._quiet) as view:
             yield view.show
+
+
+def _print_words(text: str, out: Console) -> None:
+    """Print text: on a terminal broken between words, elsewhere on one line."""
+    for line in wrapped(text, out.width, rest="  ") if out.is_terminal else (text,):
+        out.print(line, markup=False)
 
 
 class Notebook:

@@ -65,7 +65,7 @@ class LaunchView:
         self._console = console
         self._log = LaunchLog(width=console.width, only_trouble=quiet)
         self._last: Snapshot | None = None
-        self._drawn: tuple[tuple[int, int, int], Sequence[ViewLine]] | None = None
+        self._drawn: tuple[Snapshot, tuple[int, int], Sequence[ViewLine]] | None = None
         is_live = console.is_terminal and not quiet
         self._live = Live(Fitted(self._fitted), console=console, transient=not stays) if is_live else None
 
@@ -91,10 +91,11 @@ class LaunchView:
         snapshot = self._last
         if snapshot is None:
             return ()
-        wanted = (id(snapshot), width, height)
-        if self._drawn is None or self._drawn[0] != wanted:
-            self._drawn = (wanted, view_lines(snapshot, width=width, height=height))
-        return self._drawn[1]
+        drawn = self._drawn
+        if drawn is None or drawn[0] is not snapshot or drawn[1] != (width, height):
+            drawn = (snapshot, (width, height), view_lines(snapshot, width=width, height=height))
+            self._drawn = drawn
+        return drawn[2]
 
     def _print(self, lines: Iterable[str]) -> None:
         for line in lines:
