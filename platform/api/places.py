@@ -50,10 +50,13 @@ def notify_url(given: str | None) -> "SecretUrl | None":
     Raises ``ValueError`` for what is no address of http or https; the text shows no more of it than its host.
     """
     from nmlab.platform.process.credentials import NOTIFY, NOTIFY_OPTION
+
+    text = (os.environ.get(NOTIFY) or None) if given is None else given
+    if text is None:
+        return None
     from nmlab.platform.process.posting import secret_url
 
-    text = os.environ.get(NOTIFY) or None if given is None else given
-    return None if text is None else secret_url(text, what=f"{NOTIFY_OPTION} ({NOTIFY})")
+    return secret_url(text, what=f"{NOTIFY_OPTION} ({NOTIFY})")
 
 
 def is_usual_store(uri: str) -> bool:

@@ -1,4 +1,4 @@
-"""How a launch is shown while it runs: in a notebook one output that is replaced, on a terminal the view, else a log."""
+"""How a launch is shown while it runs: in a notebook one output, replaced, on a terminal or in a log the view."""
 
 import html
 import io
