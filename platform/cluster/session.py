@@ -205,8 +205,8 @@ def _shut_down(before: set[int]) -> None:
     """Shut Ray down in bounded time, and end the processes that it started and that are not in ``before``."""
     import ray
 
-    ours = [process for process in started_processes() if process.pid not in before]
+    started = [process for process in started_processes() if process.pid not in before]
     if not bounded(ray.shutdown, within=SHUTDOWN_SECONDS, name="ray-shutdown"):
         _log.info("Ray did not shut down within %.0f s; its processes are killed", SHUTDOWN_SECONDS)
         atexit.unregister(ray.shutdown)  # which would hang once more
-    end_processes(ours, within=_EXIT_SECONDS)
+    end_processes(started, within=_EXIT_SECONDS)

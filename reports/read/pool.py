@@ -88,11 +88,11 @@ def _refuse_other_objective(records: Sequence[LaunchRecord]) -> None:
     for record in others:
         names = dict.fromkeys([*_limits(first), *_limits(record), *_SEARCHED_BY])
         for name in names:
-            ours, theirs = first.params.get(name), record.params.get(name)
-            if ours != theirs and objective_of(first.params) != objective_of(record.params):
+            own, other = first.params.get(name), record.params.get(name)
+            if own != other and objective_of(first.params) != objective_of(record.params):
                 raise ReportError(
-                    f"launches of one search belong in one report: {name} is {ours or 'not set'} in {first.name} and "
-                    f"{theirs or 'not set'} in {record.name}; nmlab compare sets them side by side"
+                    f"launches of one search belong in one report: {name} is {own or 'not set'} in {first.name} and "
+                    f"{other or 'not set'} in {record.name}; nmlab compare sets them side by side"
                 )
 
 
