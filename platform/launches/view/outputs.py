@@ -20,6 +20,8 @@ _CSS: dict[LineStyle, str] = {
     "bad": "font-weight:bold;color:#c0392b",
     "bar": "color:#2a7ab0",
 }
+_DRAW_SECONDS = 0.5
+"""Between two drawings on a terminal."""
 _PRE = "<pre style='white-space:pre;overflow-x:auto;line-height:1.25;font-family:monospace'>{}</pre>"
 
 
@@ -67,7 +69,10 @@ class LaunchView:
         self._last: Snapshot | None = None
         self._drawn: tuple[Snapshot, tuple[int, int], Sequence[ViewLine]] | None = None
         is_live = console.is_terminal and not quiet
-        self._live = Live(Fitted(self._fitted), console=console, transient=not stays) if is_live else None
+        self._live = (
+            Live(Fitted(self._fitted), console=console, transient=not stays, auto_refresh=False) if is_live else None
+        )
+        self._next_drawing = 0.0
 
     def __enter__(self) -> "LaunchView":
         return self
@@ -82,9 +87,16 @@ class LaunchView:
         """Show a snapshot."""
         self._last = snapshot
         if self._live is not None:
-            self._live.start()  # once; what is printed before stays above it
-            return
-        self._print(self._log.update(snapshot, now=time.monotonic()))
+            self._draw(self._live)
+        else:
+            self._print(self._log.update(snapshot, now=time.monotonic()))
+
+    def _draw(self, live: Live) -> None:
+        """Draw the last snapshot, twice a second at most; the last one of all is drawn at the end."""
+        if time.monotonic() >= self._next_drawing:
+            live.start()  # once; what was printed before stays above it
+            live.refresh()
+            self._next_drawing = time.monotonic() + _DRAW_SECONDS
 
     def _fitted(self, width: int, height: int) -> Sequence[ViewLine]:
         """Return the lines of the last snapshot; computed once for each snapshot and size of the terminal."""
