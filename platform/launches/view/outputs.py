@@ -75,6 +75,10 @@ class LaunchView:
         self._next_drawing = 0.0
 
     def __enter__(self) -> "LaunchView":
+        # Now and not with the first snapshot: it takes the standard output over, and whoever redirects it meanwhile,
+        # as a launch does, must find it so and leave it so.
+        if self._live is not None:
+            self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -94,7 +98,6 @@ class LaunchView:
     def _draw(self, live: Live) -> None:
         """Draw the last snapshot, twice a second at most; the last one of all is drawn at the end."""
         if time.monotonic() >= self._next_drawing:
-            live.start()  # once; what was printed before stays above it
             live.refresh()
             self._next_drawing = time.monotonic() + _DRAW_SECONDS
 

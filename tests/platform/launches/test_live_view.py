@@ -3,6 +3,8 @@
 import html
 import io
 import re
+import sys
+from contextlib import redirect_stdout
 
 import pytest
 from hypothesis import given, settings
@@ -308,6 +310,16 @@ def test_a_terminal_shows_the_lines_of_the_view_as_they_are(width):
     shown = [line.rstrip() for line in plain.split("\n") if line.strip()]
     expected = [line.text for line in view_lines(found, width=width, height=29) if line.text]
     assert shown[-len(expected) :] == expected
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_the_standard_output_is_as_before_though_a_launch_redirects_it_meanwhile(is_terminal, tmp_path):
+    before = sys.stdout
+    with LaunchView(screen(80, is_terminal=is_terminal)) as view, (tmp_path / "ray.log").open("w") as noise:
+        with redirect_stdout(noise):
+            view.show(snapshot())
+        view.show(snapshot(trial()))
+    assert sys.stdout is before
 
 
 def test_a_stream_that_is_no_terminal_gets_plain_lines_of_its_width():
