@@ -11,8 +11,9 @@ import signal
 import pytest
 from confirmed import choices, confirming, finished, has_chosen
 
+from nmlab.platform.launches.confirming import confirmation_lines
 from nmlab.platform.launches.journal import Journal
-from nmlab.platform.launches.status import confirmation_lines, read_status
+from nmlab.platform.launches.status import read_status
 from nmlab.platform.records.events import TrialEnded, TrialLeased, TrialSubmitted
 from nmlab.platform.search.confirmation import trials_of
 from nmlab.platform.testing.simulation import SimulatedLaunch, check_launch, run_with_random_faults
