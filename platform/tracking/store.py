@@ -5,13 +5,16 @@ from pathlib import Path
 from time import time_ns
 from typing import TYPE_CHECKING, Protocol
 
+from nmlab.platform.compat.mlflow_pages import TRAINING_KIND
 from nmlab.platform.launches.journal import is_over
 from nmlab.platform.launches.ownership import user_name
 from nmlab.platform.records.payloads import InitialMaskRecord, Point, ResultRecord
+from nmlab.platform.tracking.data_sets import dataset_inputs
+from nmlab.platform.tracking.run_names import run_name, without_confirmation
 from nmlab.reports.read.mlflow_access import library
 from nmlab.trials.contract import run_params, run_tags
 from nmlab.trials.contract.declarations import has_phase
-from nmlab.trials.contract.metrics import Phase
+from nmlab.trials.contract.metrics import OBJECTIVE, Phase
 from nmlab.trials.contract.run_status import MLFLOW_RUNNING, MLFLOW_STATUS, LaunchStatus, TrialStatus
 from nmlab.trials.contract.run_tags import Role, RunKind, condition
 from nmlab.trials.contract.secrets import masked
@@ -154,13 +157,19 @@ class MlflowStore:
         """Take the mark of a confirmation from the runs of all trials but ``keys``: their seeds are the study's now."""
         for run in self._search(f"{self._of_launch} and {condition(run_tags.CONFIRMATION, run_tags.TRUE)}"):
             if run.data.tags[run_tags.TRIAL_KEY] not in keys:
+                for name in (run_tags.CONFIGURATION_NAME, run_tags.RUN_NAME):
+                    if text := run.data.tags.get(name):
+                        self._client.set_tag(run.info.run_id, name, without_confirmation(text))
                 self._client.delete_tag(run.info.run_id, run_tags.CONFIRMATION)
 
-    def begin_trial(self, spec: "Recorded", *, role: Role, tags: Mapping[str, str]) -> None:
-        """Create a trial's child run, or open its existing one unless that has ended for good."""
+    def begin_trial(self, spec: "Recorded", *, role: Role, tags: Mapping[str, str], words: str = "") -> None:
+        """Create a trial's child run, or open its existing one unless that has ended for good.
+
+        ``words`` say what varies in its configuration; without them its run is named by digests.
+        """
         run = self._children.get(spec.key)
         if run is None:
-            own = self._child_tags(spec, role=role)
+            own = self._child_tags(spec, role=role, words=words)
             run = self._client.create_run(self._experiment, tags={**tags, **own}).info.run_id
             self._children[spec.key] = run
         elif self._is_over(run):
@@ -169,16 +178,20 @@ class MlflowStore:
             self._client.update_run(run, status=MLFLOW_RUNNING)
             self._client.set_tag(run, run_tags.STATUS, TrialStatus.RUNNING)
             self._client.set_tag(run, run_tags.RESUMABLE, run_tags.FALSE)
-        self._log_params(run, spec.flat())
+        settings = spec.flat()
+        self._log_params(run, settings)
+        self._client.log_inputs(run, datasets=dataset_inputs(settings, data_digest=tags.get(run_tags.DATA_DIGEST, "")))
 
     def _is_over(self, run: str) -> bool:
         tags = self._client.get_run(run).data.tags
         resumable = tags.get(run_tags.RESUMABLE) == run_tags.TRUE
         return is_over(tags.get(run_tags.STATUS, ""), is_resumable=resumable)
 
-    def _child_tags(self, spec: "Recorded", *, role: Role) -> dict[str, str]:
+    def _child_tags(self, spec: "Recorded", *, role: Role, words: str) -> dict[str, str]:
+        name = run_name(words, seed=spec.seed) if words else f"{spec.method}-{spec.configuration}-seed{spec.seed}"
         return {
-            **_shown_as(f"{spec.method}-{spec.configuration}-seed{spec.seed}"),
+            **_shown_as(name),
+            **({run_tags.CONFIGURATION_NAME: words[:_TEXT]} if words else {}),
             **({run_tags.PARENT_RUN: self.parent} if self.parent else {}),
             run_tags.KIND: RunKind.TRIAL,
             run_tags.LAUNCH: self._launch,
@@ -202,12 +215,13 @@ class MlflowStore:
             self._client.log_batch(run, metrics=metrics[start : start + _BATCH], synchronous=True)
         seen.update(fresh)
 
-    def end_trial(self, result: ResultRecord, *, folder: Path) -> None:
+    def end_trial(self, result: ResultRecord, *, folder: Path, objective: float | None = None) -> None:
         """Close a child run with its artifacts; a run that is already closed like this is left alone.
 
         ``folder`` holds its artifacts. Metrics of the end of a trial, such as its cost, are logged from the result
-        unless the last point had them. Raises ``FileNotFoundError`` for a missing artifact, after the run is closed
-        with all others.
+        unless the last point had them, and ``objective`` under the name by which pages sort runs.
+
+        Raises ``FileNotFoundError`` for a missing artifact, after the run is closed with all others.
         """
         run, status = self._children[result["key"]], result["status"]
         before = self._client.get_run(run).data.tags
@@ -217,7 +231,7 @@ class MlflowStore:
                 names = before[run_tags.MISSING_ARTIFACTS].split(",")
                 _refuse_missing(self._attach_files(run, names, before=before, folder=folder), folder=folder)
             return
-        self._log_end(result)
+        self._log_end(result, objective=objective)
         missing = self._attach_files(run, result.get("artifacts", ()), before=before, folder=folder)
         if result["reason"]:
             self._client.set_tag(run, run_tags.STATUS_REASON, result["reason"][:_TEXT])
@@ -254,8 +268,9 @@ class MlflowStore:
             self._client.delete_tag(run, run_tags.MISSING_ARTIFACTS)
         return missing
 
-    def _log_end(self, result: ResultRecord) -> None:
+    def _log_end(self, result: ResultRecord, *, objective: float | None) -> None:
         values = {name: value for name, value in result.get("metrics", {}).items() if has_phase((name,), Phase.END)}
+        values |= {} if objective is None else {OBJECTIVE: objective}
         if values:
             point: Point = {"step": result["step"], "time": time_ns() // 1_000_000, "values": values}
             self.log_points(result["key"], [point])
@@ -324,8 +339,7 @@ class MlflowStore:
     def _open_experiment(self) -> str:
         experiment = self._client.get_experiment_by_name(self._study)
         if experiment is None:
-            # With this kind MLflow's pages show training runs first, and not traces of a language application.
-            tags = {run_tags.STUDY: self._study, run_tags.EXPERIMENT_KIND: "custom_model_development"}
+            tags = {run_tags.STUDY: self._study, **TRAINING_KIND}
             return str(self._client.create_experiment(self._study, tags=tags))
         if experiment.lifecycle_stage == "deleted":
             self._client.restore_experiment(experiment.experiment_id)
