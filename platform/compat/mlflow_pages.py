@@ -11,7 +11,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 from urllib.parse import quote
 
-__all__ = ["TRAINING_KIND", "Charts", "column", "no_unused_workers", "page_path", "run_path", "saved_view", "view_tag"]
+__all__ = [
+    "TRAINING_KIND",
+    "Charts",
+    "column",
+    "group_name",
+    "no_unused_workers",
+    "page_path",
+    "run_path",
+    "saved_view",
+    "view_tag",
+]
 
 TRAINING_KIND: Final[Mapping[str, str]] = {"mlflow.experimentKind": "custom_model_development"}
 """The tag of an experiment that holds training runs and not traces of a language application.
@@ -60,6 +70,15 @@ def column(kind: str, name: str) -> str:
     Seen: MLflow 3.17
     """
     return f"{kind}.`{name}`"
+
+
+def group_name(tag: str, value: str) -> str:
+    """Return how the table calls a group of runs with one value of a tag.
+
+    Instead: as ``view_tag``.
+    Seen: MLflow 3.17
+    """
+    return f"tag.{tag}.{value}"
 
 
 def page_path(experiment: str, *, view: str | None = None) -> str:

@@ -82,12 +82,17 @@ def launch_note(parent: "Run", trials: Sequence["Run"], *, objective: Objective,
         "means over seeds": page_path(experiment, view=MEANS_VIEW),
     }
     first, *others = findings.headline or ("The report has no findings.",)
-    head = [f"**{markdown_text(first)}**", *(f"- {markdown_text(line)}" for line in others)]
+    found = [f"**{_text(first)}**", "\n".join(f"- {_text(line)}" for line in others)]
     links_line = " · ".join(f"[{words}]({path})" for words, path in links.items())
     table = ["| configuration | mean | seeds |", "| --- | --- | --- |"]
-    text = "\n\n".join([head[0], "\n".join(head[1:]), links_line, "\n".join(table)])
+    text = "\n\n".join([links_line, *found, "\n".join(table)])
     rows = [_row(runs, objective=objective) for runs in _by_configuration(trials, objective=objective)]
     return _with_rows(text, rows)
+
+
+def _text(text: str) -> str:
+    """Return text as MLflow's Markdown shows it, which takes no backslash before these two characters."""
+    return markdown_text(text).replace("\\<", "&lt;").replace("\\$", "$")
 
 
 def _with_rows(text: str, rows: Sequence[str]) -> str:
@@ -113,9 +118,8 @@ def _by_configuration(trials: Sequence["Run"], *, objective: Objective) -> list[
 
 def _row(runs: Sequence["Run"], *, objective: Objective) -> str:
     mean = _mean(runs, objective.reported)
-    return (
-        f"| {markdown_text(_words(runs[0]))} | {'' if mean is None else f'{mean:.4g}'} | {' '.join(map(_link, runs))} |"
-    )
+    value = "" if mean is None else f"{mean:.4g}"
+    return f"| {_text(_words(runs[0]))} | {value} | {' '.join(map(_link, runs))} |"
 
 
 def _link(run: "Run") -> str:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
+from nmlab.platform.compat import mlflow_server
 from nmlab.platform.compat.mlflow_pages import no_unused_workers, page_path, run_path
+from nmlab.platform.compat.mlflow_server import OPENING, server_environment
 from nmlab.platform.process.served import serve
 from nmlab.platform.tracking.address import absolute_uri, check_store
 from nmlab.platform.tracking.named_launch import launch_in_store
@@ -47,7 +49,7 @@ def pages_of(study: str | None, *, uri: str, host: str, port: int) -> PagesOfStu
     """
     uri = absolute_uri(uri)
     check_store(uri)
-    base = f"{uri}/" if is_server(uri) else f"http://{_in_address(host)}:{port}/"
+    base = f"{uri}/" if is_server(uri) else f"http://{_in_address(host)}:{port}/{OPENING}"
     if study is None:
         return PagesOfStudy(base)
     name, launch = launch_in_store(study, tracking_uri=uri)
@@ -84,10 +86,12 @@ def serve_pages(*, uri: str, host: str, port: int, ready: Callable[[], None]) ->
     """
     if _answers(host, port):
         raise RuntimeError(f"port {port} of {host} is taken; choose another with --port")
-    command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
+    place = ["--host", host, "--port", str(port), "--log-level", "warning"]
+    command = [sys.executable, "-m", "uvicorn", f"{mlflow_server.__name__}:{mlflow_server.app.__name__}", *place]
     apply_settings()
     # Every user sees the command line of a process, and an address may hold a password.
-    environment = {**no_unused_workers(), **os.environ, "MLFLOW_BACKEND_STORE_URI": absolute_uri(uri)}
+    own = {**no_unused_workers(), "PYTHONWARNINGS": "ignore"}  # MLflow imports what is deprecated
+    environment = {**own, **os.environ, **server_environment(absolute_uri(uri))}
     code = serve(command, environment=environment, answers=lambda: _is_healthy(host, port), ready=ready)
     if code:
         raise RuntimeError(f"MLflow's server at {host}:{port} ended with exit code {code}")

@@ -9,7 +9,8 @@ from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES, INITIAL_MASK
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.contract.values import Scalar
 
-_CONFIRMATION = " (confirmation)"
+_FRESH = " (fresh)"
+"""Behind what ran on fresh seeds, which confirm a search."""
 _OWN_NAMES = {CALIBRATION_SAMPLES: "samples", **SYMBOLS}
 
 
@@ -41,17 +42,18 @@ class RunNames:
         names = dict.fromkeys([*self.varying, *self.of_baselines.get(spec.method, ())])
         given = [_in_words(name, settings[name]) for name in names if name in settings]
         pattern = [spec.pattern] if self.has_patterns else []
-        return " ".join([spec.method, *pattern, *given]) + (_CONFIRMATION if is_confirmation else "")
+        return " ".join([spec.method, *pattern, *given]) + (_FRESH if is_confirmation else "")
 
 
 def run_name(words: str, *, seed: int) -> str:
-    """Return the name of a run from the words of its configuration."""
-    return f"{words}, seed {seed}"
+    """Return the name of a run from the words of its configuration; the seed comes before what a page may cut off."""
+    settings = words.removesuffix(_FRESH)
+    return f"{settings}, seed {seed}{_FRESH if settings != words else ''}"
 
 
 def without_confirmation(text: str) -> str:
     """Return the words of a configuration, or a run's name, where its seed is no longer that of a confirmation."""
-    return text.replace(_CONFIRMATION, "", 1)
+    return text.removesuffix(_FRESH)
 
 
 def _in_words(name: str, value: Scalar) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from nmlab.platform.compat.mlflow_pages import Charts, column, saved_view, view_tag
+from nmlab.platform.compat.mlflow_pages import Charts, column, group_name, saved_view, view_tag
 from nmlab.reports.read.objective import Objective, objective_of
 from nmlab.reports.read.store import PAGE, RunStore, reading
 from nmlab.trials.contract import run_params, run_tags
@@ -30,7 +30,11 @@ RUNS_VIEW, MEANS_VIEW = "nmlab-runs", "nmlab-means"
 _SECONDS = "cost/seconds"
 _COSTS = (_SECONDS, "cost/tokens", "memory/peak_bytes", "time/step_s")
 _MOST_SETTINGS = 8
-_WIDTHS = {column("attributes", "Run Name"): 320}
+_FIRST_COLUMNS = {column("attributes", "Run Name"): 400, "runDateAndNestInfo": 50}
+"""What is always shown first, by width in pixels; the second is a sign for the status, and the time of the start."""
+_WIDTH, _WIDTH_OF_SEED = 80, 50
+_MOST_CLOSED = 100
+"""Groups that begin closed; more would not fit into a tag."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,8 @@ def save_views(store: RunStore, experiment: str) -> bool:
 
 def view_state(table: TrialTable, *, is_grouped: bool) -> dict[str, object]:
     """Return a view as the page keeps it."""
-    columns = _columns(table)
+    columns = _columns(table, is_grouped=is_grouped)
+    widths = {**_FIRST_COLUMNS, **dict.fromkeys(columns, _WIDTH), column("params", run_params.SEED): _WIDTH_OF_SEED}
     by_tag = {"mode": "tag", "groupByData": table.grouped_by}
     return {
         "searchFilter": condition(run_tags.KIND, RunKind.TRIAL),
@@ -130,8 +135,8 @@ def view_state(table: TrialTable, *, is_grouped: bool) -> dict[str, object]:
         "modelVersionFilter": "All Runs",
         "datasetsFilter": [],
         "selectedColumns": columns,
-        "columnOrder": columns,
-        "columnWidths": _WIDTHS,
+        "columnOrder": list(widths),
+        "columnWidths": widths,
         "runsExpanded": dict.fromkeys(table.launches, True),
         "runsPinned": [],
         "runsHidden": [],
@@ -140,7 +145,7 @@ def view_state(table: TrialTable, *, is_grouped: bool) -> dict[str, object]:
         "viewMaximized": False,
         "runListHidden": False,
         "groupBy": {"aggregateFunction": "average", "groupByKeys": [by_tag]} if is_grouped else None,
-        "groupsExpanded": {},
+        "groupsExpanded": dict.fromkeys(_groups(table), False) if is_grouped else {},
         "useGroupedValuesInCharts": True,
         "autoRefreshEnabled": True,
         "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
@@ -149,15 +154,27 @@ def view_state(table: TrialTable, *, is_grouped: bool) -> dict[str, object]:
     }
 
 
-def _columns(table: TrialTable) -> list[str]:
-    own = [run_params.METHOD, *([run_params.PATTERN] if table.has_patterns else []), *table.settings, run_params.SEED]
-    objective = table.objective
-    measured = dict.fromkeys([table.ordered_by, objective.metric, objective.reported, _SECONDS])
+def _columns(table: TrialTable, *, is_grouped: bool) -> list[str]:
+    """Return the columns: how a trial came out before its settings, which its name gives too.
+
+    A group has means of numbers alone: neither a method nor a status, and the mean of its seeds says nothing.
+    """
+    pattern = [run_params.PATTERN] if table.has_patterns else []
+    own = [] if is_grouped else [run_params.METHOD, *pattern, run_params.SEED]
+    measured = dict.fromkeys([table.ordered_by, table.objective.reported])
     return [
         *(column("params", name) for name in own),
         *(column("metrics", name) for name in measured),
-        column("tags", run_tags.STATUS),
+        *([] if is_grouped else [column("tags", run_tags.STATUS)]),
+        column("metrics", _SECONDS),
+        *(column("params", name) for name in table.settings),
     ]
+
+
+def _groups(table: TrialTable) -> list[str]:
+    """Return the groups of the view of means, as the page calls them."""
+    found = dict.fromkeys(run.data.tags[table.grouped_by] for run in table.trials)
+    return [group_name(table.grouped_by, value) for value in found][:_MOST_CLOSED]
 
 
 def _charts(table: TrialTable) -> Charts:
@@ -165,7 +182,7 @@ def _charts(table: TrialTable) -> Charts:
     objective, telling = table.objective, set(table.telling_metrics)
     results = [name for name in dict.fromkeys([objective.reported, objective.metric]) if name in telling]
     costs = [name for name in _COSTS if name in telling]
-    curves = sorted(table.curves, key=lambda name: (name != objective.metric, name != "train/loss", name))
+    curves = sorted(table.curves, key=lambda name: (name != objective.metric, name != "train/loss"))
     charts = Charts()
     charts.add_section("Curves", curves=curves)
     if table.settings:
@@ -177,14 +194,20 @@ def _charts(table: TrialTable) -> Charts:
 
 
 def _curves(store: RunStore, trials: Sequence["Run"]) -> list[str]:
-    """Return the metrics with values at several steps, of the newest finished trial that has most metrics."""
+    """Return the metrics with values at several steps, by a trial of each method; those of searched methods first."""
+    newest: dict[str, Run] = {}
     finished = [run for run in trials if run.data.tags.get(run_tags.STATUS) == TrialStatus.FINISHED]
-    run = max(finished or trials, key=lambda each: len(each.data.metrics))
+    for run in sorted(finished, key=lambda each: each.data.tags.get(run_tags.ROLE) != Role.SEARCH):
+        newest.setdefault(run.data.params.get(run_params.METHOD, ""), run)
+    with reading(store.uri):
+        return list(dict.fromkeys(name for run in newest.values() for name in _curves_of(store, run)))
+
+
+def _curves_of(store: RunStore, run: "Run") -> list[str]:
     phases = (Phase.CURVE, Phase.EVALUATION)
     names = [name for name in sorted(run.data.metrics) if name != OBJECTIVE and metric_of(name).phase in phases]
-    with reading(store.uri):
-        histories = {name: store.client.get_metric_history(run.info.run_id, name) for name in names}
-    return [name for name, points in histories.items() if len({(point.step, point.value) for point in points}) > 1]
+    histories = {name: store.client.get_metric_history(run.info.run_id, name) for name in names}
+    return [name for name, points in histories.items() if len({point.value for point in points}) > 1]
 
 
 def _differing(runs: Iterable["Run"]) -> list[str]:

@@ -10,6 +10,7 @@ from nmlab.platform.launches.journal import is_over
 from nmlab.platform.launches.ownership import user_name
 from nmlab.platform.records.payloads import InitialMaskRecord, Point, ResultRecord
 from nmlab.platform.tracking.data_sets import dataset_inputs
+from nmlab.platform.tracking.end_tags import LONGEST_TEXT, end_tags, notes_tag, stale_tags
 from nmlab.platform.tracking.run_names import run_name, without_confirmation
 from nmlab.reports.read.mlflow_access import library
 from nmlab.trials.contract import run_params, run_tags
@@ -26,18 +27,11 @@ if TYPE_CHECKING:
 
 _BATCH = 1000  # MLflow's limit on metrics a call
 _PARAMS = 100  # and on parameters
-_TEXT = 5000  # characters of a tag, below every store's limit
-_OF_ONE_END = {run_tags.COST}
-"""Tags that hold for one end of a trial only; a later end removes them."""
 
 
 def _shown_as(name: str) -> dict[str, str]:
     """Return the tags that MLflow's pages show as a run's name, source and owner."""
     return {run_tags.RUN_NAME: name, run_tags.SOURCE_NAME: "nmlab", run_tags.USER: user_name()}
-
-
-def _notes_tag(notes: Sequence[str]) -> dict[str, str]:
-    return {run_tags.NOTES: "\n".join(notes)[:_TEXT]} if notes else {}
 
 
 def _param_text(value: object) -> str:
@@ -142,7 +136,7 @@ class MlflowStore:
         changed: dict[str, str | None] = {}
         for name, before in data.params.items():
             text = texts.get(name, run_tags.REMOVED_PARAM)
-            changed[f"{run_tags.CHANGED_PARAM}{name}"] = None if text == before else text[:_TEXT]
+            changed[f"{run_tags.CHANGED_PARAM}{name}"] = None if text == before else text[:LONGEST_TEXT]
         self._set_or_delete(changed, before=data.tags)
 
     def _set_or_delete(self, wanted: Mapping[str, str | None], *, before: Mapping[str, str]) -> None:
@@ -191,7 +185,7 @@ class MlflowStore:
         name = run_name(words, seed=spec.seed) if words else f"{spec.method}-{spec.configuration}-seed{spec.seed}"
         return {
             **_shown_as(name),
-            **({run_tags.CONFIGURATION_NAME: words[:_TEXT]} if words else {}),
+            **({run_tags.CONFIGURATION_NAME: words[:LONGEST_TEXT]} if words else {}),
             **({run_tags.PARENT_RUN: self.parent} if self.parent else {}),
             run_tags.KIND: RunKind.TRIAL,
             run_tags.LAUNCH: self._launch,
@@ -233,23 +227,13 @@ class MlflowStore:
             return
         self._log_end(result, objective=objective)
         missing = self._attach_files(run, result.get("artifacts", ()), before=before, folder=folder)
-        if result["reason"]:
-            self._client.set_tag(run, run_tags.STATUS_REASON, result["reason"][:_TEXT])
-        elif run_tags.STATUS_REASON in before:  # it was stopped or failed, and was resumed
-            self._client.delete_tag(run, run_tags.STATUS_REASON)
-        started_from = ",".join(result.get("initial_masks", {}))
-        for tag, text in {**_notes_tag(result.get("notes", ())), run_tags.INITIAL_MASK_DIGEST: started_from}.items():
-            if text:
-                self._client.set_tag(run, tag, text)
-        for tag in _OF_ONE_END - {run_tags.fact_tag(name) for name in result.get("facts", {})}:
-            if tag in before:  # it was lost, and was resumed
-                self._client.delete_tag(run, tag)
-        for name, text in result.get("facts", {}).items():
-            self._client.set_tag(run, run_tags.fact_tag(name), text[:_TEXT])
+        for tag in stale_tags(result, before=before):
+            self._client.delete_tag(run, tag)
+        tags = end_tags(result)
         if is_resumable != was_resumable:
-            self._client.set_tag(run, run_tags.RESUMABLE, run_tags.flag(is_resumable))
-        if result.get("model_digest"):
-            self._client.set_tag(run, run_tags.MODEL_DIGEST, result["model_digest"])
+            tags[run_tags.RESUMABLE] = run_tags.flag(is_resumable)
+        if tags:
+            self._client.log_batch(run, tags=[library.tag(name, text) for name, text in tags.items()], synchronous=True)
         self._close(run, status)
         _refuse_missing(missing, folder=folder)
 
@@ -263,7 +247,7 @@ class MlflowStore:
             if name not in missing:
                 self._client.log_artifact(run, str(folder / name))
         if missing:
-            self._client.set_tag(run, run_tags.MISSING_ARTIFACTS, ",".join(missing)[:_TEXT])
+            self._client.set_tag(run, run_tags.MISSING_ARTIFACTS, ",".join(missing)[:LONGEST_TEXT])
         elif run_tags.MISSING_ARTIFACTS in before:
             self._client.delete_tag(run, run_tags.MISSING_ARTIFACTS)
         return missing
@@ -298,7 +282,7 @@ class MlflowStore:
             run_tags.STATUS: TrialStatus.RUNNING,
             run_tags.MODEL_DIGEST: record["model_digest"],
             run_tags.INITIAL_MASK_DIGEST: digest,
-            **_notes_tag(record["notes"]),
+            **notes_tag(record["notes"]),
         }
         found = self._find_initial_mask(digest) or self._client.create_run(self._experiment, tags={**tags, **own})
         if found.data.tags.get(run_tags.STATUS) == TrialStatus.FINISHED:

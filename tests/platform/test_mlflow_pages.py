@@ -1,5 +1,6 @@
 """Every private part of MLflow's web pages that nmlab uses, looked up in the installed version."""
 
+import asyncio
 import base64
 import json
 import zlib
@@ -8,10 +9,12 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from mlflow.server import constants
 from mlflow.utils import validation
 
 from nmlab.platform.compat import mlflow_pages
 from nmlab.platform.compat.mlflow_pages import Charts, column, page_path, run_path, saved_view, view_tag
+from nmlab.platform.compat.mlflow_server import BROWSER_CHOICES, app, server_environment
 
 SCRIPTS = Path(mlflow.__file__).parent / "server" / "js" / "build" / "static" / "js"
 READ_BY_PAGES = {
@@ -25,6 +28,8 @@ READ_BY_PAGES = {
     "charts": ('"compareRunCharts"', '"compareRunSections"', '"isAccordionReordered"', "metricSectionId", "metricKey"),
     "kinds of charts": ('"LINE"', '"BAR"', '"PARALLEL"', "selectedParams", "selectedMetrics"),
     "which runs charts show": ('"runsHiddenMode"', '"FIRST_20_RUNS"'),
+    "which groups are open": ('"groupsExpanded"',),
+    "choices in the browser": tuple(f'"{name.removesuffix("_v1")}",version:1' for name in BROWSER_CHOICES),
 }
 
 
@@ -37,6 +42,26 @@ def scripts():
 def test_mlflows_pages_still_read(what):
     missing = [text for text in READ_BY_PAGES[what] if text not in scripts()]
     assert not missing, f"MLflow {mlflow.__version__} does not read {what} any more: its pages lack {missing}"
+
+
+def test_the_server_still_reads_its_store_from_the_environment():
+    known = {text for text in vars(constants).values() if isinstance(text, str)}
+    assert {*server_environment("sqlite:///x.db")} <= known
+
+
+def test_the_opening_page_makes_choices_that_the_user_did_not_make_and_goes_on():
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(app({"type": "http", "path": "/nmlab"}, None, send))
+    start, body = sent
+    assert start["status"] == 200
+    text = body["body"].decode()
+    assert all(name in text for name in BROWSER_CHOICES)
+    assert "getItem(name) === null" in text
+    assert "location.hash" in text
 
 
 def test_the_server_still_has_the_switch_for_workers_of_jobs():

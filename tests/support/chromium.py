@@ -107,9 +107,11 @@ def chromium_page(*, width: int = 1400, height: int = 900) -> Iterator[Page]:
         loop = asyncio.new_event_loop()
         try:
             page = Page(_first_tab(Path(folder), browser=browser), loop=loop)
-            page.resize(width, height)
-            yield page
-            page.close()
+            try:
+                page.resize(width, height)
+                yield page
+            finally:
+                page.close()
         finally:
             browser.terminate()
             browser.wait(WAIT_S)

@@ -12,7 +12,7 @@ from nmlab.platform.tracking.saved_views import MEANS_VIEW, RUNS_VIEW, save_view
 from nmlab.reports.read.store import open_store
 
 VALUES = {0.9: (30.0, 32.0), 0.97: (20.0, 22.0)}
-FINDINGS = Findings(("alpha=0.97 is best | by far.", "It cost 3 s."), "report.html", {"": 21.0})
+FINDINGS = Findings(("alpha=0.97 is best | by far.", "It cost <3 s."), "report.html", {"": 21.0})
 
 
 @pytest.fixture
@@ -55,8 +55,9 @@ def sorted_runs(client, view):
 def test_the_view_has_what_varies_seed_metric_status_and_seconds(launched, client, tracking_uri):
     assert save_views(open_store(tracking_uri), experiment_id(client))
     columns = view_of(client, RUNS_VIEW)["selectedColumns"]
-    assert columns[:3] == ["params.`method`", "params.`alpha`", "params.`seed`"]
-    assert {"metrics.`objective`", "metrics.`cost/seconds`", "tags.`nmlab.status`"} <= {*columns}
+    first = ["params.`method`", "params.`seed`", "metrics.`objective`"]
+    assert columns[:3] == first
+    assert {"metrics.`cost/seconds`", "tags.`nmlab.status`", "params.`alpha`"} <= {*columns}
     assert "params.`steps`" not in columns
 
 
@@ -92,6 +93,9 @@ def test_the_view_of_means_groups_by_configuration(launched, client, tracking_ur
         "groupByKeys": [{"mode": "tag", "groupByData": "nmlab.configuration_name"}],
     }
     assert view_of(client, RUNS_VIEW)["groupBy"] is None
+    assert "params.`seed`" not in view_of(client, MEANS_VIEW)["selectedColumns"]
+    closed = view_of(client, MEANS_VIEW)["groupsExpanded"]
+    assert closed == {f"tag.nmlab.configuration_name.maskpro alpha={alpha}": False for alpha in (0.9, 0.97, 0.99)}
 
 
 def test_runs_of_earlier_versions_are_sorted_by_the_searched_metric_and_grouped_by_digest(
@@ -129,7 +133,8 @@ def test_the_page_of_a_launch_says_what_was_found_and_leads_to_its_trials(launch
     describe_launch(open_store(tracking_uri), study="quickstart", launch=LAUNCH, findings=FINDINGS)
     parent = client.get_run(launched.parent)
     note = parent.data.tags["mlflow.note.content"]
-    assert note.startswith("**alpha=0.97 is best \\| by far.**\n\n- It cost 3 s.")
+    assert note.startswith("[report](#/experiments/")
+    assert "\n\n**alpha=0.97 is best \\| by far.**\n\n- It cost &lt;3 s." in note
     assert f"runs/{launched.parent}/artifacts/report/report.html" in note
     rows = [line for line in note.splitlines() if line.startswith("| maskpro")]
     assert [row.split(" | ")[0] for row in rows] == [f"| maskpro alpha={alpha}" for alpha in (0.97, 0.9, 0.99)]

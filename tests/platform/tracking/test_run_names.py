@@ -38,8 +38,9 @@ def test_baselines_of_one_method_are_told_apart_by_what_differs_in_them(plan_of)
 def test_the_seeds_of_a_confirmation_have_words_of_their_own_until_they_are_the_studys(plan_of):
     study = plan_of("space={alpha: {choice: [0.9, 0.97]}}").study
     words = names_of(study).words(trial_spec(study, POINT, seed=7), is_confirmation=True)
-    assert words == "maskpro alpha=0.97 (confirmation)"
+    assert words == "maskpro alpha=0.97 (fresh)"
     assert without_confirmation(words) == "maskpro alpha=0.97"
+    assert run_name(words, seed=7) == "maskpro alpha=0.97, seed 7 (fresh)"
     assert without_confirmation(run_name(words, seed=7)) == "maskpro alpha=0.97, seed 7"
 
 
