@@ -6,7 +6,7 @@ from time import time_ns
 from typing import TYPE_CHECKING, Protocol
 
 from nmlab.platform.compat.mlflow_pages import TRAINING_KIND
-from nmlab.platform.launches.journal import is_over
+from nmlab.platform.launches.journal import has_ended_for_good
 from nmlab.platform.launches.ownership import user_name
 from nmlab.platform.records.payloads import InitialMaskRecord, Point, ResultRecord
 from nmlab.platform.tracking.data_sets import dataset_inputs
@@ -166,7 +166,7 @@ class MlflowStore:
             own = self._child_tags(spec, role=role, words=words)
             run = self._client.create_run(self._experiment, tags={**tags, **own}).info.run_id
             self._children[spec.key] = run
-        elif self._is_over(run):
+        elif self._has_ended_for_good(run):
             return
         else:
             self._client.update_run(run, status=MLFLOW_RUNNING)
@@ -176,10 +176,10 @@ class MlflowStore:
         self._log_params(run, settings)
         self._client.log_inputs(run, datasets=dataset_inputs(settings, data_digest=tags.get(run_tags.DATA_DIGEST, "")))
 
-    def _is_over(self, run: str) -> bool:
+    def _has_ended_for_good(self, run: str) -> bool:
         tags = self._client.get_run(run).data.tags
         resumable = tags.get(run_tags.RESUMABLE) == run_tags.TRUE
-        return is_over(tags.get(run_tags.STATUS, ""), is_resumable=resumable)
+        return has_ended_for_good(tags.get(run_tags.STATUS, ""), is_resumable=resumable)
 
     def _child_tags(self, spec: "Recorded", *, role: Role, words: str) -> dict[str, str]:
         name = run_name(words, seed=spec.seed) if words else f"{spec.method}-{spec.configuration}-seed{spec.seed}"
