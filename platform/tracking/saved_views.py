@@ -81,8 +81,11 @@ class TrialTable:
 
     @property
     def ordered_by(self) -> str:
-        """The metric by which trials are sorted; those of earlier versions have no ``objective``."""
-        return OBJECTIVE if OBJECTIVE in self.metrics else self.objective.metric
+        """The metric by which trials are sorted; finished trials of earlier versions have no ``objective``."""
+        own = [run.data for run in self.trials if run_tags.JUDGED not in run.data.tags]
+        finished = [data.metrics for data in own if data.tags.get(run_tags.STATUS) == TrialStatus.FINISHED]
+        is_complete = bool(finished) and all(OBJECTIVE in metrics for metrics in finished)
+        return OBJECTIVE if is_complete else self.objective.metric
 
     @property
     def grouped_by(self) -> str:

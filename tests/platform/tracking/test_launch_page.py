@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from earlier import STUDY, earlier_launch
 from stores import LAUNCH, experiment_id, result_of
 
 from nmlab.platform.compat.mlflow_pages import view_tag
@@ -111,6 +112,19 @@ def test_runs_of_earlier_versions_are_sorted_by_the_searched_metric_and_grouped_
     view = view_of(client, MEANS_VIEW)
     assert view["orderByKey"] == "metrics.`eval/perplexity`"
     assert view["groupBy"]["groupByKeys"][0]["groupByData"] == "nmlab.configuration"
+
+
+def test_a_launch_of_an_earlier_version_gets_its_page_and_views_without_an_error(tmp_path):
+    """It was killed, so a run is still open, and runs that a later process adds are named otherwise."""
+    folder = earlier_launch(tmp_path).folder
+    store = open_store(f"sqlite:///{folder / 'nmlab.db'}")
+    experiment = store.experiment_id(STUDY)
+    (parent,) = store.launches(experiment)
+    describe_launch(store, study=STUDY, launch=parent.data.tags["nmlab.launch"], findings=FINDINGS)
+    tags = store.client.get_experiment(experiment).tags
+    assert json.loads(tags[view_tag(RUNS_VIEW)])["orderByKey"] == "metrics.`eval/perplexity`"
+    note = store.client.get_run(parent.info.run_id).data.tags["mlflow.note.content"]
+    assert all(run.info.run_id in note for run in store.children(experiment, parent=parent.info.run_id))
 
 
 def test_views_are_written_where_something_changed_and_not_otherwise(launched, client, tracking_uri, monkeypatch):
