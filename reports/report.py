@@ -5,7 +5,7 @@ half-written report is ever visible.
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,13 +43,14 @@ PAGES = ("report.html", "report.md", "report.json")
 
 @dataclass(frozen=True, slots=True)
 class ReportFiles:
-    """The files of a written report, and its headline of two to five sentences."""
+    """The files of a written report, its headline of two to five sentences, and the best of each group."""
 
     html: Path
     markdown: Path
     tables: list[Path]
     figures: list[Path]
     headline: tuple[str, ...]
+    winners: tuple[Mapping[str, object], ...] = ()
 
 
 def write_report(
@@ -234,6 +235,7 @@ def _report_at(output: Path, document: Document) -> ReportFiles:
         tables=sorted((output / "tables").iterdir()),
         figures=sorted((output / "figures").iterdir()),
         headline=document.headline,
+        winners=document.winners,
     )
 
 

@@ -72,7 +72,7 @@ class SimulatedStore:
         for key in keys & self.runs.keys():
             self.runs[key].tags.pop(run_tags.CONFIRMATION, None)
 
-    def begin_trial(self, spec: Recorded, *, role: str, tags: Mapping[str, str]) -> None:
+    def begin_trial(self, spec: Recorded, *, role: str, tags: Mapping[str, str], words: str = "") -> None:
         """See ``MlflowStore.begin_trial``."""
         self.check()
         run = self.runs.setdefault(spec.key, SimulatedRun(role=role, tags=dict(tags)))
@@ -88,7 +88,7 @@ class SimulatedStore:
                 if kept.setdefault((name, point["step"]), value) != value:
                     self.contradictions.append((key, name, point["step"]))
 
-    def end_trial(self, result: ResultRecord, *, folder: Path) -> None:
+    def end_trial(self, result: ResultRecord, *, folder: Path, objective: float | None = None) -> None:
         """See ``MlflowStore.end_trial``."""
         self.check()
         run, status = self.runs[result["key"]], result["status"]
