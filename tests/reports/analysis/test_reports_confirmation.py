@@ -250,7 +250,7 @@ def test_the_headline_rests_on_fresh_seeds(found):
         f"Best of 4 configurations by the search: maskpro with alpha=0.9 ({best.key}) reaches perplexity 83.00 ± 0.39 "
         "(5 seeds) on fresh seeds; tests at 5%, corrected after Holm, find it better than both other finalists."
     )
-    assert "Its mean in the search, 80.00 ± 1.08 (3 seeds), is 3.00 lower than that on fresh seeds" in first
+    assert "Its mean in the search, 80.0 ± 1.1 (3 seeds), is 3.00 lower than that on fresh seeds" in first
     assert gain.startswith("That is 37.00 lower (better) than its own initial mask (wanda, 120.00)")
     assert "37.00 lower (better: p <0.001, 5 seeds) than the wanda mask's 120.00 (one seed)" in place
     assert outcomes.endswith("Of these, 20 runs on fresh seeds.")
