@@ -38,7 +38,12 @@ def comparison_tables(analysis: Analysis) -> tuple[ReportTable, ...]:
     configurations, names = analysis.configurations, analysis.names
     evidence = MarkEvidence(analysis.evaluations, tuple(analysis.winners.values()))
     built = (
-        summary_table(configurations, comparisons=analysis.comparisons, winners=evidence.winners),
+        summary_table(
+            configurations,
+            comparisons=analysis.comparisons,
+            winners=evidence.winners,
+            confirmed=analysis.confirmed,
+        ),
         confirmation_table(configurations, confirmed=analysis.confirmed, evaluations=analysis.evaluations),
         winner_table(configurations, winners=analysis.winners, evaluations=analysis.evaluations),
         claims_table(analysis.judgements, notes=_not_run(analysis)),

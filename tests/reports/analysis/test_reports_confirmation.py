@@ -275,7 +275,9 @@ def test_the_table_shows_the_search_beside_fresh_seeds(found):
     assert "before these fresh seeds ran" in rivals.notes[-1]
     summary = tables(found)["summary"]
     assert [cell.value for cell in summary.column("looked_at") if cell.value] == [4]
-    assert [round(cell.value, 6) for cell in summary.column("fresh") if cell.value] == [201.0, 83.0]
+    assert [round(cell.value, 6) for cell in summary.column("fresh") if cell.value] == [120.0, 201.0, 83.0]
+    assert [cell.mark for cell in summary.column("fresh")] == ["second", "", "", "best"]
+    assert {cell.mark for cell in summary.column(METRIC)} == {""}, "the search selected by these means"
     parts = [cell.value for cell in tables(found)["runs"].column("part")]
     assert parts.count("confirmation") == 20
 

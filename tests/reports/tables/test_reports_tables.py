@@ -47,9 +47,9 @@ def test_summary(configurations):
     assert texts(table, "seeds") == ["1", "1", "1", "3", "3"]
 
 
-def test_summary_drops_the_alias_and_says_so(configurations):
+def test_summary_shows_the_perplexity_that_the_study_asked_for_and_says_which(configurations):
     table = summary_table(configurations)
-    assert [c.key for c in table.columns if c.key.startswith("eval/")] == ["eval/perplexity", "eval/word_perplexity"]
+    assert [c.key for c in table.columns if c.key.startswith("eval/")] == ["eval/perplexity"]
     assert "perplexity is this study's token perplexity." in table.notes
 
 
