@@ -11,6 +11,7 @@ from nmlab.reports.values import ReportTable, for_pages
 
 LEADING = ("summary", "effects", "winner", "rivals", "tasks", "claims", "published")
 """The leading tables; there may be several published ones, named published-PAPER-ITEM."""
+FIRST_COMMANDS = 2  # on the first screen
 FIRST = "ranking"
 """The figure of the first screen."""
 
@@ -73,6 +74,12 @@ class Document:
     def every_table(self) -> tuple[ReportTable, ...]:
         """The tables that are files: the tiles of the first screen, then those of the page."""
         return (*(() if self.screen is None else (self.screen.tiles,)), *self.tables)
+
+    @property
+    def first_commands(self) -> tuple[Command, ...]:
+        """The commands of the first screen: of an unfinished launch that which goes on with it, else the first two."""
+        going_on = tuple(command for command in self.commands if command.line.startswith("nmlab resume"))
+        return going_on or self.commands[:FIRST_COMMANDS]
 
     @property
     def first_figure(self) -> FigureFile | None:

@@ -41,6 +41,7 @@ class SettingTest:
         lower: of numbers the smaller one, of texts the one with the lower result; ``upper`` is the other.
         effect: upper minus lower, on the log scale for perplexities; None where it could not be tested.
         p_adjusted: after Holm over the settings of the method.
+        is_largest: whether there are other values, and these are the two farthest apart.
     """
 
     name: str
@@ -48,7 +49,7 @@ class SettingTest:
     upper: Value | None
     effect: FactorEffect | None
     p_adjusted: float | None
-    is_line: bool = False
+    is_largest: bool = False
 
     @property
     def is_seen(self) -> bool:
@@ -187,7 +188,7 @@ def _over_seeds(
     effect = block_effect(value_LS)
     mean_L = value_LS.mean(axis=1)
     lower, upper = (effect.lower, effect.upper) if effect else (int(mean_L.argmin()), int(mean_L.argmax()))
-    return _in_order_of_numbers(SettingTest(name, values[lower], values[upper], effect, None))
+    return _in_order_of_numbers(SettingTest(name, values[lower], values[upper], effect, None, len(values) > 2))
 
 
 def _in_order_of_numbers(test: SettingTest) -> SettingTest:
@@ -210,7 +211,7 @@ def _over_configurations(
     for name, effect, (scale, values) in zip(names, found, scales, strict=True):
         is_line = isinstance(scale, np.ndarray)
         ends = [items[place].settings[name] if is_line else values[place] for place in (effect.lower, effect.upper)]
-        tests.append(_in_order_of_numbers(SettingTest(name, *ends, effect, None, is_line)))
+        tests.append(_in_order_of_numbers(SettingTest(name, *ends, effect, None, not is_line and len(values) > 2)))
     return tests
 
 

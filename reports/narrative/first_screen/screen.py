@@ -86,18 +86,16 @@ def _rule_text(rule: Rival) -> str:
 
 
 def effect_text(found: SettingEffects, test: SettingTest) -> str:
-    """Return the effect of a setting: ``alpha from 0.9 to 0.99: +1.5% perplexity (...): makes a difference``."""
+    """Return the effect of a setting: ``alpha (0.9 to 0.99): +1.5% perplexity (...); makes a difference``."""
     ends = [value_text(value) for value in (test.lower, test.upper) if value is not None]
+    name = f"{test.name} ({'largest, ' if test.is_largest else ''}{' to '.join(ends)})"
     stated = found.stated(test)
     where = f" at step {found.step:,}" if found.step is not None else ""
     if stated is None:
-        return f"{test.name} from {' to '.join(ends)}: {verdict_of(test)}."
+        return f"{name}: {verdict_of(test)}."
     difference = Difference(found.metric, stated.difference, stated.low, stated.high)
     evidence = evidence_text(difference, p_value=test.p_adjusted)
-    return (
-        f"{test.name} from {' to '.join(ends)}: {difference.texts[0]} {plain_name(found.metric)}{where}{evidence}; "
-        f"{verdict_of(test)}."
-    )
+    return f"{name}: {difference.texts[0]} {plain_name(found.metric)}{where}{evidence}; {verdict_of(test)}."
 
 
 def _undecided(leader: Leader) -> str:

@@ -32,8 +32,7 @@ def verdict_sentence(analysis: Analysis, *, leaders: Sequence[Leader]) -> str:
     elif len(leaders) == 1:
         factors = factors_of(analysis)
         lead = f"{effects_clause(factors)}: " if factors is not None else ""
-        verdict = lead + _standing_clause(leaders[0], is_led=bool(lead))
-        verdict += _rules_clause(leaders[0]) + _objectives_clause(analysis)
+        verdict = lead + _of_leader(leaders[0], is_led=bool(lead)) + _objectives_clause(analysis)
     else:
         verdict = _of_groups(analysis, leaders) + _objectives_clause(analysis)
     text = f"{verdict}; {cost_clause(analysis)}."
@@ -91,44 +90,46 @@ def called(item: Configuration, leader: Leader) -> str:
     return f"{item.method} with {setting}" if setting else item.method
 
 
-def _standing_clause(leader: Leader, *, is_led: bool) -> str:
-    """Return who leads, with what result, and how the runner-up compares."""
+def _of_leader(leader: Leader, *, is_led: bool) -> str:
+    """Return who leads, with what result, how it stands to the baselines, and how the runner-up compares."""
     name, reached = called(leader.best, leader), _reached(leader)
-    against = _rival_clause(leader.runner_up)
+    rules, against = _rules_clause(leader), _rival_clause(leader.runner_up)
     if leader.standing is Standing.BASELINE:
         return f"no searched configuration has a result, and the best baseline is {name} with {reached}{against}"
     if leader.standing is Standing.ALONE:
-        return f"{name} is the only configuration and reaches {reached}"
+        return f"{name} is the only configuration, reaches {reached}{rules}"
     if leader.standing is Standing.BEST:
-        return f"{name} wins among {len(leader.tried)} configurations with {reached}{against}"
-    if leader.standing is Standing.ANOTHER:
-        return f"the search selected {name} with {reached}, but another finalist is better{against}"
-    verb = "was selected" if leader.is_fresh or leader.best.objective.selects_on_validation else "has the best mean"
-    if leader.standing is Standing.NOT_SEPARABLE:
-        lead = "" if is_led else f"no winner and {NO_DIFFERENCE}: "
-        return f"{lead}{name} {verb} and reaches {reached}{against}"
-    return f"{'' if is_led else 'no winner: '}{name} {verb} and reaches {reached}, {_doubt(leader)}{against}"
+        return f"{name} wins among {len(leader.tried)} configurations, reaches {reached}{rules}{against}"
+    by_text = leader.best.objective.selects_on_validation
+    verb = "was selected by the search" if leader.is_fresh or by_text else "has the best mean"
+    no_winner = f"no winner and {NO_DIFFERENCE}" if leader.standing is Standing.NOT_SEPARABLE else "no winner"
+    lead = "" if is_led or leader.standing is Standing.ANOTHER else f"{no_winner}: "
+    return f"{lead}{name} {verb}, reaches {reached}{rules}{_doubt(leader)}{against}"
 
 
 def _doubt(leader: Leader) -> str:
-    """Return why the leader is no winner."""
+    """Return why the leader is no winner; "" where the verdict has said it."""
+    if leader.standing is Standing.NOT_SEPARABLE:
+        return ""
+    if leader.standing is Standing.ANOTHER:
+        return ", but another finalist is better"
     if leader.standing is Standing.UNTESTED:
         reason = leader.runner_up.reason if leader.runner_up is not None else ""
-        return f"but no test against the others was possible{f' ({reason})' if reason else ''}"
+        return f", but no test against the others was possible{f' ({reason})' if reason else ''}"
     if leader.standing is Standing.INCOMPLETE:
-        return "but no configuration has all its runs"
+        return ", but no configuration has all its runs"
     if leader.standing is Standing.DOUBTED:
-        return "but one that lacks runs looks better"
+        return ", but one that lacks runs looks better"
     others = "other finalists" if leader.is_fresh else "others"
-    return f"but cannot be told from {len(leader.undecided)} of {leader.others} {others}"
+    return f", but cannot be told from {len(leader.undecided)} of {leader.others} {others}"
 
 
 def _rival_clause(rival: Rival | None) -> str:
-    """Return how the runner-up compares, with a comma before; "" where nothing was compared."""
+    """Return how the runner-up compares, with a semicolon before; "" where nothing was compared."""
     difference = None if rival is None else difference_of(rival)
     if rival is None or difference is None:
         return ""
-    return f", and its runner-up {difference.clause}{evidence_text(difference, p_value=rival.p_adjusted)}"
+    return f"; its runner-up {difference.clause}{evidence_text(difference, p_value=rival.p_adjusted)}"
 
 
 def _reached(leader: Leader) -> str:
@@ -141,17 +142,17 @@ def _reached(leader: Leader) -> str:
 
 
 def _rules_clause(leader: Leader) -> str:
-    """Return how the leader stands to the baselines; "" where it is one, or there is none."""
-    if leader.standing is Standing.BASELINE or not leader.rules:
-        return ""
+    """Return how the leader stands to the baselines: `` and beats 4 of 6 baselines, but ...``; "" without any."""
     worse, better = (sum(getattr(rule, name) for rule in leader.rules) for name in ("is_worse", "is_better"))
     every = len(leader.rules)
+    if not every:
+        return ""
     if worse == every:
-        return f"; it beats {_every_baseline(every)}"
+        return f" and beats {_every_baseline(every)}"
     if not worse and not better:
         tested = any(rule.p_adjusted is not None for rule in leader.rules)
-        return f"; it {'cannot be told from' if tested else 'could not be tested against'} {_any_baseline(every)}"
-    text = f"; it beats {worse} of {every} baselines" if worse else "; it beats no baseline"
+        return f" and {'cannot be told from' if tested else 'could not be tested against'} {_any_baseline(every)}"
+    text = f" and beats {worse or 'none'} of {counted(every, noun='baseline')}"
     if not better:
         return text
     first = next(rule for rule in leader.rules if rule.is_better)

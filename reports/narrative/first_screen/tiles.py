@@ -19,7 +19,7 @@ KEY, TITLE = "verdict", "The verdict in numbers"
 WHAT = Column("what", "what")
 VALUE = Column("value", "value")
 DETAIL = Column("detail", "detail", is_prose=True)
-DIFFERENCE, CONFIDENCE, COST, COMPLETENESS = "Difference", "Confidence", "Total cost", "Completeness"
+CONFIDENCE, COST, COMPLETENESS = "Confidence: is the best better?", "Total cost", "Completeness"
 STANDINGS = {
     Standing.BEST: "better than {others}",
     Standing.NOT_SEPARABLE: "cannot be told from {others}",
@@ -54,7 +54,7 @@ def _row(what: str, value: Cell, detail: str) -> Row:
 def _difference(leader: Leader) -> Row:
     rival, name = _shown_rival(leader), plain_name(leader.best.objective.reported)
     who = "Best baseline" if _is_to_baseline(leader) else "Runner-up"
-    what = f"{who} against the best, {name}"
+    what = f"{who} against the best: {name}"
     difference = None if rival is None else difference_of(rival)
     if rival is None or difference is None:
         reason = f"not compared: {rival.reason}" if rival is not None and rival.reason else "no other mask has a result"
@@ -88,17 +88,16 @@ def _means(rival: Rival, leader: Leader) -> str:
 
 def _confidence(leader: Leader) -> Row:
     rival = _shown_rival(leader)
-    words = STANDINGS[leader.standing].format(
-        others=_others(leader), count=leader.others, undecided=len(leader.undecided)
-    )
+    others, undecided = _others(leader), len(leader.undecided)
+    words = STANDINGS[leader.standing].format(others=others, count=leader.others, undecided=undecided)
     if _is_to_baseline(leader) and rival is not None:
         words = "better than the best baseline" if rival.is_worse else "not better than the best baseline"
     if rival is None or rival.p_adjusted is None:
         reason = rival.reason if rival is not None else ""
         return _row(CONFIDENCE, Cell("not tested"), f"{words}{f': {reason}' if reason else ''}")
     run_ids = (*(trial.run_id for trial in leader.shown.finished), *rival.run_ids)
-    found = "other better" if rival.is_better else "better" if rival.is_worse else "not separable"
-    shown = f"{found}, {p_value_text(rival.p_adjusted)}"
+    answer = "no" if rival.is_better else "yes" if rival.is_worse else "cannot tell"
+    shown = f"{answer}, {p_value_text(rival.p_adjusted)}"
     return _row(CONFIDENCE, Cell(rival.p_adjusted, run_ids=run_ids, shown=shown), f"{words}{_test(rival, leader)}")
 
 
