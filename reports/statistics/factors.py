@@ -54,8 +54,14 @@ class FactorEffect:
     @property
     def turned(self) -> "FactorEffect":
         """The same effect in the other direction."""
-        ends = {"difference": -self.difference, "low": -self.high, "high": -self.low}
-        return replace(self, lower=self.upper, upper=self.lower, **ends)
+        return replace(
+            self,
+            lower=self.upper,
+            upper=self.lower,
+            difference=-self.difference,
+            low=-self.high,
+            high=-self.low,
+        )
 
 
 def block_effect(value_LS: Floats) -> FactorEffect | None:
@@ -90,11 +96,11 @@ def regressed_effects(value_N: Floats, *, settings: Sequence[Setting]) -> tuple[
     degrees = len(value_N) - design_NP.shape[1]
     if degrees < FEWEST_DEGREES or np.linalg.matrix_rank(design_NP) < design_NP.shape[1]:
         return None
-    coefficient_P = np.linalg.lstsq(design_NP, value_N, rcond=None)[0]
+    coefficient_P = np.asarray(np.linalg.lstsq(design_NP, value_N, rcond=None)[0], dtype=np.float64)
     variance = float(((value_N - design_NP @ coefficient_P) ** 2).sum()) / degrees
     if variance <= (_ROUNDING * max(1.0, float(np.abs(value_N).max()))) ** 2:
         return None
-    covariance_PP = variance * np.linalg.inv(design_NP.T @ design_NP)
+    covariance_PP = np.asarray(variance * np.linalg.inv(design_NP.T @ design_NP), dtype=np.float64)
     found, first = [], 1
     for setting, block in zip(settings, blocks, strict=True):
         own = slice(first, first + block.shape[1])
@@ -108,7 +114,7 @@ def _columns(setting: Setting) -> Floats:
     if isinstance(setting, np.ndarray):
         return np.asarray(setting - setting.mean(), dtype=float)[:, None]
     places = np.asarray(setting)
-    return (places[:, None] == np.arange(1, places.max() + 1)[None]).astype(float)
+    return np.asarray(places[:, None] == np.arange(1, places.max() + 1)[None], dtype=np.float64)
 
 
 def _of_block(setting: Setting, coefficient_P: Floats, covariance_PP: Floats, degrees: int) -> FactorEffect:

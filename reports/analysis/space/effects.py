@@ -19,7 +19,7 @@ from nmlab.reports.read.histories import Curves
 from nmlab.reports.read.typed_text import Value
 from nmlab.reports.statistics import LEVEL, holm
 from nmlab.reports.statistics.factors import FactorEffect, Floats, block_effect, regressed_effects
-from nmlab.reports.values import wants_log
+from nmlab.reports.values import counted, wants_log
 
 MOST_VALUES = 6  # of a number that is taken as categories
 LOG_RATIO = 20.0
@@ -134,7 +134,7 @@ def _effects(own: Sequence[Configuration], names: Sequence[str], progress: Curve
         return replace(result, tests=_corrected([_over_seeds(name, items, scaled, seeds) for name in names]))
     tests = _over_configurations(names, items, np.array([_mean(scaled[item.key]) for item in items]))
     if tests is None:
-        reason = f"{len(items)} configurations are too few to tell {len(names)} settings apart"
+        reason = f"{len(items)} configurations are too few to tell {counted(len(names), noun='setting')} apart"
         return replace(result, basis=Basis.CONFIGURATIONS, reason=reason)
     return replace(result, basis=Basis.CONFIGURATIONS, tests=_corrected(tests))
 
@@ -173,7 +173,10 @@ def _finite(item: Configuration) -> dict[int, float]:
 
 
 def _is_balanced(items: Sequence[Configuration], names: Sequence[str]) -> bool:
-    """Return whether every combination of values was tried, each once."""
+    """Return whether every combination of a few values was tried, each once."""
+    numbers = [name for name in names if not any(isinstance(item.settings[name], str) for item in items)]
+    if any(len({item.settings[name] for item in items}) > MOST_VALUES for name in numbers):
+        return False
     tried = [tuple(item.settings[name] for name in names) for item in items]
     whole = math.prod(len({item.settings[name] for item in items}) for name in names)
     return len(tried) == len(set(tried)) == whole
@@ -210,8 +213,11 @@ def _over_configurations(
     tests = []
     for name, effect, (scale, values) in zip(names, found, scales, strict=True):
         is_line = isinstance(scale, np.ndarray)
-        ends = [items[place].settings[name] if is_line else values[place] for place in (effect.lower, effect.upper)]
-        tests.append(_in_order_of_numbers(SettingTest(name, *ends, effect, None, not is_line and len(values) > 2)))
+        tried = [item.settings[name] for item in items] if is_line else values
+        lower, upper = tried[effect.lower], tried[effect.upper]
+        tests.append(
+            _in_order_of_numbers(SettingTest(name, lower, upper, effect, None, not is_line and len(values) > 2))
+        )
     return tests
 
 

@@ -99,12 +99,22 @@ def _of_leader(leader: Leader, *, is_led: bool) -> str:
     if leader.standing is Standing.ALONE:
         return f"{name} is the only configuration, reaches {reached}{rules}"
     if leader.standing is Standing.BEST:
-        return f"{name} wins among {len(leader.tried)} configurations, reaches {reached}{rules}{against}"
+        among = f"among {len(leader.tried)} configurations"
+        against_whom = f"against {others_text(leader)} of {len(leader.tried)} configurations"
+        return f"{name} wins {against_whom if leader.is_fresh else among}, reaches {reached}{rules}{against}"
     by_text = leader.best.objective.selects_on_validation
     verb = "was selected by the search" if leader.is_fresh or by_text else "has the best mean"
     no_winner = f"no winner and {NO_DIFFERENCE}" if leader.standing is Standing.NOT_SEPARABLE else "no winner"
     lead = "" if is_led or leader.standing is Standing.ANOTHER else f"{no_winner}: "
     return f"{lead}{name} {verb}, reaches {reached}{rules}{_doubt(leader)}{against}"
+
+
+def others_text(leader: Leader) -> str:
+    """Return the others in words: ``the other one``, ``both other finalists``, ``all 7 others``."""
+    if leader.others == 1:
+        return "the other finalist" if leader.is_fresh else "the other one"
+    amount = "both" if leader.others == 2 else f"all {leader.others}"
+    return f"{amount} other finalists" if leader.is_fresh else f"{amount} others"
 
 
 def _doubt(leader: Leader) -> str:

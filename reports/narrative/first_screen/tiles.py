@@ -12,7 +12,7 @@ from nmlab.reports.analysis.run_counts import RunCounts, run_counts
 from nmlab.reports.analysis.statements import mean_text, p_value_text
 from nmlab.reports.analysis.totals import SECONDS, Total, total_of, total_text
 from nmlab.reports.narrative.first_screen.differences import detectable_text, difference_of
-from nmlab.reports.narrative.first_screen.sentence import called, duration_text, named_leaders
+from nmlab.reports.narrative.first_screen.sentence import called, duration_text, named_leaders, others_text
 from nmlab.reports.values import Cell, Column, ReportTable, Row, Style, counted, number_text
 
 KEY, TITLE = "verdict", "The verdict in numbers"
@@ -88,7 +88,7 @@ def _means(rival: Rival, leader: Leader) -> str:
 
 def _confidence(leader: Leader) -> Row:
     rival = _shown_rival(leader)
-    others, undecided = _others(leader), len(leader.undecided)
+    others, undecided = others_text(leader), len(leader.undecided)
     words = STANDINGS[leader.standing].format(others=others, count=leader.others, undecided=undecided)
     if _is_to_baseline(leader) and rival is not None:
         words = "better than the best baseline" if rival.is_worse else "not better than the best baseline"
@@ -99,14 +99,6 @@ def _confidence(leader: Leader) -> Row:
     answer = "no" if rival.is_better else "yes" if rival.is_worse else "cannot tell"
     shown = f"{answer}, {p_value_text(rival.p_adjusted)}"
     return _row(CONFIDENCE, Cell(rival.p_adjusted, run_ids=run_ids, shown=shown), f"{words}{_test(rival, leader)}")
-
-
-def _others(leader: Leader) -> str:
-    """Return the others in words: ``the other one``, ``both other finalists``, ``all 7 others``."""
-    if leader.others == 1:
-        return "the other finalist" if leader.is_fresh else "the other one"
-    amount = "both" if leader.others == 2 else f"all {leader.others}"
-    return f"{amount} other finalists" if leader.is_fresh else f"{amount} others"
 
 
 def _test(rival: Rival, leader: Leader) -> str:
