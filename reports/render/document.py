@@ -8,8 +8,8 @@ from nmlab.reports.figures import FigureFile
 from nmlab.reports.narrative.provenance import ProvenanceSection
 from nmlab.reports.values import ReportTable, for_pages
 
-LEADING = ("summary", "winner", "rivals", "tasks", "claims", "published")
-"""The leading tables; there may be several published ones, named published-PAPER-ITEM."""
+LEADING = ("summary", "winner", "rivals", "tasks", "claims", "published", "differences")
+"""The leading tables; there may be several published ones, named published-PAPER-ITEM. The last is of two sides."""
 
 
 @dataclass(frozen=True, slots=True)
