@@ -14,7 +14,7 @@ from nmlab.reports.analysis.compared_studies import (
 from nmlab.reports.analysis.cross_tabulation import cross_tabulation, layout_of
 from nmlab.reports.analysis.two_sides import LETTERS, TwoSides, compare_sides
 from nmlab.reports.figures.differences import differences_of
-from nmlab.reports.narrative.two_sides import cost_sentence, verdict_of, warnings_of
+from nmlab.reports.narrative.two_sides import cost_sentence, title_of, verdict_of, warnings_of
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.store import RunStore, open_store
 from nmlab.reports.render.compared import FORMATS, Compared
@@ -83,7 +83,8 @@ def _of_two_sides(found: TwoSides, *, mixed: bool, ui_base: str) -> Compared:
     document = _document(tables, studies=found.sides, warnings=warnings_of(found), ui_base=ui_base)
     facts = tuple((letter, _side_text(side)) for letter, side in zip(LETTERS, found.sides, strict=True))
     headline = tuple(text for text in (verdict, cost_sentence(found)) if text)
-    return Compared(replace(document, facts=facts, headline=headline), verdict, differences_of(found))
+    shown = replace(document, title=title_of(found), facts=facts, headline=headline)
+    return Compared(shown, verdict, differences_of(found))
 
 
 def _side_text(side: ComparedStudy) -> str:

@@ -31,6 +31,15 @@ def verdict_of(found: TwoSides) -> str:
     return _of_one(results[0], found) if len(results) == 1 else _of_many(results, found)
 
 
+def title_of(found: TwoSides) -> str:
+    """Return a title: ``quickstart: maskpro against susi``; empty where nothing short tells the sides apart."""
+    first, second = found.labels
+    studies = list(dict.fromkeys(side.runs.study for side in found.sides))
+    if not first:
+        return ""
+    return f"{studies[0]}: {first} against {second}" if len(studies) == 1 else f"{first} against {second}"
+
+
 def cost_sentence(found: TwoSides) -> str:
     """Return what one run of each side cost in seconds, for a comparison of one pair; empty without known costs."""
     if len(found.leading) != 1 or found.budget:

@@ -91,6 +91,11 @@ def test_the_verdict_counts_the_pairs_and_names_what_differs(launches):
     assert launches.document.headline[0] == launches.verdict
 
 
+def test_the_title_is_short(launches, methods):
+    assert launches.document.heading == "pair: 1 against 2"
+    assert methods.document.heading == "pair:maskpro against susi:susi"
+
+
 def test_nothing_is_dropped_in_silence(launches):
     assert column(launches, "setting", "not_compared") == ["alpha=0.5"]
     assert column(launches, "side", "not_compared") == ["B"]
