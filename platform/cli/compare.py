@@ -11,7 +11,7 @@ from nmlab.platform.cli.options import DEFAULT_URI, Mixed, TrackingUri, local_pa
 Studies = Annotated[
     list[str],
     typer.Argument(
-        metavar="A B...",
+        metavar="A B",
         help="A study (its newest launch), a launch or its folder each; launches of one study joined by commas are "
         "pooled. A colon names a part: LAUNCH:maskpro, LAUNCH:alpha=0.97, LAUNCH:best, LAUNCH:KEY; :susi is of the "
         "launch before.",

@@ -247,9 +247,9 @@ def _reason(item: Configuration, metric: str) -> str:
     if not item.is_complete:
         ended = {status: item.count(status) for status in TrialStatus if status != TrialStatus.FINISHED}
         how = ", ".join(f"{count} {status}" for status, count in ended.items() if count)
-        missing = item.planned - len(item.trials)
+        missing = item.runs_in_all - len(item.trials)
         how = ", ".join(part for part in (how, f"{missing} not run" if missing > 0 else "") if part)
-        return f"{len(item.finished)} of {counted(item.planned, noun='run')} finished ({how})"
+        return f"{len(item.finished)} of {counted(item.runs_in_all, noun='run')} finished ({how})"
     return "" if Side(item).values(metric) else f"no value of {plain_name(metric)}"
 
 
