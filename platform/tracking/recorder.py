@@ -208,10 +208,10 @@ class Recorder:
     def _settle_confirmation(self, tags: Mapping[str, str]) -> None:
         """Forget the confirmation of seeds that an extension added to the study; ``tags`` are those of the launch."""
         fresh = tags.get(run_tags.CONFIRMATION_SEEDS, "").split(",")
-        kept = {key: trial for key, trial in self._confirming.items() if str(trial.spec.seed) in fresh}
-        if run_tags.STUDY_VERSIONS in tags and len(kept) < len(self._confirming):
-            self._confirming = kept
-            self._store.settle_confirmation(kept)
+        others = {key for key, trial in self._confirming.items() if str(trial.spec.seed) not in fresh}
+        if run_tags.STUDY_VERSIONS in tags and others:
+            self._confirming = {key: trial for key, trial in self._confirming.items() if key not in others}
+            self._store.settle_confirmation(others)
 
     def _begin(self, spec: TrialSpec) -> None:
         if spec.key not in self._begun:

@@ -151,9 +151,12 @@ class MlflowStore:
                 self._client.set_tag(self.parent, name, text)
 
     def settle_confirmation(self, keys: Collection[str]) -> None:
-        """Take the mark of a confirmation from the runs of all trials but ``keys``: their seeds are the study's now."""
+        """Take the mark of a confirmation from the runs of the trials ``keys``, whose seeds are the study's now.
+
+        No other run loses its mark: a later process of the launch tells of this again, when others confirm the search.
+        """
         for run in self._search(f"{self._of_launch} and {condition(run_tags.CONFIRMATION, run_tags.TRUE)}"):
-            if run.data.tags[run_tags.TRIAL_KEY] not in keys:
+            if run.data.tags[run_tags.TRIAL_KEY] in keys:
                 self._client.delete_tag(run.info.run_id, run_tags.CONFIRMATION)
 
     def begin_trial(self, spec: "Recorded", *, role: Role, tags: Mapping[str, str]) -> None:

@@ -382,7 +382,7 @@ def test_a_run_whose_seed_is_one_of_the_study_confirms_nothing_any_more(store, c
     other = spec.model_copy(update={"seed": 7})
     for each in (spec, other):
         store.begin_trial(each, role="search", tags={"nmlab.confirmation": "true"})
-    store.settle_confirmation({other.key})
+    store.settle_confirmation({spec.key})
     found = [run.data.tags for run in children(client, store)]
     marked = [tags["nmlab.trial_key"] for tags in found if "nmlab.confirmation" in tags]
     assert marked == [other.key]
