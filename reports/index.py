@@ -132,7 +132,7 @@ def _row(entry: IndexedStudy) -> Row:
         Cell(", ".join(launch.reproduces)),
         Cell(launch.status),
         Cell(f"{runs.count(TrialStatus.FINISHED)} of {launch.planned or len(runs.trials)}"),
-        Cell(entry.document.headline[0]),
+        Cell(entry.document.screen.verdict if entry.document.screen is not None else ""),
         Cell(claims),
         Cell(moment_text(launch.started)),
     ]

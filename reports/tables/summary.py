@@ -124,9 +124,7 @@ def _without_marks(
     return tuple(replace(cell, mark=Mark.NONE) if row.group in confirmed else cell for cell, row in pairs)
 
 
-def _fresh_cells(
-    summary_rows: Sequence[SummaryRow], confirmed: Mapping[Hashable, Confirmed]
-) -> tuple[Cell, ...]:
+def _fresh_cells(summary_rows: Sequence[SummaryRow], confirmed: Mapping[Hashable, Confirmed]) -> tuple[Cell, ...]:
     """Return the marked means on fresh seeds; what does not depend on the seed has its one value there too."""
     if not confirmed:
         return (Cell(None),) * len(summary_rows)
