@@ -46,7 +46,7 @@ class RunCounts:
 def run_counts(runs: StudyRuns) -> RunCounts:
     """Count the runs of a launch."""
     return RunCounts(
-        planned=runs.launch.planned,
+        planned=runs.launch.planned_runs,
         recorded=runs.recorded,
         finished=runs.count(TrialStatus.FINISHED),
         diverged=runs.count(TrialStatus.DIVERGED),

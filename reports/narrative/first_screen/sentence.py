@@ -147,7 +147,7 @@ def _reached(leader: Leader) -> str:
     own = leader.shown
     text, _, seeds = mean_text(own).removesuffix(")").partition(" (")
     over = seeds.replace("seed", "fresh seed") if leader.best.is_confirmed else seeds
-    missing = "" if own.is_complete else f" ({len(own.finished)} of its {own.planned} runs)"
+    missing = "" if own.is_complete else f" ({len(own.finished)} of its {own.runs_in_all} runs)"
     return f"{plain_name(leader.best.objective.reported)} {text} on {over}{missing}"
 
 
