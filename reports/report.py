@@ -5,7 +5,7 @@ half-written report is ever visible.
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,13 +44,17 @@ PAGES = ("report.html", "report.md", "report.json")
 
 @dataclass(frozen=True, slots=True)
 class ReportFiles:
-    """The files of a written report, and its headline: the verdict in one sentence, then the findings."""
+    """The files of a written report, its headline, and the best of each group.
+
+    The headline is the verdict in one sentence, then the findings.
+    """
 
     html: Path
     markdown: Path
     tables: list[Path]
     figures: list[Path]
     headline: tuple[str, ...]
+    winners: tuple[Mapping[str, object], ...] = ()
 
 
 def write_report(
@@ -236,6 +240,7 @@ def _report_at(output: Path, document: Document) -> ReportFiles:
         tables=sorted((output / "tables").iterdir()),
         figures=sorted((output / "figures").iterdir()),
         headline=(*(() if document.screen is None else (document.screen.verdict,)), *document.headline),
+        winners=document.winners,
     )
 
 

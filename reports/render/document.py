@@ -9,8 +9,8 @@ from nmlab.reports.narrative.first_screen import FirstScreen
 from nmlab.reports.narrative.provenance import ProvenanceSection
 from nmlab.reports.values import ReportTable, for_pages
 
-LEADING = ("summary", "effects", "winner", "rivals", "tasks", "claims", "published")
-"""The leading tables; there may be several published ones, named published-PAPER-ITEM."""
+LEADING = ("summary", "effects", "winner", "rivals", "tasks", "claims", "published", "differences")
+"""The leading tables; there may be several published ones, named published-PAPER-ITEM. The last is of two sides."""
 FIRST_COMMANDS = 2  # on the first screen
 FIRST = "ranking"
 """The figure of the first screen."""
