@@ -37,7 +37,7 @@ from nmlab.trials.contract import run_params, run_tags
 from nmlab.trials.contract.run_status import TrialStatus
 
 UI_BASE = "http://127.0.0.1:5000"
-FOLDERS = {"tables": (".csv", ".tex"), "figures": (".svg", ".png")}
+FOLDERS = {"tables": (".csv", ".tex"), "figures": (".svg", ".png", ".pdf")}
 PAGES = ("report.html", "report.md", "report.json")
 
 
@@ -62,7 +62,7 @@ def write_report(
     ui_base: str = UI_BASE,
     public: bool = False,
 ) -> ReportFiles:
-    """Write ``report.html``, ``report.md``, ``report.json``, ``tables/*.csv|tex`` and ``figures/*.svg|png``.
+    """Write ``report.html``, ``report.md``, ``report.json``, ``tables/*.csv|tex``, ``figures/*.svg|png|pdf``.
 
     The same store gives the same bytes, apart from the one line in each of the first two that starts with
     "Report written".
@@ -194,8 +194,8 @@ def _write(document: Document, folder: Path) -> None:
         (folder / "tables" / f"{table.key}.tex").write_text(latex_text(for_pages(table)), encoding="utf-8")
     for figure in document.figures:
         if not figure.skipped:
-            (folder / "figures" / f"{figure.key}.svg").write_bytes(figure.svg)
-            (folder / "figures" / f"{figure.key}.png").write_bytes(figure.png)
+            for kind, drawing in (("svg", figure.svg), ("png", figure.png), ("pdf", figure.pdf)):
+                (folder / "figures" / f"{figure.key}.{kind}").write_bytes(drawing)
 
 
 def _refuse_foreign_folder(output: Path) -> None:

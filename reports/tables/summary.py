@@ -67,12 +67,12 @@ def summary_table(
         title="Summary",
         caption=CAPTION,
         columns=(
-            MASK,
+            MASK,  # then the result, which a narrow screen shows without scrolling
+            *metric_columns(metrics, configurations=configurations),
+            fresh_column(objective),
             PATTERN,
             EVALUATED,
             SETTING,
-            *metric_columns(metrics, configurations=configurations),
-            fresh_column(objective),
             SEEDS,
             LOOKED_AT,
             CONFIGURATION,
@@ -105,10 +105,11 @@ def _means(
 def _row(row: SummaryRow, means: Sequence[Cell], shared: set[str]) -> Row:
     item = row.item
     evaluated = ", ".join(part for part in evaluation_setting(item) if part not in shared)
-    lead = (Cell(row.name), Cell("" if item.is_dense else item.pattern), Cell(evaluated), Cell(row.setting))
+    setting = (Cell("" if item.is_dense else item.pattern), Cell(evaluated), Cell(row.setting))
     fresh = Cell(None) if row.kind == "initial" else fresh_cell(item)
     looked_at = Cell(row.looked_at if row.looked_at > 1 else None)
-    cells = (*lead, *means, fresh, seeds_cell(item), looked_at, Cell(item.key, run_ids=item.run_ids))
+    tail = (seeds_cell(item), looked_at, Cell(item.key, run_ids=item.run_ids))
+    cells = (Cell(row.name), *means, fresh, *setting, *tail)
     return Row(cells, run_ids=item.run_ids, kind=row.kind, is_flawed=not item.is_complete)
 
 

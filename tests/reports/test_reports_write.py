@@ -16,8 +16,10 @@ from nmlab.reports.read.errors import ReportError
 from nmlab.reports.render import html_text, markdown_text
 from nmlab.reports.report import write_document, write_report
 
-TABLES = ("claims", "configurations", "cost", "learned_vs_initial", "pareto", "rivals", "runs", "summary", "winner")
-FIGURES = ("loss_residual", "parallel_coordinates", "pareto", "ranking", "sensitivity", "step_cost")
+TABLES = (
+    "claims", "configurations", "cost", "learned_vs_initial", "pareto", "price", "rivals", "runs", "summary", "winner",
+)  # fmt: skip
+FIGURES = ("loss_residual", "outcomes", "parallel_coordinates", "pareto", "ranking", "sensitivity", "step_cost")
 WITHOUT = """
 import json
 import sys
@@ -64,12 +66,13 @@ def contents(folder: Path) -> dict[str, str]:
 def test_everything_is_there(written):
     folder = written.html.parent
     names = ["report.html", "report.md", "report.json"]
-    names += [f"tables/{name}.{kind}" for name in TABLES for kind in ("csv", "tex")]
-    names += [f"figures/{name}.{kind}" for name in FIGURES for kind in ("png", "svg")]
+    tables = sorted([f"{name}.{kind}" for name in TABLES for kind in ("csv", "tex")])
+    names += [f"tables/{name}" for name in tables]
+    names += [f"figures/{name}.{kind}" for name in FIGURES for kind in ("pdf", "png", "svg")]
     assert sorted(contents(folder)) == sorted(names)
     assert written.markdown == folder / "report.md"
-    assert [path.name for path in written.tables] == [f"{name}.{kind}" for name in TABLES for kind in ("csv", "tex")]
-    assert len(written.figures) == 2 * len(FIGURES)
+    assert [path.name for path in written.tables] == tables
+    assert len(written.figures) == 3 * len(FIGURES)
     assert len(written.headline) == 8
     assert all(sentence in written.markdown.read_text().replace("\\", "") for sentence in written.headline)
 

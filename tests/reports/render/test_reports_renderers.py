@@ -269,8 +269,8 @@ def test_inline_drawings_share_no_ids_and_follow_the_theme():
         b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" width="10pt" height="5pt" viewBox="0 0 10 5">'
         b'<metadata>x</metadata><path id="p" style="fill: #1C2128"/><use xlink:href="#p" clip-path="url(#p)"/></svg>'
     )
-    text = inline_svg(FigureFile("key", 'A "title"', "", svg=svg))
-    assert text.startswith('<svg role="img" aria-label="A &#34;title&#34;" viewBox=')
+    text = inline_svg(FigureFile("key", 'A "title"', "", svg=svg, alternative="Two."), links=LINKS)
+    assert text.startswith('<svg role="img" aria-label="A &#34;title&#34;: Two." viewBox=')
     assert 'id="key-p"' in text
     assert 'href="#key-p"' in text
     assert "url(#key-p)" in text
@@ -304,7 +304,8 @@ def test_a_figure_without_data_is_left_out_with_its_reason(document, page):
     assert 'id="figure-importance"' not in page
     assert f"<dt>Hyperparameter importance</dt><dd>{reason}" in page
     markdown = markdown_text(document)
-    assert "![Hyperparameter importance]" not in markdown
+    assert "![Hyperparameter importance" not in markdown
+    assert "![Configurations side by side: From the top down: 0.99 perplexity 80.00 ± 4.97" in markdown
     assert f"- Hyperparameter importance: {reason}" in markdown
 
 
