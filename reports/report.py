@@ -26,7 +26,7 @@ from nmlab.reports.read.collect import StudyRuns, collect
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.pool import collect_pool
 from nmlab.reports.read.store import RunStore, open_store
-from nmlab.reports.render import csv_text, html_text, json_text, latex_text, markdown_text
+from nmlab.reports.render import csv_text, html_text, json_text, latex_files, markdown_text
 from nmlab.reports.render.commands import DEFAULT_STORE, commands_of
 from nmlab.reports.render.document import Document, RunLinks
 from nmlab.reports.render.public import anonymiser_of, public_runs
@@ -191,7 +191,8 @@ def _write(document: Document, folder: Path) -> None:
     (folder / "report.json").write_text(json_text(document), encoding="utf-8")
     for table in document.tables:
         (folder / "tables" / f"{table.key}.csv").write_text(csv_text(table), encoding="utf-8")
-        (folder / "tables" / f"{table.key}.tex").write_text(latex_text(for_pages(table)), encoding="utf-8")
+        for name, text in latex_files(for_pages(table)).items():
+            (folder / "tables" / name).write_text(text, encoding="utf-8")
     for figure in document.figures:
         if not figure.skipped:
             for kind, drawing in (("svg", figure.svg), ("png", figure.png), ("pdf", figure.pdf)):

@@ -66,7 +66,7 @@ def contents(folder: Path) -> dict[str, str]:
 def test_everything_is_there(written):
     folder = written.html.parent
     names = ["report.html", "report.md", "report.json"]
-    tables = sorted([f"{name}.{kind}" for name in TABLES for kind in ("csv", "tex")])
+    tables = sorted([f"{name}.{kind}" for name in TABLES for kind in ("csv", "tex")] + ["summary_long.tex"])
     names += [f"tables/{name}" for name in tables]
     names += [f"figures/{name}.{kind}" for name in FIGURES for kind in ("pdf", "png", "svg")]
     assert sorted(contents(folder)) == sorted(names)
@@ -151,7 +151,7 @@ def test_a_failure_halfway_leaves_the_old_report(built, store, tmp_path, monkeyp
     def full(_table):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(report_module, "latex_text", full)
+    monkeypatch.setattr(report_module, "latex_files", full)
     with pytest.raises(ReportError, match="No space left on device"):
         write_report("maskpro-alpha", tracking_uri=store.uri, output=output)
     assert contents(output) == contents(built.html.parent)
