@@ -23,7 +23,7 @@ class PricePart:
 
 
 def price_of(configurations: Sequence[Configuration]) -> tuple[PricePart, ...]:
-    """Return the parts of the price of a search, and last all of it; empty where no cost is known.
+    """Return the parts of the price of a search, and last all of it; empty without a search or a known cost.
 
     The sums are those of the total cost elsewhere in the report: all runs of any status, external models left out.
     """
@@ -39,7 +39,7 @@ def price_of(configurations: Sequence[Configuration]) -> tuple[PricePart, ...]:
     ]
     found = [_part(name, trials) for name, trials in parts if trials]
     everything = _part("together", [*search, *fresh, *rest])
-    return (*found, everything) if any(everything.sums.values()) else ()
+    return (*found, everything) if search and any(everything.sums.values()) else ()
 
 
 def _part(name: str, trials: Sequence[TrialRecord]) -> PricePart:

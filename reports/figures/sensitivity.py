@@ -40,11 +40,14 @@ def draw_sensitivity(info: Sensitivity) -> FigureFile:
     rows, columns = -(-len(info.settings) // PER_ROW), min(PER_ROW, len(info.settings))
     has_legend = info.labels != ("",)
     spots: list[Spot] = []
+    cut = 0
     with matplotlib.rc_context(SETTINGS):
         figure = new_figure(2.6 * rows + 0.4 * has_legend)
         for place, effect in enumerate(info.settings):
             axes = figure.add_subplot(rows, columns, place + 1)
             spots += _draw_panel(axes, effect, info)
+            cut += _draw_intervals(axes, effect, info)
+            format_axis(axes, name=effect.name, axis=axis_of([point.value for point in effect.points]))
             if place % columns == 0:
                 axes.set_ylabel(plain_name(info.metric))
         for index, label in enumerate(info.labels if has_legend else ()):
@@ -53,7 +56,9 @@ def draw_sensitivity(info: Sensitivity) -> FigureFile:
         if has_legend:
             figure.legend(loc="outside upper left", ncols=5, fontsize=8.5)
         alternative = listed([_in_words(effect, info.metric) for effect in info.settings])
-        return saved(figure, key=KEY, title=TITLE, caption=_caption(info), alternative=alternative, spots=spots)
+        return saved(
+            figure, key=KEY, title=TITLE, caption=_caption(info, cut=cut), alternative=alternative, spots=spots
+        )
 
 
 def shown_points(points: Sequence[SettingPoint]) -> list[int]:
@@ -78,12 +83,8 @@ def _draw_panel(axes: "matplotlib.axes.Axes", effect: SettingEffect, info: Sensi
             zorder=2,
         )
     _draw_lines(axes, effect, axis, labels=info.labels)
-    is_log = wants_log([point.mean.mean for own in info.settings for point in own.points], ratio=LOG_RATIO)
-    if is_log:
+    if _is_log(info):
         numbers_on_log_axis(axes, axis="y")
-    if len(effect.points) <= MOST_BARS:
-        _draw_intervals(axes, effect, axis, labels=info.labels, is_log=is_log)
-    format_axis(axes, name=effect.name, axis=axis)
     return [_spot(axes, axis.places[at], effect, effect.points[at], info.metric) for at in drawn]
 
 
@@ -115,22 +116,32 @@ def _ends(place_of: dict[Value, float], first: Value, last: Value, *, is_log: bo
     return back(own - half), back(own + half)
 
 
-def _draw_intervals(
-    axes: "matplotlib.axes.Axes", effect: SettingEffect, axis: SettingAxis, *, labels: Sequence[str], is_log: bool
-) -> None:
-    """Draw a thin bar through each point that has an interval; one that reaches further ends in an arrow."""
-    limits, bars = axes.get_ylim(), []
+def _is_log(info: Sensitivity) -> bool:
+    return wants_log([point.mean.mean for own in info.settings for point in own.points], ratio=LOG_RATIO)
+
+
+def _draw_intervals(axes: "matplotlib.axes.Axes", effect: SettingEffect, info: Sensitivity) -> int:
+    """Draw a thin bar through each point that has an interval, and return how many reach further: they end in arrows.
+
+    Nothing is drawn where there are many, which would hide each other.
+    """
+    if len(effect.points) > MOST_BARS:
+        return 0
+    axis, bars, cut = axis_of([point.value for point in effect.points]), [], 0
     for place, point in zip(axis.places, effect.points, strict=True):
         mean = point.mean
         if mean.low is not None and mean.high is not None:
-            bars.append((place, mean.low, mean.mean, mean.high, look_of(labels.index(point.label))[0]))
-    bottom, top = widened(limits, [(low, middle, high) for _, low, middle, high, _ in bars], is_log=is_log)
+            bars.append((place, mean.low, mean.mean, mean.high, look_of(info.labels.index(point.label))[0]))
+    ends = [(low, middle, high) for _, low, middle, high, _ in bars]
+    bottom, top = widened(axes.get_ylim(), ends, is_log=_is_log(info))
     for place, low, _, high, colour in bars:
         axes.plot([place, place], [max(low, bottom), min(high, top)], color=colour, linewidth=0.8, zorder=1.5)
         for is_cut, end, marker in ((low < bottom, bottom, "v"), (high > top, top, "^")):
             if is_cut:
                 axes.plot(place, end, marker=marker, color=colour, markersize=5, clip_on=False, zorder=1.5)
+                cut += 1
     axes.set_ylim(bottom, top)
+    return cut
 
 
 def widened(
@@ -146,8 +157,8 @@ def widened(
     usual = median(scale(top) - scale(middle) for _, middle, top in bars)
     room = max(ROOM * (scale(high) - scale(low)), usual)
     bottom, top = (math.exp(x) if is_log else x for x in (scale(low) - room, scale(high) + room))
-    ends = [end for lowest, _, highest in bars for end in (lowest, highest)]
-    return max(min(low, *ends), bottom), min(max(high, *ends), top)
+    lowest, highest = min(low, *(own for own, _, _ in bars)), max(high, *(own for _, _, own in bars))
+    return max(lowest, bottom), min(highest, top)
 
 
 def _spot(axes: "matplotlib.axes.Axes", place: float, effect: SettingEffect, point: SettingPoint, metric: str) -> Spot:
@@ -167,12 +178,12 @@ def _range(first: Value, last: Value) -> str:
     return value_text(first) if first == last else f"{value_text(first)} to {value_text(last)}"
 
 
-def _caption(info: Sensitivity) -> str:
+def _caption(info: Sensitivity, *, cut: int) -> str:
     rules = ", and baselines that share values of a setting with another method" if info.has_rules else ""
     text = f"Every searched configuration with a finished run{rules}, at its value: mean over its seeds"
     few = [effect for effect in info.settings if len(effect.points) <= MOST_BARS]
     if any(point.mean.low is not None for effect in few for point in effect.points):
-        text += " with its 95% t-interval (an arrow: it reaches further)"
+        text += " with its 95% t-interval" + (" (an arrow: it reaches further)" if cut else "")
     text += "."
     if any(effect.lines for effect in info.settings):
         text += " A line joins configurations that differ in this setting alone."

@@ -54,14 +54,25 @@ def html_text(document: Document) -> str:
             written=moment_text(document.written),
             address=safe_link(document.links.experiment),
             title=_title,
-            kind=_kind,
-            cell=lambda cell, column: cell_html(cell, column=column, links=document.links, anchors=anchors),
-            sort_value=_sort_value,
-            configuration=_configuration,
+            row=lambda table, row: row_html(row, table=table, links=document.links, anchors=anchors),
             drawing=lambda figure: inline_svg(figure, links=document.links),
             linked=lambda text: _with_anchors(text.replace(" ± ", f"{NO_BREAK}±{NO_BREAK}"), anchors),
         )
     )
+
+
+def row_html(row: Row, *, table: ReportTable, links: RunLinks, anchors: set[str]) -> Markup:
+    """Return one row of a table; it names the configuration that it is about, which figures highlight."""
+    key = _configuration(table, row)
+    kind = f"{row.kind}{' flawed' if row.is_flawed else ''}"
+    attributes = f' id="configuration-{escape(printable(row.anchor))}"' if row.anchor else ""
+    attributes += f' data-configuration="{escape(printable(key))}"' if key else ""
+    cells = (
+        f'<td class="{escape(_kind(cell, column))}" data-value="{escape(printable(_sort_value(cell)))}">'
+        f"{cell_html(cell, column=column, links=links, anchors=anchors)}</td>"
+        for cell, column in zip(row.cells, table.columns, strict=True)
+    )
+    return Markup(f'<tr class="{escape(kind)}"{attributes}>{"".join(cells)}</tr>')
 
 
 def cell_html(cell: Cell, *, column: Column, links: RunLinks, anchors: set[str]) -> Markup:
@@ -77,10 +88,10 @@ def cell_html(cell: Cell, *, column: Column, links: RunLinks, anchors: set[str])
         return Markup('<a class="key" href="{}">{}</a>').format(href, inside)
     if not cell.run_ids or cell.value is None:
         return inside
-    noun = "run" if len(cell.run_ids) == 1 else f"{len(cell.run_ids)} runs"
-    return Markup('<a href="{}" data-runs="{}" title="{}: {}">{}</a>').format(
-        safe_link(links.run(cell.run_ids[0])), " ".join(cell.run_ids), noun, ", ".join(cell.run_ids), inside
-    )
+    known = f"run {cell.run_ids[0]}" if len(cell.run_ids) == 1 else f"{len(cell.run_ids)} runs"
+    first, every = safe_link(links.run(cell.run_ids[0])), " ".join(cell.run_ids)
+    # Written without Markup.format, which takes most of the time of a page with thousands of rows.
+    return Markup(f'<a href="{escape(first)}" data-runs="{escape(every)}" title="{escape(known)}">{escape(inside)}</a>')
 
 
 def inline_svg(figure: FigureFile, *, links: RunLinks) -> Markup:

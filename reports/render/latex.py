@@ -2,7 +2,7 @@
 
 import re
 import textwrap
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from nmlab.reports.values import Cell, Column, Direction, Mark, ReportTable, Style, cell_text
 from nmlab.trials.contract.escaping import one_line
@@ -39,8 +39,26 @@ SUMMARY, COLUMN_KEYS = "summary", ("seeds", "fresh")
 """The table that stands in a column of a paper, and what it keeps there beside names and the reported metric."""
 COLUMN_POINTS, NAME_POINTS, DIGIT_POINTS, GAP_POINTS = 234.0, 62.0, 4.9, 8.0
 """Widths at 10 pt: a column of a two-column paper, the least for names, a digit, and what parts two columns."""
-PAGE_POINTS, CHARACTER_POINTS, LEAST_SHARE, LONG_CELL = 345.0, 4.05, 0.12, 24
-"""Of tables over pages: the text width, a character of 7 pt, the least share of a text, and what counts as long."""
+LEAST_SHARE, LONG_CELL, GAP_OVER_PAGES = 0.1, 24, 4.0
+"""Of tables over pages: the least share of the width for a long text, what counts as one, and what parts columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """A way to set a table over pages: its type, the points of a character of it, and the width of the text."""
+
+    size: str
+    character: float
+    width: float
+    is_landscape: bool = False
+
+
+PAGES = (
+    _Page("\\scriptsize", 4.05, 345.0),
+    _Page("\\scriptsize", 4.05, 550.0, is_landscape=True),
+    _Page("\\tiny", 3.5, 550.0, is_landscape=True),
+)
+"""What is tried, in this order; widths are those of LaTeX's own article class on A4 and on letter paper."""
 
 
 def latex_files(table: ReportTable) -> dict[str, str]:
@@ -57,8 +75,9 @@ def latex_files(table: ReportTable) -> dict[str, str]:
 def latex_text(table: ReportTable) -> str:
     """Return one table: a float that LaTeX shrinks to the text width, or one that runs over pages.
 
-    A table runs over pages where it has many rows or columns of prose, which break into lines to fill the text width.
-    The preamble needs ``array``, ``booktabs``, ``graphicx`` and ``longtable``.
+    A table runs over pages where it has many rows or columns of prose, which break into lines to fill the text width;
+    one that is wider than the text stands across the page.
+    The preamble needs ``array``, ``booktabs``, ``graphicx``, ``longtable`` and ``lscape``.
     """
     if len(table.rows) > ROWS_OF_A_FLOAT or any(column.is_prose for column in table.columns):
         return _over_pages(table)
@@ -123,8 +142,8 @@ def escaped(text: str) -> str:
 
 
 def _breakable(text: str) -> str:
-    """Return text that may break inside long names too, after ``.``, ``_`` and ``=``, but not inside a number."""
-    return re.sub(r"(=|(?:\\_|\.)(?=[A-Za-z]))", r"\1\\allowbreak{}", escaped(text))
+    """Return text that may break inside long names too, after ``.``, ``_``, ``/`` and ``=``, but not in a number."""
+    return re.sub(r"(=|(?:\\_|\.|/)(?=[A-Za-z]))", r"\1\\allowbreak{}", escaped(text))
 
 
 def _float(table: ReportTable) -> str:
@@ -147,9 +166,11 @@ def _float(table: ReportTable) -> str:
 
 def _over_pages(table: ReportTable) -> str:
     top, head, rule, *rows, bottom = _lines(table)
+    page = _page(table)
     lines = [
-        "\\begingroup\\scriptsize\\setlength{\\tabcolsep}{2pt}\\setlength{\\LTcapwidth}{\\linewidth}",
-        f"\\begin{{longtable}}{{{''.join(_places(table))}}}",
+        *(["\\begin{landscape}"] if page.is_landscape else []),
+        f"\\begingroup{page.size}\\setlength{{\\tabcolsep}}{{2pt}}\\setlength{{\\LTcapwidth}}{{\\linewidth}}",
+        f"\\begin{{longtable}}{{{''.join(_places(table, page))}}}",
         _caption(table) + "\\\\",
         *(top, head, rule, "\\endfirsthead"),
         *(top, head, rule, "\\endhead"),
@@ -158,21 +179,36 @@ def _over_pages(table: ReportTable) -> str:
         "\\end{longtable}",
         *_notes(table),
         "\\endgroup",
+        *(["\\end{landscape}"] if page.is_landscape else []),
         "",
     ]
     return "\n".join(lines)
 
 
-def _places(table: ReportTable) -> list[str]:
+def _page(table: ReportTable) -> "_Page":
+    """Return the page on which a table fits: upright if it does, else across, else in smaller type."""
+    long = sum(_is_long(table, place) for place in range(len(table.columns)))
+    fits = (page for page in PAGES if _taken(table, page) + long * LEAST_SHARE * page.width <= page.width)
+    return next(fits, PAGES[-1])
+
+
+def _taken(table: ReportTable, page: "_Page") -> float:
+    """Return the points that columns as wide as their cells take, with what parts all columns."""
+    own = [place for place in range(len(table.columns)) if not _is_long(table, place)]
+    return page.character * sum(_longest(table, place) for place in own) + GAP_OVER_PAGES * len(table.columns)
+
+
+def _places(table: ReportTable, page: "_Page") -> list[str]:
     """Return the places of the columns of a table over pages: long text breaks into lines in the width that is left."""
-    longest = [_longest(table, place) for place in range(len(table.columns))]
-    long = [place for place, column in enumerate(table.columns) if _is_long(column, longest[place])]
-    taken = sum(CHARACTER_POINTS * own + 2 for place, own in enumerate(longest) if place not in long)
-    left = max(LEAST_SHARE * len(long), 1 - (taken + 4 * len(table.columns)) / PAGE_POINTS)
-    weights = {place: min(longest[place], 4 * LONG_CELL) for place in long}
+    long = [place for place in range(len(table.columns)) if _is_long(table, place)]
+    left = max(LEAST_SHARE * len(long), 1 - _taken(table, page) / page.width)
+    weights = {place: min(_longest(table, place), 4 * LONG_CELL) for place in long}
     shares = {place: max(LEAST_SHARE, left * weights[place] / sum(weights.values())) for place in long}
+    excess = sum(shares.values()) / left if long else 1.0
     return [
-        f">{{\\raggedright\\arraybackslash}}p{{{shares[place]:.3f}\\linewidth}}" if place in shares else _place(column)
+        f">{{\\raggedright\\arraybackslash}}p{{{shares[place] / excess:.3f}\\linewidth}}"
+        if place in shares
+        else _place(column)
         for place, column in enumerate(table.columns)
     ]
 
@@ -186,8 +222,9 @@ def _longest(table: ReportTable, place: int) -> int:
     return max(map(len, [*cells, *_title_lines(column)]))
 
 
-def _is_long(column: Column, longest: int) -> bool:
-    return column.is_prose or (column.style is Style.TEXT and longest > LONG_CELL)
+def _is_long(table: ReportTable, place: int) -> bool:
+    column = table.columns[place]
+    return column.is_prose or (column.style is Style.TEXT and _longest(table, place) > LONG_CELL)
 
 
 def _place(column: Column) -> str:

@@ -182,7 +182,8 @@ def test_an_interval_that_reaches_further_ends_in_an_arrow(configuration):
     near = [configuration([70.0 + n, 70.2 + n], alpha=n) for n in range(4)]
     far = configuration([60.0, 90.0], alpha=9)
     caption = draw_sensitivity(sensitivity_of([*near, far])).caption
-    assert "(an arrow: it reaches further)" in caption
+    assert "with its 95% t-interval (an arrow: it reaches further)." in caption
+    assert "with its 95% t-interval." in draw_sensitivity(sensitivity_of(near)).caption
 
 
 def test_the_many_values_of_a_search_have_no_line(configuration):

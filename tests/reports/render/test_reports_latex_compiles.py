@@ -18,7 +18,7 @@ COLUMN = r"""\documentclass[10pt]{article}
 \end{document}
 """
 APPENDIX = r"""\documentclass[10pt]{article}
-\usepackage{array,booktabs,graphicx,longtable}
+\usepackage{array,booktabs,graphicx,longtable,lscape}
 \begin{document}
 %s
 \end{document}
