@@ -27,7 +27,7 @@ KEY, TITLE = "sensitivity", "Sensitivity to each setting"
 PER_ROW = 3
 MOST_POINTS = 300  # of a panel
 MOST_BARS = 40  # points of a panel; intervals of more would hide each other
-ROOM = 1.0  # how far intervals may widen a panel at least, each way, as a share of its height
+ROOM = 2.0  # how far intervals may widen a panel, each way: of its height, or of the median interval above its mean
 LOG_RATIO = 10.0
 TICK = 0.12  # half the width of the mean of one value, of the distance to its neighbour
 SMALL_TICK = 0.025  # and at most, of the whole axis
@@ -155,7 +155,7 @@ def widened(
         return limits
     (low, high), scale = limits, math.log if is_log else float
     usual = median(scale(top) - scale(middle) for _, middle, top in bars)
-    room = max(ROOM * (scale(high) - scale(low)), usual)
+    room = ROOM * max(scale(high) - scale(low), usual)
     bottom, top = (math.exp(x) if is_log else x for x in (scale(low) - room, scale(high) + room))
     lowest, highest = min(low, *(own for own, _, _ in bars)), max(high, *(own for _, _, own in bars))
     return max(lowest, bottom), min(highest, top)

@@ -112,16 +112,16 @@ def test_points_of_several_seeds_have_their_interval(configuration):
 def test_intervals_widen_a_panel_up_to_a_limit():
     short, long = (14.0, 15.0, 16.0), (-50.0, 20.0, 90.0)
     assert widened((10.0, 20.0), [(8.0, 13.5, 19.0)], is_log=False) == (8.0, 20.0)
-    assert widened((10.0, 20.0), [short, short, long], is_log=False) == (0.0, 30.0)
+    assert widened((10.0, 20.0), [short, short, long], is_log=False) == (-10.0, 40.0)
     assert widened((10.0, 20.0), [], is_log=False) == (10.0, 20.0)
     low, high = widened((10.0, 1000.0), [(-5.0, 498.0, 1001.0), (90.0, 100.0, 110.0)], is_log=True)
-    assert (low, high) == (pytest.approx(10 / 100), 1001.0)
+    assert (low, high) == (pytest.approx(10 / 100**2), 1001.0)
 
 
 def test_intervals_that_are_usually_long_are_shown_whole():
     bars = [(5.0, 11.0, 17.0), (13.0, 19.0, 25.0), (-50.0, 15.0, 80.0)]
-    assert widened((10.0, 20.0), bars, is_log=False) == (0.0, 30.0)
-    assert widened((10.0, 11.0), bars, is_log=False) == (4.0, 17.0)
+    assert widened((10.0, 20.0), bars, is_log=False) == (-10.0, 40.0)
+    assert widened((10.0, 11.0), bars, is_log=False) == (-2.0, 23.0)
 
 
 def test_one_setting_alone_has_nothing_beside_it(configuration):

@@ -71,6 +71,8 @@ def test_metrics_stand_in_a_column_as_far_as_they_fit():
     more = tuple(Column(f"eval/task{n}/acc", f"task{n}", Style.FIXED4, Direction.HIGHER) for n in range(6))
     head = latex_files(summary(more))["summary.tex"].partition(r"\toprule")[2].partition(r"\midrule")[0]
     assert "perplexity" in head
+    assert "fresh" in head
+    assert "seeds" in head
     assert "task5" not in head
     assert "task5" in latex_files(summary(more))["summary_long.tex"]
 
