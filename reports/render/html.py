@@ -56,6 +56,7 @@ def html_text(document: Document) -> str:
             title=_title,
             row=lambda table, row: row_html(row, table=table, links=document.links, anchors=anchors),
             drawing=lambda figure: inline_svg(figure, links=document.links),
+            tiles=[] if document.screen is None else _tiles(document, anchors),
             linked=lambda text: _with_anchors(text.replace(" ± ", f"{NO_BREAK}±{NO_BREAK}"), anchors),
         )
     )
@@ -73,6 +74,21 @@ def row_html(row: Row, *, table: ReportTable, links: RunLinks, anchors: set[str]
         for cell, column in zip(row.cells, table.columns, strict=True)
     )
     return Markup(f'<tr class="{escape(kind)}"{attributes}>{"".join(cells)}</tr>')
+
+
+def _tiles(document: Document, anchors: set[str]) -> list[tuple[str, Markup, Markup]]:
+    """Return what each tile of the first screen is about, its value linked to its runs, and its detail."""
+    assert document.screen is not None
+    table = document.screen.tiles
+    _, value, _ = table.columns
+    return [
+        (
+            cell_text(row.cells[0], column=table.columns[0]),
+            cell_html(row.cells[1], column=value, links=document.links, anchors=anchors),
+            _with_anchors(cell_text(row.cells[2], column=table.columns[2]), anchors),
+        )
+        for row in table.rows
+    ]
 
 
 def cell_html(cell: Cell, *, column: Column, links: RunLinks, anchors: set[str]) -> Markup:

@@ -17,8 +17,9 @@ from nmlab.reports.render import html_text, markdown_text
 from nmlab.reports.report import write_document, write_report
 
 TABLES = (
-    "claims", "configurations", "cost", "learned_vs_initial", "pareto", "price", "rivals", "runs", "summary", "winner",
-)  # fmt: skip
+    *("claims", "configurations", "cost", "effects", "learned_vs_initial", "pareto", "price", "rivals", "runs"),
+    *("summary", "verdict", "winner"),
+)
 FIGURES = ("loss_residual", "outcomes", "parallel_coordinates", "pareto", "ranking", "sensitivity", "step_cost")
 WITHOUT = """
 import json
@@ -73,7 +74,7 @@ def test_everything_is_there(written):
     assert written.markdown == folder / "report.md"
     assert [path.name for path in written.tables] == tables
     assert len(written.figures) == 3 * len(FIGURES)
-    assert len(written.headline) == 8
+    assert len(written.headline) == 9
     assert all(sentence in written.markdown.read_text().replace("\\", "") for sentence in written.headline)
 
 
