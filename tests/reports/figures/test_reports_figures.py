@@ -140,6 +140,14 @@ def test_importance_finds_what_decides(swept):
     assert info.quantile == pytest.approx(5 / 16)
 
 
+def test_of_very_many_configurations_fewer_resamples_do_and_the_caption_counts_them(swept, monkeypatch):
+    place = "nmlab.reports.analysis.space.importance.MOST_FITTED"
+    monkeypatch.setattr(place, 30 * len(swept))
+    assert "over 30 resamples" in draw_importance(importance_of(swept)).caption
+    monkeypatch.setattr(place, 1)
+    assert importance_of(swept).resamples == 20
+
+
 def test_importance_has_a_range(configuration):
     random = np.random.default_rng(3)
     items = [
