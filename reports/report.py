@@ -27,7 +27,7 @@ from nmlab.reports.read.collect import StudyRuns, collect
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.pool import collect_pool
 from nmlab.reports.read.store import RunStore, open_store
-from nmlab.reports.render import csv_text, html_text, json_text, latex_text, markdown_text
+from nmlab.reports.render import csv_text, html_text, json_text, latex_files, markdown_text
 from nmlab.reports.render.commands import DEFAULT_STORE, commands_of
 from nmlab.reports.render.document import Document, RunLinks
 from nmlab.reports.render.public import anonymiser_of, public_runs
@@ -38,7 +38,7 @@ from nmlab.trials.contract import run_params, run_tags
 from nmlab.trials.contract.run_status import TrialStatus
 
 UI_BASE = "http://127.0.0.1:5000"
-FOLDERS = {"tables": (".csv", ".tex"), "figures": (".svg", ".png")}
+FOLDERS = {"tables": (".csv", ".tex"), "figures": (".svg", ".png", ".pdf")}
 PAGES = ("report.html", "report.md", "report.json")
 
 
@@ -67,7 +67,7 @@ def write_report(
     ui_base: str = UI_BASE,
     public: bool = False,
 ) -> ReportFiles:
-    """Write ``report.html``, ``report.md``, ``report.json``, ``tables/*.csv|tex`` and ``figures/*.svg|png``.
+    """Write ``report.html``, ``report.md``, ``report.json``, ``tables/*.csv|tex``, ``figures/*.svg|png|pdf``.
 
     The same store gives the same bytes, apart from the one line in each of the first two that starts with
     "Report written".
@@ -197,11 +197,12 @@ def _write(document: Document, folder: Path) -> None:
     (folder / "report.json").write_text(json_text(document), encoding="utf-8")
     for table in document.every_table:
         (folder / "tables" / f"{table.key}.csv").write_text(csv_text(table), encoding="utf-8")
-        (folder / "tables" / f"{table.key}.tex").write_text(latex_text(for_pages(table)), encoding="utf-8")
+        for name, text in latex_files(for_pages(table)).items():
+            (folder / "tables" / name).write_text(text, encoding="utf-8")
     for figure in document.figures:
         if not figure.skipped:
-            (folder / "figures" / f"{figure.key}.svg").write_bytes(figure.svg)
-            (folder / "figures" / f"{figure.key}.png").write_bytes(figure.png)
+            for kind, drawing in (("svg", figure.svg), ("png", figure.png), ("pdf", figure.pdf)):
+                (folder / "figures" / f"{figure.key}.{kind}").write_bytes(drawing)
 
 
 def _refuse_foreign_folder(output: Path) -> None:

@@ -17,7 +17,8 @@ SHOWN = 30
 class RankedPoint:
     """One configuration: its mean, its interval (None for one seed) and the mean of its own initial mask.
 
-    ``initial`` is None where it was measured on another text, ``fresh`` where nothing was run again on fresh seeds.
+    ``initial`` is None where it was measured on another text, ``fresh`` where nothing was run again on fresh seeds;
+    ``fresh_runs`` are the runs behind it. ``seeds`` counts the finished runs in the mean.
     """
 
     key: str
@@ -28,6 +29,8 @@ class RankedPoint:
     initial: float | None
     is_complete: bool
     fresh: MeanEstimate | None = None
+    fresh_runs: tuple[str, ...] = ()
+    seeds: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,8 @@ def _point(item: Configuration, names: Sequence[str]) -> RankedPoint:
         initial=initial.mean if initial else None,
         is_complete=item.is_complete,
         fresh=item.as_reported.value if item.is_confirmed else None,
+        fresh_runs=item.as_reported.runs_with(item.objective.reported) if item.is_confirmed else (),
+        seeds=value.n,
     )
 
 

@@ -29,6 +29,7 @@ class StepCost:
     rest: float
     trained: float | None
     state: float | None
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,9 @@ def _row(item: Configuration, label: str) -> StepCost:
     parts = tuple(means) if len(means) == len(STEP_PARTS) else ()
     whole = item.estimate("time/step_s")
     rest = max(0.0, whole.mean - sum(parts)) if whole is not None and parts else 0.0
-    return StepCost(label, parts, rest, trained=_per_weight(item, TRAINED), state=_per_weight(item, STATE))
+    return StepCost(
+        label, parts, rest, trained=_per_weight(item, TRAINED), state=_per_weight(item, STATE), key=item.key
+    )
 
 
 def _per_weight(item: Configuration, metric: str) -> float | None:

@@ -8,6 +8,7 @@ import matplotlib
 from nmlab.reports.analysis.metrics import direction_of, plain_name
 from nmlab.reports.analysis.two_sides import Matching, PairResult, TwoSides, finding_text
 from nmlab.reports.analysis.two_sides.names import has_several_patterns, row_text
+from nmlab.reports.figures.points import listed
 from nmlab.reports.figures.style import (
     INK,
     MUTED,
@@ -84,7 +85,8 @@ def draw_differences(info: Differences) -> FigureFile:
         for place, row in enumerate(info.rows):
             _draw_row(axes, row, place)
         _format_axes(axes, info)
-        return saved(figure, key=KEY, title=_title(info), caption=_caption(info))
+        alternative = listed([f"{row.label}: {row.in_words}" for row in info.rows])
+        return saved(figure, key=KEY, title=_title(info), caption=_caption(info), alternative=alternative)
 
 
 def _draw_row(axes: "matplotlib.axes.Axes", row: DrawnDifference, place: int) -> None:

@@ -3,7 +3,8 @@
 import matplotlib
 
 from nmlab.reports.analysis.metrics import plain_name
-from nmlab.reports.analysis.space.importance import Importance
+from nmlab.reports.analysis.space.importance import Importance, Share
+from nmlab.reports.figures.points import Spot, listed
 from nmlab.reports.figures.style import INK, SERIES, SETTINGS, FigureFile, new_figure, saved
 
 KEY, TITLE = "importance", "Hyperparameter importance"
@@ -29,7 +30,17 @@ def draw_importance(info: Importance) -> FigureFile:
         axes.tick_params(axis="y", length=0)
         axes.xaxis.grid(True)
         axes.set_axisbelow(True)
-        return saved(figure, key=KEY, title=TITLE, caption=_caption(info))
+        texts = [_text(share) for share in info.shares]
+        spots = [
+            Spot(axes, ((0.0, row), (share.value, row)), f"{text}; from {info.configurations} configurations")
+            for row, (share, text) in enumerate(zip(info.shares, texts, strict=True))
+        ]
+        alternative = f"Shares of importance: {listed(texts)}"
+        return saved(figure, key=KEY, title=TITLE, caption=_caption(info), alternative=alternative, spots=spots)
+
+
+def _text(share: Share) -> str:
+    return f"{share.name}: {share.value:.2f}, 95% interval {share.low:.2f} to {share.high:.2f}"
 
 
 def _caption(info: Importance) -> str:

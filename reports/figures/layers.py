@@ -3,6 +3,7 @@
 import matplotlib
 
 from nmlab.reports.analysis.masks.layers import LayerChanges
+from nmlab.reports.figures.points import Spot, listed
 from nmlab.reports.figures.style import INK, SETTINGS, FigureFile, look_of, new_figure, saved
 
 KEY, TITLE = "layer_change", "Mask change by layer"
@@ -39,4 +40,11 @@ def draw_layers(info: LayerChanges) -> FigureFile:
             "Share of the kept weights that the initial mask did not keep, in the order of the network: mean over "
             "seeds; the band spans the seeds."
         )
-        return saved(figure, key=KEY, title=TITLE, caption=caption)
+        spots = [
+            Spot(axes, ((place, mean),), f"{mean:.3g}% of {layer} exchanged", curve.key)
+            for curve in info.curves
+            for place, layer, mean in zip(places, info.layers, curve.mean, strict=True)
+        ]
+        texts = [f"{curve.label}: {min(curve.mean):.3g}% to {max(curve.mean):.3g}%" for curve in info.curves]
+        alternative = f"Share of kept weights exchanged by layer: {listed(texts)}"
+        return saved(figure, key=KEY, title=TITLE, caption=caption, alternative=alternative, spots=spots)

@@ -3,6 +3,7 @@
 import matplotlib
 
 from nmlab.reports.analysis.masks.overlaps import CORNER, MaskCorners, MaskOverlaps, OverlapMatrix
+from nmlab.reports.figures.points import Spot, listed
 from nmlab.reports.figures.style import (
     GRID,
     INK,
@@ -27,10 +28,22 @@ def draw_overlap(info: MaskOverlaps) -> FigureFile:
     largest = max(len(matrix.labels) for matrix in info.matrices)
     with matplotlib.rc_context(SETTINGS):
         figure = new_figure(max(2.6, 0.62 + 0.36 * largest) * len(info.matrices))
+        spots: list[Spot] = []
         for place, matrix in enumerate(info.matrices):
             axes = figure.add_subplot(len(info.matrices), 1, place + 1)
             _draw_matrix(axes, matrix)
-        return saved(figure, key=KEY, title=TITLE, caption=_caption(info))
+            spots += [Spot(axes, ((column + 0.5, row + 0.5),), text) for row, column, text in _pairs(matrix)]
+        texts = [text for matrix in info.matrices for *_, text in _pairs(matrix)]
+        return saved(figure, key=KEY, title=TITLE, caption=_caption(info), alternative=listed(texts), spots=spots)
+
+
+def _pairs(matrix: OverlapMatrix) -> list[tuple[int, int, str]]:
+    """Return place and text of every two masks."""
+    return [
+        (row, column, f"{matrix.labels[row]} and {matrix.labels[column]} agree on {percent(share)}%")
+        for row in range(len(matrix.labels))
+        for column, share in enumerate(matrix.shares[row][:row])
+    ]
 
 
 def draw_pictures(info: MaskCorners) -> FigureFile:
@@ -51,7 +64,8 @@ def draw_pictures(info: MaskCorners) -> FigureFile:
             f"The first {CORNER} rows and {CORNER} input columns of the {info.pattern} masks in "
             f"{', '.join(info.layers)}: dark (on paper) is kept. The overlaps compare whole masks."
         )
-        return saved(figure, key=PICTURES_KEY, title=PICTURES_TITLE, caption=caption)
+        alternative = f"Pictures of {listed(info.labels)} They hold no numbers; the overlaps do."
+        return saved(figure, key=PICTURES_KEY, title=PICTURES_TITLE, caption=caption, alternative=alternative)
 
 
 def _draw_matrix(axes: "matplotlib.axes.Axes", matrix: OverlapMatrix) -> None:
@@ -95,13 +109,18 @@ def percent(share: float) -> str:
 
 def _draw_picture(axes: "matplotlib.axes.Axes", picture: Bools) -> None:
     rows, columns = picture.shape
-    for row in range(rows):
-        for column in range(columns):
-            colour = LEVELS[0] if picture[row, column] else PAPER
-            axes.add_patch(
-                matplotlib.patches.Rectangle((column, row), 1, 1, facecolor=colour, edgecolor=GRID, linewidth=0.6)
-            )
+    fields = [(row, column) for row in range(rows) for column in range(columns)]
+    for is_kept, colour in ((True, LEVELS[0]), (False, PAPER)):  # one path for each colour keeps the file small
+        squares = [_square(row, column) for row, column in fields if bool(picture[row, column]) is is_kept]
+        if squares:
+            whole = matplotlib.path.Path.make_compound_path(*squares)
+            axes.add_patch(matplotlib.patches.PathPatch(whole, facecolor=colour, edgecolor=GRID, linewidth=0.6))
     axes.set(xlim=(0, columns), ylim=(rows, 0), aspect="equal", xticks=[], yticks=[])
+
+
+def _square(row: int, column: int) -> "matplotlib.path.Path":
+    corners = [(column, row), (column + 1, row), (column + 1, row + 1), (column, row + 1), (column, row)]
+    return matplotlib.path.Path(corners, closed=True)
 
 
 def _caption(info: MaskOverlaps) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import matplotlib
 import numpy as np
@@ -11,6 +10,8 @@ from nmlab.reports.analysis.configurations import Configuration, searched
 from nmlab.reports.analysis.metrics import plain_name
 from nmlab.reports.analysis.settings import distinguishing, setting_of, value_text
 from nmlab.reports.analysis.space.importance import LOG_RATIO
+from nmlab.reports.figures.axes import with_room
+from nmlab.reports.figures.points import Spot, listed, mean_text
 from nmlab.reports.figures.style import (
     INK,
     LEVELS,
@@ -22,6 +23,7 @@ from nmlab.reports.figures.style import (
     saved,
 )
 from nmlab.reports.read.typed_text import Value
+from nmlab.reports.statistics import MeanEstimate
 from nmlab.reports.values import counted, wants_log
 
 KEY, TITLE = "parallel_coordinates", "Parallel coordinates"
@@ -42,11 +44,12 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class ConfigurationLine:
-    """One configuration: its place on each axis (None: it has no result) and its quality, 0 best to 1."""
+    """One configuration: its place on each axis (None: it has no result), its quality, 0 best to 1, and its result."""
 
     key: str
     places: tuple[float | None, ...]
     quality: float | None
+    mean: MeanEstimate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,10 @@ def parallel_coordinates(configurations: Sequence[Configuration]) -> ParallelCoo
     axis, metric_places = _metric_axis(tried)
     lines = tuple(
         ConfigurationLine(
-            item.key, (*(column[index] for column in columns), place), None if place is None else 1 - place
+            item.key,
+            (*(column[index] for column in columns), place),
+            None if place is None else 1 - place,
+            item.selection,
         )
         for index, (item, place) in enumerate(zip(tried, metric_places, strict=True))
     )
@@ -88,8 +94,8 @@ def setting_axis(name: str, *, values: Sequence[Value | None]) -> tuple[Axis, li
     """Return the axis of one setting and each value's place on it, below the axis where there is no value.
 
     Text is spread evenly in sorted order. Numbers are placed by value, on a log scale where they spread over a
-    factor of 20. Up to six different numbers have a tick each, and are placed in even steps where these ticks
-    would overlap; more numbers have round ticks.
+    factor of 20. Up to six different numbers have a tick each, as far as the ticks do not overlap; more numbers have
+    round ticks.
     """
     present = [value for value in values if value is not None]
     if any(isinstance(value, str) for value in present):
@@ -112,7 +118,8 @@ def draw_parallel(info: ParallelCoordinates) -> FigureFile:
     with matplotlib.rc_context(SETTINGS):
         figure = new_figure(4.0)
         axes = figure.add_subplot()
-        for line in reversed(shown_lines(info.lines)):
+        shown = shown_lines(info.lines)
+        for line in reversed(shown):
             _draw_line(axes, line)
         for index, axis in enumerate(info.axes):
             _draw_axis(axes, axis, index, is_last=index == len(info.axes) - 1)
@@ -120,7 +127,17 @@ def draw_parallel(info: ParallelCoordinates) -> FigureFile:
         lowest = min(place for line in info.lines for place in line.places if place is not None)
         axes.set_ylim(min(lowest, 0.0) - 0.04, 1.18)
         axes.axis("off")
-        return saved(figure, key=KEY, title=TITLE, caption=_caption(info))
+        spots = [Spot(axes, _points(line), _text(line, info.metric), line.key) for line in shown]
+        alternative = f"{len(shown)} lines over {listed([axis.name for axis in info.axes])}"
+        return saved(figure, key=KEY, title=TITLE, caption=_caption(info), alternative=alternative, spots=spots)
+
+
+def _text(line: ConfigurationLine, metric: str) -> str:
+    return "without a finished run" if line.mean is None else mean_text(line.mean, metric=metric)
+
+
+def _points(line: ConfigurationLine) -> list[tuple[float, float]]:
+    return [(float(index), place) for index, place in enumerate(line.places) if place is not None]
 
 
 def shown_lines(lines: Sequence[ConfigurationLine], *, most: int = MOST_LINES) -> list[ConfigurationLine]:
@@ -134,7 +151,7 @@ def shown_lines(lines: Sequence[ConfigurationLine], *, most: int = MOST_LINES) -
 
 
 def _draw_line(axes: "matplotlib.axes.Axes", line: ConfigurationLine) -> None:
-    points = [(index, place) for index, place in enumerate(line.places) if place is not None]
+    points = _points(line)
     across, up = [index for index, _ in points], [place for _, place in points]
     if line.quality is None:
         axes.plot(across, up, color=MUTED, linewidth=1.0, linestyle=(0, (2, 2)), zorder=1)
@@ -165,7 +182,7 @@ def _draw_axis(axes: "matplotlib.axes.Axes", axis: Axis, index: int, *, is_last:
 
 
 def _number_axis(name: str, values: Sequence[float | None], *, has_own_ticks: bool) -> tuple[Axis, list[float | None]]:
-    """Place numbers on an axis; with own ticks, a few different numbers have a tick each and do not overlap."""
+    """Place numbers on an axis by value; with own ticks, a few different numbers have those that do not overlap."""
     present = sorted({value for value in values if value is not None})
     is_log = wants_log(present, ratio=LOG_RATIO)
 
@@ -174,12 +191,11 @@ def _number_axis(name: str, values: Sequence[float | None], *, has_own_ticks: bo
         return 0.5 if high == low else float((own - low) / (high - low))
 
     few = has_own_ticks and len(present) <= MOST_OWN_TICKS
-    if few and any(place(above) - place(below) < TICK_ROOM for below, above in pairwise(present)):
-        steps = {value: index / (len(present) - 1) for index, value in enumerate(present)}
-        axis = Axis(name, tuple((steps[value], value_text(value)) for value in present), "even steps")
-        return axis, [None if value is None else steps[value] for value in values]
     ticks = present if few else _round_ticks(present[0], present[-1], is_log)
-    axis = Axis(name, tuple((place(tick), value_text(tick)) for tick in ticks), "log" if is_log else "")
+    texts = [(place(tick), value_text(tick)) for tick in ticks]
+    if few:
+        texts = [texts[kept] for kept in with_room(texts, character=0.0, gap=TICK_ROOM)]
+    axis = Axis(name, tuple(texts), "log" if is_log else "")
     return axis, [None if value is None else place(value) for value in values]
 
 

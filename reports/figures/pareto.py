@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import matplotlib
 
-from nmlab.reports.analysis.budgets import FRONT_COSTS, FrontPoint
+from nmlab.reports.analysis.budgets import FRONT_COSTS, PEAK, FrontPoint
 from nmlab.reports.analysis.configurations import Configuration, group_name
-from nmlab.reports.analysis.metrics import plain_name
+from nmlab.reports.analysis.metrics import plain_name, style_of
 from nmlab.reports.analysis.totals import totals_by_method, totals_line
+from nmlab.reports.figures.points import IN_WORDS, Spot, listed, thinned
 from nmlab.reports.figures.style import (
     DASHES,
     INK,
@@ -23,7 +24,7 @@ from nmlab.reports.figures.style import (
     saved,
 )
 from nmlab.reports.read.objective import Objective
-from nmlab.reports.values import wants_log
+from nmlab.reports.values import number_text, wants_log
 
 KEY, TITLE = "pareto", "Quality against cost"
 TITLES = {
@@ -35,19 +36,24 @@ TITLES = {
 SCALES = {"memory/peak_bytes": 2.0**-20, "memory/state_bytes": 2.0**-20}
 WITH_ZERO = "symlog"
 PER_ROW = 2
+MOST_POINTS = 300  # of a panel
 TELLING = ("cost/seconds", "memory/state_bytes", "cost/tokens", "memory/peak_bytes")  # the first ones if few fit
 MOST_ROWS = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The configurations of one method in one panel: cost, quality, what is on the front, what breaks a constraint."""
+    """The configurations of one method in one panel: cost, quality, what is on the front, what breaks a constraint.
+
+    ``keys`` are the configurations' hashes.
+    """
 
     label: str
     costs: tuple[float, ...]
     values: tuple[float, ...]
     on_front: tuple[bool, ...]
     is_infeasible: tuple[bool, ...] = ()
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,8 @@ class ParetoPanels:
     """The panels, or the reason why there are none; labels are the same in each.
 
     ``undrawn`` groups had no room. ``totals`` is the cost of all runs; the panels show complete configurations only.
+    ``points`` counts all of these, of which a panel draws about 300 at most. ``has_equal_peaks`` is set where peaks of
+    memory were recorded and differ by no more than their noise.
     ``selects_on_validation`` is set where another text than the drawn one decides what is on the front.
     """
 
@@ -81,6 +89,8 @@ class ParetoPanels:
     skipped: str = ""
     totals: str = ""
     selects_on_validation: bool = False
+    points: int = 0
+    has_equal_peaks: bool = False
 
 
 def pareto_panels(
@@ -118,6 +128,8 @@ def pareto_panels(
         undrawn=tuple(group_name(group, groups=groups) for group in groups if group not in drawn),
         totals=f"{totals_line(configurations)} {totals_by_method(configurations)}".strip(),
         selects_on_validation=objective.selects_on_validation,
+        points=max(map(len, drawn.values())),
+        has_equal_peaks=PEAK not in there and any(point.item.estimate(PEAK) is not None for point in points),
     )
 
 
@@ -129,19 +141,42 @@ def draw_pareto(info: ParetoPanels) -> FigureFile:
     rows, columns = last // PER_ROW + 1, min(PER_ROW, last + 1)
     with matplotlib.rc_context(SETTINGS):
         figure = new_figure(0.7 + 2.9 * rows)
+        spots: list[Spot] = []
         for panel in info.panels:
             axes = figure.add_subplot(rows, columns, panel.place + 1)
             _draw_panel(axes, panel, info)
+            spots += [_spot(axes, panel, series, place, info.metric) for series, place in _points(panel)]
         for index, label in enumerate(info.labels):
             colour, marker, _ = look_of(index)
             figure.axes[0].plot([], [], color=colour, marker=marker, markersize=6, linestyle="none", label=label)
         figure.legend(loc="outside upper left", ncols=6, fontsize=8.5)
-        return saved(figure, key=KEY, title=TITLE, caption=_caption(info))
+        alternative = listed([_in_words(panel) for panel in info.panels])
+        return saved(figure, key=KEY, title=TITLE, caption=_caption(info), alternative=alternative, spots=spots)
+
+
+def _points(panel: Panel) -> list[tuple[Series, int]]:
+    return [(series, place) for series in panel.series for place in range(len(series.keys))]
+
+
+def _spot(axes: "matplotlib.axes.Axes", panel: Panel, series: Series, place: int, metric: str) -> Spot:
+    cost, value = series.costs[place], series.values[place]
+    on_front = ", on the front" if series.on_front[place] else ""
+    text = f"{plain_name(metric)} {number_text(value, style=style_of(metric))}, {TITLES[panel.cost]} {cost:.4g}"
+    return Spot(axes, ((cost, value),), text + on_front, series.keys[place])
+
+
+def _in_words(panel: Panel) -> str:
+    """Return the stairs of a front: what each cost reaches."""
+    stairs = ", ".join(f"{value:.4g} at {cost:.4g}" for cost, value in panel.stairs[:IN_WORDS])
+    return f"Front by {TITLES[panel.cost]}{f' at {panel.group}' if panel.group else ''}: {stairs}"
 
 
 def _panel(place: int, cost: str, points: Sequence[FrontPoint], *, group: str) -> Panel:
     scale = SCALES.get(cost, 1.0)
-    known = [point for point in points if cost in point.costs]
+    everything = [point for point in points if cost in point.costs]
+    first = [at for at, point in enumerate(everything) if cost in point.on_front]
+    shown = thinned(range(len(everything)), kept=first, most=MOST_POINTS)
+    known = [everything[at] for at in shown]
     methods: dict[str, list[FrontPoint]] = {}
     for point in known:
         methods.setdefault(point.item.method, []).append(point)
@@ -152,6 +187,7 @@ def _panel(place: int, cost: str, points: Sequence[FrontPoint], *, group: str) -
             tuple(point.value.mean for point in members),
             tuple(cost in point.on_front for point in members),
             tuple(point.item.breaks_constraint for point in members),
+            tuple(point.item.key for point in members),
         )
         for label, members in methods.items()
     )
@@ -225,5 +261,9 @@ def _caption(info: ParetoPanels) -> str:
         text += " Crossed: it breaks a constraint of the search, and is on no front."
     if info.selects_on_validation:
         text += " The means on validation text decide what is filled; drawn are those on the evaluation text."
+    if info.points > MOST_POINTS:
+        text += f" Of {info.points:,} points about {MOST_POINTS} are drawn: the fronts, and others at even distances."
+    if info.has_equal_peaks:
+        text += " Peak memory is not drawn: it is that of the whole process, and differs by no more than its noise."
     undrawn = f"Not drawn: {'; '.join(info.undrawn)}." if info.undrawn else ""
     return " ".join(part for part in (text, info.totals, undrawn) if part)

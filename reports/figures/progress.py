@@ -5,7 +5,8 @@ import math
 import matplotlib
 
 from nmlab.reports.analysis.metrics import plain_name, style_of
-from nmlab.reports.analysis.training.progress import ProgressByTokens
+from nmlab.reports.analysis.training.progress import ProgressByTokens, ProgressCurve
+from nmlab.reports.figures.points import Spot, listed
 from nmlab.reports.figures.style import (
     DASHES,
     MUTED,
@@ -60,7 +61,22 @@ def draw_progress(info: ProgressByTokens) -> FigureFile:
         axes.set(xlabel="tokens spent on one run, its initial mask included", ylabel=plain_name(info.metric))
         axes.yaxis.grid(True)
         figure.legend(loc="outside upper left", ncols=4, fontsize=8.5)
-        return saved(figure, key=KEY, title=TITLE, caption=_caption(info))
+        spots = [spot for curve in info.curves for spot in _spots(axes, curve, info.metric)]
+        texts = [f"{curve.label} from {curve.mean[0]:.4g} to {curve.mean[-1]:.4g}" for curve in info.curves]
+        texts += [f"{name} {value:.4g}" for name, value in info.references]
+        alternative = f"{plain_name(info.metric)}: {listed(texts)}"
+        return saved(figure, key=KEY, title=TITLE, caption=_caption(info), alternative=alternative, spots=spots)
+
+
+def _spots(axes: "matplotlib.axes.Axes", curve: ProgressCurve, metric: str) -> list[Spot]:
+    """Return the points of a curve."""
+    style = style_of(metric)
+    found = []
+    for tokens, mean, low, high in zip(curve.tokens, curve.mean, curve.low, curve.high, strict=True):
+        value, *ends = (number_text(number, style=style) for number in (mean, low, high))
+        text = f"{plain_name(metric)} {value} after {tokens:,.0f} tokens, seeds from {ends[0]} to {ends[1]}"
+        found.append(Spot(axes, ((tokens, mean),), text, curve.key))
+    return found
 
 
 def _labels(info: ProgressByTokens, limits: tuple[float, float]) -> list[tuple[str, float]]:

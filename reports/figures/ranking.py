@@ -6,6 +6,8 @@ import matplotlib
 
 from nmlab.reports.analysis.metrics import plain_name
 from nmlab.reports.analysis.ranking import RankedPoint, Ranking, ReferenceLine
+from nmlab.reports.figures.axes import head_labels
+from nmlab.reports.figures.points import Spot, listed, mean_text
 from nmlab.reports.figures.style import (
     DASHES,
     INK,
@@ -37,7 +39,29 @@ def draw_ranking(info: Ranking) -> FigureFile:
             _draw_point(axes, point, place)
         _format_axes(axes, info)
         figure.legend(loc="outside upper left", ncols=6, fontsize=8.5)
-        return saved(figure, key=KEY, title=TITLE, caption=_caption(info))
+        spots = [spot for place, point in enumerate(info.points) for spot in _spots(axes, info, point, place)]
+        return saved(figure, key=KEY, title=TITLE, caption=_caption(info), alternative=_in_words(info), spots=spots)
+
+
+def _spots(axes: "matplotlib.axes.Axes", info: Ranking, point: RankedPoint, place: int) -> list[Spot]:
+    """Return the mean of a configuration, and below it that over fresh seeds with its own runs."""
+    mean = mean_text(_estimate(point), metric=info.metric)
+    found = [Spot(axes, ((point.mean, place),), mean, point.key)]
+    if point.fresh is not None:
+        text = f"on fresh seeds {mean_text(point.fresh, metric=info.metric)}"
+        found.append(Spot(axes, ((point.fresh.mean, place + BELOW),), text, point.key, point.fresh_runs))
+    return found
+
+
+def _estimate(point: RankedPoint) -> MeanEstimate:
+    return MeanEstimate(point.mean, point.low, point.high, point.seeds)
+
+
+def _in_words(info: Ranking) -> str:
+    """Return the configurations from the top down with their means, and the baselines."""
+    means = [f"{point.label} {mean_text(_estimate(point), metric=info.metric)}" for point in info.points]
+    lines = dict.fromkeys(f"{line.name} {line.value:.4g}" for line in info.lines)
+    return f"From the top down: {listed(means)}" + (f" Lines: {listed(list(lines))}" if lines else "")
 
 
 def _draw_lines(axes: "matplotlib.axes.Axes", lines: Sequence[ReferenceLine]) -> None:
@@ -110,25 +134,9 @@ def _format_axes(axes: "matplotlib.axes.Axes", info: Ranking) -> None:
     axes.set_yticks(range(len(info.points)), [point.label for point in info.points])
     axes.set_ylim(len(info.points) - 0.4, -0.6)
     axes.set_xlabel(plain_name(info.metric) + (" (log scale)" if info.is_log else ""))
-    axes.annotate(
-        _label_head(info.label_names),
-        xy=(0, 1),
-        xycoords="axes fraction",
-        xytext=(-4, 3),
-        textcoords="offset points",
-        ha="right",
-        va="bottom",
-        color=MUTED,
-        fontsize=8,
-    )
+    head_labels(axes, info.label_names)
     axes.xaxis.grid(True)
     axes.tick_params(axis="y", length=0)
-
-
-def _label_head(names: Sequence[str]) -> str:
-    """Return the names that head the labels, two on each line so that they stay as narrow as the labels."""
-    pairs = [" · ".join(names[start : start + 2]) for start in range(0, len(names), 2)]
-    return " ·\n".join(pairs)
 
 
 def _caption(info: Ranking) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import matplotlib
 
 from nmlab.reports.analysis.training.ranks import RankLine, RanksOverTime
+from nmlab.reports.figures.points import Spot, listed
 from nmlab.reports.figures.style import GRID, INK, SETTINGS, FigureFile, look_of, new_figure, saved
 from nmlab.reports.values import counted
 
@@ -43,7 +44,16 @@ def draw_ranks(info: RanksOverTime) -> FigureFile:
         axes.set(xlabel="training step", ylabel="rank (1 is best)")
         axes.yaxis.grid(True)
         figure.legend(loc="outside upper left", ncols=2, labelcolor=INK, fontsize=8.5)
-        return saved(figure, key=KEY, title=TITLE, caption=_caption(info))
+        spots = [
+            Spot(axes, list(zip(info.steps, line.ranks, strict=True)), _text(line), line.key)
+            for line in info.lines[:MOST_LINES]
+        ]
+        alternative = f"Final order, the best first: {listed([line.label for line in info.lines])}"
+        return saved(figure, key=KEY, title=TITLE, caption=_caption(info), alternative=alternative, spots=spots)
+
+
+def _text(line: RankLine) -> str:
+    return f"rank {line.ranks[0]:g} at first, {line.ranks[-1]:g} at last"
 
 
 def beside_ties(lines: Sequence[RankLine], index: int) -> tuple[float, ...]:
@@ -61,7 +71,8 @@ def _caption(info: RanksOverTime) -> str:
     if any(beside_ties(best, index) != line.ranks for index, line in enumerate(best)):
         text += " (ties drawn side by side)"
     rest = len(info.lines) - HIGHLIGHTED
-    text += f", {counted(rest, noun='other')} in grey." if rest > 0 else "."
+    text += f", {counted(rest, noun='other')} in grey" if rest > 0 else ""
+    text += f" (the first {MOST_LINES} of {len(info.lines):,} lines are drawn)." if rest > MOST_LINES else "."
     middle = len(info.steps) // 2
     if math.isnan(info.agreement[middle]):
         return text

@@ -1,8 +1,11 @@
 """What a training step takes of each learned method: its time by part, and its memory where there are several."""
 
+from collections.abc import Mapping, Sequence
+
 import matplotlib
 
 from nmlab.reports.analysis.step_cost import StepCost, StepCosts
+from nmlab.reports.figures.points import Spot, listed
 from nmlab.reports.figures.style import INK, PAPER, SERIES, SETTINGS, FigureFile, new_figure, saved
 
 KEY, TITLE = "step_cost", "Time and memory of a training step"
@@ -42,7 +45,33 @@ def draw_step_cost(info: StepCosts) -> FigureFile:
         for place, axes in enumerate(panels):
             _format(axes, info.rows, has_labels=place == 0)
         caption = CAPTION + TIMES * is_timed + COUNTS * bool(counts)
-        return saved(figure, key=KEY, title=TITLE, caption=caption)
+        timed = [(place, row) for place, row in enumerate(info.rows) if row.parts] if is_timed else []
+        spots = [
+            Spot(panels[0], ((0.0, place), (1e3 * (sum(row.parts) + row.rest), place)), _times(row), row.key)
+            for place, row in timed
+        ]
+        spots += _count_spots(panels[is_timed:], counts, info)
+        alternative = listed([f"{row.label}: {_times(row)}" for _, row in timed] or [row.label for row in info.rows])
+        return saved(figure, key=KEY, title=TITLE, caption=caption, alternative=alternative, spots=spots)
+
+
+def _times(row: StepCost) -> str:
+    whole = sum(row.parts) + row.rest
+    parts = ", ".join(
+        f"{name} {1e3 * seconds:.3g}" for name, seconds in zip(PARTS, (*row.parts, row.rest), strict=True)
+    )
+    return f"{1e3 * whole:.3g} ms a step ({parts})"
+
+
+def _count_spots(
+    panels: Sequence["matplotlib.axes.Axes"], counts: Mapping[str, Sequence[float | None]], info: StepCosts
+) -> list[Spot]:
+    return [
+        Spot(axes, ((0.0, place), (value, place)), f"{value:.3g} {title}", info.rows[place].key)
+        for axes, (title, values) in zip(panels, counts.items(), strict=True)
+        for place, value in enumerate(values)
+        if value is not None
+    ]
 
 
 def _counts(info: StepCosts) -> dict[str, list[float | None]]:

@@ -1,12 +1,14 @@
 """Style of all figures: colours, fonts and saving.
 
-Series use the Okabe-Ito palette (Okabe & Ito, "Color Universal Design", 2008) with a marker and a dash pattern
-each, so that they differ in grey print too; ordered values use viridis, whose lightness is monotone. In the HTML
-page every colour is replaced by a CSS variable, so that one SVG serves the light and the dark page.
+Series have six colours that differ from each other also for colour-blind readers (protanopia, deuteranopia and
+tritanopia, simulated after Machado et al. 2009) and have a contrast of 3 to the page, as WCAG asks of graphics; a test
+computes both. They have a marker and a dash pattern each, so that they differ in grey print too. Ordered values use
+viridis, whose lightness is monotone. In the HTML page every colour is replaced by a CSS variable, so that one SVG
+serves the light and the dark page.
 """
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -15,10 +17,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from nmlab.reports.figures.points import DataPoint, Spot, placed
 from nmlab.trials.contract.escaping import printable
 
 INK, MUTED, GRID, PAPER = "#1c2128", "#5d6672", "#d8dde3", "#fefefe"
-SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+SERIES = ("#0d43ba", "#d87c0d", "#0f7947", "#a57e8e", "#8e570d", "#598ef2")
 Dashes: TypeAlias = str | tuple[float, tuple[float, ...]]
 DASHES: tuple[Dashes, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (3, 1.5)), (0, (8, 2)))
 MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -36,7 +39,7 @@ def _viridis(start: float, stop: float) -> tuple[str, ...]:
 
 LEVELS = _viridis(0.0, 0.88)  # best first: darkest on paper
 LEVELS_ON_DARK = _viridis(1.0, 0.22)  # best first: lightest on a dark page
-SERIES_ON_DARK = ("#4aa8e8", "#f0884a", "#2fc89b", "#e3a3c6", "#f2b632", "#8fd0f5")
+SERIES_ON_DARK = ("#448df2", "#ea6a31", "#3fe386", "#c486bb", "#ebe81e", "#c6f2e3")
 
 LIGHT: Mapping[str, str] = {
     "fig-ink": INK,
@@ -72,6 +75,7 @@ SETTINGS: dict[str, Any] = {
     "legend.frameon": False,
     "legend.labelcolor": INK,
     "savefig.facecolor": "none",
+    "pdf.fonttype": 42,  # TrueType: Type 3 fonts are refused by some publishers
     "svg.fonttype": "path",
     "text.color": INK,
     "text.parse_math": False,  # a dollar in a name is a dollar
@@ -90,14 +94,20 @@ def look_of(index: int) -> tuple[str, str, Dashes]:
 
 @dataclass(frozen=True, slots=True)
 class FigureFile:
-    """A drawn figure, or the reason why there is none (then ``svg`` and ``png`` are empty)."""
+    """A drawn figure, or the reason why there is none (then the drawings are empty).
+
+    ``alternative`` says in words what the drawing shows. ``points`` is what a reader can point at.
+    """
 
     key: str
     title: str
     caption: str
     svg: bytes = b""
     png: bytes = b""
+    pdf: bytes = b""
     skipped: str = ""
+    alternative: str = ""
+    points: tuple[DataPoint, ...] = ()
 
 
 def new_figure(height_inches: float) -> Figure:
@@ -107,16 +117,22 @@ def new_figure(height_inches: float) -> Figure:
     return figure
 
 
-def saved(figure: Figure, *, key: str, title: str, caption: str) -> FigureFile:
-    """Return a figure as SVG and PNG whose bytes depend only on the drawing."""
-    svg, png = io.BytesIO(), io.BytesIO()
+def saved(
+    figure: Figure, *, key: str, title: str, caption: str, alternative: str, spots: Sequence[Spot] = ()
+) -> FigureFile:
+    """Return a figure as SVG, PNG and PDF whose bytes depend only on the drawing."""
+    svg, png, pdf = io.BytesIO(), io.BytesIO(), io.BytesIO()
     for text in figure.findobj(Text):
         text.set_text(printable(text.get_text()))
     with matplotlib.rc_context({**SETTINGS, "svg.hashsalt": key}):
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(svg, format="svg", metadata=nothing)
+        figure.savefig(svg, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        figure.set_layout_engine("none")  # the same layout in every format, which is found once
+        points = placed(spots, figure=figure)
         figure.savefig(png, format="png", dpi=DOTS_PER_INCH, facecolor="white", metadata={"Software": None})
-    return FigureFile(key=key, title=title, caption=caption, svg=svg.getvalue(), png=png.getvalue())
+        nothing = dict.fromkeys(("CreationDate", "Creator", "Producer"))
+        figure.savefig(pdf, format="pdf", facecolor="white", metadata=nothing)
+    drawings = (svg.getvalue(), png.getvalue(), pdf.getvalue())
+    return FigureFile(key, title, caption, *drawings, alternative=alternative, points=points)
 
 
 def numbers_on_log_axis(axes: "matplotlib.axes.Axes", *, axis: str) -> None:

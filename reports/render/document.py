@@ -7,7 +7,7 @@ from datetime import datetime
 from nmlab.reports.figures import FigureFile
 from nmlab.reports.narrative.first_screen import FirstScreen
 from nmlab.reports.narrative.provenance import ProvenanceSection
-from nmlab.reports.values import ReportTable, for_pages
+from nmlab.reports.values import ReportTable
 
 LEADING = ("summary", "effects", "winner", "rivals", "tasks", "claims", "published", "differences")
 """The leading tables; there may be several published ones, named published-PAPER-ITEM. The last is of two sides."""
@@ -94,12 +94,12 @@ class Document:
     @property
     def lead(self) -> tuple[ReportTable, ...]:
         """The leading tables, which come before the figures."""
-        return tuple(for_pages(table) for table in self.tables if _leads(table))
+        return tuple(table for table in self.tables if _leads(table))
 
     @property
     def details(self) -> tuple[ReportTable, ...]:
         """All other tables, which come after the figures."""
-        return tuple(for_pages(table) for table in self.tables if not _leads(table))
+        return tuple(table for table in self.tables if not _leads(table))
 
     @property
     def drawn(self) -> tuple[FigureFile, ...]:

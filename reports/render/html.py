@@ -5,39 +5,75 @@ from collections.abc import Mapping
 
 from markupsafe import Markup, escape
 
-from nmlab.reports.figures import DARK, LIGHT, FigureFile
+from nmlab.reports.figures import DARK, LIGHT, DataPoint, FigureFile
 from nmlab.reports.narrative.provenance import moment_text
 from nmlab.reports.render.document import Document, RunLinks
 from nmlab.reports.render.templates import environment
-from nmlab.reports.values import Cell, Column, Interval, Mark, Style, cell_text, title_text
+from nmlab.reports.values import (
+    Cell,
+    Column,
+    Interval,
+    Mark,
+    ReportTable,
+    Row,
+    Style,
+    cell_text,
+    for_pages,
+    title_text,
+)
 from nmlab.trials.contract.escaping import printable, safe_link
 
+CONFIGURATION = "configuration"
 LONG_TEXT = 34  # longer cells may break into lines
 NO_BREAK = "\N{NO-BREAK SPACE}"
 MARKS = {Mark.NONE: "{}", Mark.BEST: "<strong>{}</strong>", Mark.TIED: "<strong>{}</strong>", Mark.SECOND: "<u>{}</u>"}
 
 
+ROWS_ON_PAGE = 50
+"""Rows of a table that are shown at once; the others are text until they are asked for."""
+MOST_ROWS = 2_000
+"""Rows of a table that the file holds."""
+
+
 def html_text(document: Document) -> str:
     """Return the whole report; its only addresses are links to MLflow, and it loads nothing."""
-    anchors = {row.anchor for table in document.details for row in table.rows if row.anchor}
+    lead, details = (
+        tuple(for_pages(table, most=MOST_ROWS) for table in tables) for tables in (document.lead, document.details)
+    )
+    anchors = {row.anchor for table in details for row in table.rows if row.anchor}
     return (
         environment(autoescape=True)
         .get_template("report.html.jinja")
         .render(
             document=document,
+            lead=lead,
+            details=details,
+            page_rows=ROWS_ON_PAGE,
             light=_variables(LIGHT),
             dark=_variables(DARK),
             written=moment_text(document.written),
             address=safe_link(document.links.experiment),
             title=_title,
-            kind=_kind,
-            cell=lambda cell, column: cell_html(cell, column=column, links=document.links, anchors=anchors),
+            row=lambda table, row: row_html(row, table=table, links=document.links, anchors=anchors),
+            drawing=lambda figure: inline_svg(figure, links=document.links),
             tiles=[] if document.screen is None else _tiles(document, anchors),
-            sort_value=_sort_value,
-            drawing=inline_svg,
             linked=lambda text: _with_anchors(text.replace(" ± ", f"{NO_BREAK}±{NO_BREAK}"), anchors),
         )
     )
+
+
+def row_html(row: Row, *, table: ReportTable, links: RunLinks, anchors: set[str]) -> Markup:
+    """Return one row of a table; it names the configuration that it is about, which figures highlight."""
+    key = _configuration(table, row)
+    kind = f"{row.kind}{' flawed' if row.is_flawed else ''}"
+    attributes = f' id="configuration-{escape(printable(row.anchor))}"' if row.anchor else ""
+    attributes += f' data-configuration="{escape(printable(key))}"' if key else ""
+    cells = (
+        f'<td class="{escape(_kind(cell, column))}" data-value="{escape(printable(_sort_value(cell)))}">'
+        f"{cell_html(cell, column=column, links=links, anchors=anchors)}</td>"
+        for cell, column in zip(row.cells, table.columns, strict=True)
+    )
+    return Markup(f'<tr class="{escape(kind)}"{attributes}>{"".join(cells)}</tr>')
 
 
 def _tiles(document: Document, anchors: set[str]) -> list[tuple[str, Markup, Markup]]:
@@ -68,25 +104,57 @@ def cell_html(cell: Cell, *, column: Column, links: RunLinks, anchors: set[str])
         return Markup('<a class="key" href="{}">{}</a>').format(href, inside)
     if not cell.run_ids or cell.value is None:
         return inside
-    noun = "run" if len(cell.run_ids) == 1 else f"{len(cell.run_ids)} runs"
-    return Markup('<a href="{}" data-runs="{}" title="{}: {}">{}</a>').format(
-        safe_link(links.run(cell.run_ids[0])), " ".join(cell.run_ids), noun, ", ".join(cell.run_ids), inside
-    )
+    known = f"run {cell.run_ids[0]}" if len(cell.run_ids) == 1 else f"{len(cell.run_ids)} runs"
+    first, every = safe_link(links.run(cell.run_ids[0])), " ".join(cell.run_ids)
+    # Written without Markup.format, which takes most of the time of a page with thousands of rows.
+    return Markup(f'<a href="{escape(first)}" data-runs="{escape(every)}" title="{escape(known)}">{escape(inside)}</a>')
 
 
-def inline_svg(figure: FigureFile) -> Markup:
-    """Return a drawing as an SVG element with the page's colour variables and ids prefixed by the figure's key."""
+def inline_svg(figure: FigureFile, *, links: RunLinks) -> Markup:
+    """Return a drawing as an SVG element with its text alternative and, over it, the points that a reader can reach.
+
+    Colours are the page's variables, and ids are prefixed by the figure's key.
+    """
     text = figure.svg.decode("utf-8")
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
     text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text)
     text = re.sub(r'\bid="', f'id="{figure.key}-', text)
     text = re.sub(r'href="#', f'href="#{figure.key}-', text)
     text = re.sub(r"url\(#", f"url(#{figure.key}-", text)
     for name, colour in LIGHT.items():
         text = re.sub(re.escape(colour), f"var(--{name})", text, flags=re.IGNORECASE)
-    label = f'<svg role="img" aria-label="{escape(printable(figure.title))}"'
-    return Markup(re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r"\1", text, count=1).replace("<svg", label, 1))
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r"\1", text, count=1)
+    text = text.replace("<g ", '<g aria-hidden="true" ', 1)
+    points = Markup("").join(_point(point, links) for point in figure.points)
+    layer = f'<g class="points">\n{points}</g>\n' if figure.points else ""
+    said = escape(printable(f"{figure.title}: {figure.alternative}".removesuffix(": ")))
+    role = "group" if figure.points else "img"  # the parts of an image are hidden from who listens
+    text = text.replace("<svg", f'<svg role="{role}" aria-label="{said}"', 1)
+    return Markup(text.replace("</svg>", f"{layer}</svg>"))
+
+
+def _point(point: DataPoint, links: RunLinks) -> Markup:
+    """Return a point or line that lies over its drawing, invisible until it is pointed at, and linked to its runs."""
+    first, *others = (f"{across:g} {down:g}" for across, down in point.places)
+    inside = Markup('<title>{}</title><path d="M{}{}"/>').format(
+        printable(point.text), first, "".join(f"L{place}" for place in others) if others else "h0"
+    )
+    kind = "point line" if len(others) > 1 else "point"
+    if not point.run_ids:
+        return Markup('<g class="{}" role="img">{}</g>\n').format(kind, inside)
+    return Markup('<a class="{}" href="{}" data-runs="{}" data-configuration="{}">{}</a>\n').format(
+        kind, safe_link(links.run(point.run_ids[0])), " ".join(point.run_ids), point.configuration, inside
+    )
+
+
+def _configuration(table: ReportTable, row: Row) -> str:
+    """Return the hash of the configuration that a row is about; empty where it is about none."""
+    for column, cell in zip(table.columns, row.cells, strict=True):
+        if column.key == CONFIGURATION:
+            return str(cell.value)
+    return ""
 
 
 def _title(column: Column) -> Markup:

@@ -23,7 +23,12 @@ def json_text(document: Document) -> str:
         "commands": [{"command": command.line, "does": command.does} for command in document.commands],
         "tables": [table_value(table) for table in document.tables],
         "figures": [
-            {"key": figure.key, "title": figure.title, "caption": figure.caption}
+            {
+                "key": figure.key,
+                "title": figure.title,
+                "caption": figure.caption,
+                "alternative": figure.alternative,
+            }
             for figure in document.figures
             if not figure.skipped
         ],

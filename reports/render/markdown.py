@@ -3,7 +3,7 @@
 from nmlab.reports.narrative.provenance import moment_text
 from nmlab.reports.render.document import Document, RunLinks
 from nmlab.reports.render.templates import environment
-from nmlab.reports.values import Cell, Column, Mark, ReportTable, Style, cell_text, title_text
+from nmlab.reports.values import Cell, Column, Mark, ReportTable, Style, cell_text, for_pages, title_text
 from nmlab.trials.contract.escaping import markdown_code, safe_link
 from nmlab.trials.contract.escaping import markdown_text as escaped
 
@@ -13,7 +13,8 @@ MARKS = {Mark.NONE: "{}", Mark.BEST: "**{}**", Mark.TIED: "**{}**", Mark.SECOND:
 def markdown_text(document: Document) -> str:
     """Return the whole report; the runs table holds the full run ids, linked to MLflow."""
     template = environment(autoescape=False).get_template("report.md.jinja")
-    tables = [(table, markdown_table(table, links=document.links)) for table in (*document.lead, *document.details)]
+    cut = [for_pages(table) for table in (*document.lead, *document.details)]
+    tables = [(table, markdown_table(table, links=document.links)) for table in cut]
     return template.render(
         document=document,
         tables=tables,

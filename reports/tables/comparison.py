@@ -10,6 +10,7 @@ from nmlab.reports.tables.cost import cost_table
 from nmlab.reports.tables.effects import effects_table
 from nmlab.reports.tables.learned import learned_table
 from nmlab.reports.tables.memory import memory_table
+from nmlab.reports.tables.price import price_table
 from nmlab.reports.tables.published import published_table
 from nmlab.reports.tables.runs import initial_masks_table, runs_table
 from nmlab.reports.tables.settings import configurations_table
@@ -28,6 +29,7 @@ __all__ = [
     "initial_masks_table",
     "learned_table",
     "memory_table",
+    "price_table",
     "runs_table",
     "summary_table",
     "tasks_table",
@@ -59,6 +61,7 @@ def comparison_tables(analysis: Analysis) -> tuple[ReportTable, ...]:
         configurations_table(configurations, evidence=evidence),
         equal_budget_table(configurations, budgets=analysis.budgets),
         pareto_table(configurations, points=analysis.front),
+        price_table(configurations),
         cost_table(configurations),
         memory_table(configurations),
         initial_masks_table(analysis.runs),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from nmlab.reports.analysis.budgets import PEAK, peaks_differ
 from nmlab.reports.analysis.configurations import Configuration, baselines, searched
 from nmlab.reports.analysis.totals import (
     SECONDS,
@@ -66,15 +67,31 @@ def cost_table(configurations: Sequence[Configuration]) -> ReportTable:
         caption=f"{CAPTION} {totals_by_method(configurations)}".strip(),
         columns=(METHOD, *patterns, settings.column, *costs, SPLIT, SEEDS, CONFIGURATION),
         rows=tuple(rows),
-        notes=_notes(configurations),
+        notes=(*_notes(configurations), *_about_peaks(ordered)),
     )
     return without_empty_columns(table)
 
 
 def _costs_spent(items: Sequence[Configuration]) -> tuple[Column, ...]:
-    """Return the kinds of cost that are not zero for every configuration."""
-    spent = {column.key: [item.estimate(column.key) for item in items] for column in COSTS}
-    return tuple(column for column in COSTS if any(found and found.mean for found in spent[column.key]))
+    """Return the kinds of cost that are not zero for every configuration, peaks of memory only beyond their noise."""
+    shown = [column for column in COSTS if column.key != PEAK or _are_peaks_shown(items)]
+    spent = {column.key: [item.estimate(column.key) for item in items] for column in shown}
+    return tuple(column for column in shown if any(found and found.mean for found in spent[column.key]))
+
+
+def _are_peaks_shown(items: Sequence[Configuration]) -> bool:
+    """Return whether peaks of memory differ by more than noise, or the search was limited or judged by them."""
+    limited = any(own.metric == PEAK for item in items for own in item.objective.constraints)
+    return limited or any(item.objective.metric == PEAK for item in items) or peaks_differ(items)
+
+
+def _about_peaks(items: Sequence[Configuration]) -> tuple[str, ...]:
+    """Return the range of peaks of memory that have no column, because they differ by no more than their noise."""
+    known = [peak for item in items for peak in item.by_run(PEAK).values()]
+    if not known or _are_peaks_shown(items):
+        return ()
+    low, high = (number_text(end, style=Style.MEBIBYTES) for end in (min(known), max(known)))
+    return (f"Peak memory of the whole process, {low} to {high} MiB, differs by no more than its noise.",)
 
 
 def _row(item: Configuration, *, lead: Sequence[Cell], costs: Sequence[Column]) -> Row:

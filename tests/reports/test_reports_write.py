@@ -17,10 +17,10 @@ from nmlab.reports.render import html_text, markdown_text
 from nmlab.reports.report import write_document, write_report
 
 TABLES = (
-    *("claims", "configurations", "cost", "effects", "learned_vs_initial", "pareto", "rivals", "runs", "summary"),
-    *("verdict", "winner"),
+    *("claims", "configurations", "cost", "effects", "learned_vs_initial", "pareto", "price", "rivals", "runs"),
+    *("summary", "verdict", "winner"),
 )
-FIGURES = ("loss_residual", "parallel_coordinates", "pareto", "ranking", "sensitivity", "step_cost")
+FIGURES = ("loss_residual", "outcomes", "parallel_coordinates", "pareto", "ranking", "sensitivity", "step_cost")
 WITHOUT = """
 import json
 import sys
@@ -67,12 +67,13 @@ def contents(folder: Path) -> dict[str, str]:
 def test_everything_is_there(written):
     folder = written.html.parent
     names = ["report.html", "report.md", "report.json"]
-    names += [f"tables/{name}.{kind}" for name in TABLES for kind in ("csv", "tex")]
-    names += [f"figures/{name}.{kind}" for name in FIGURES for kind in ("png", "svg")]
+    tables = sorted([f"{name}.{kind}" for name in TABLES for kind in ("csv", "tex")] + ["summary_long.tex"])
+    names += [f"tables/{name}" for name in tables]
+    names += [f"figures/{name}.{kind}" for name in FIGURES for kind in ("pdf", "png", "svg")]
     assert sorted(contents(folder)) == sorted(names)
     assert written.markdown == folder / "report.md"
-    assert [path.name for path in written.tables] == [f"{name}.{kind}" for name in TABLES for kind in ("csv", "tex")]
-    assert len(written.figures) == 2 * len(FIGURES)
+    assert [path.name for path in written.tables] == tables
+    assert len(written.figures) == 3 * len(FIGURES)
     assert len(written.headline) == 9
     assert all(sentence in written.markdown.read_text().replace("\\", "") for sentence in written.headline)
 
@@ -151,7 +152,7 @@ def test_a_failure_halfway_leaves_the_old_report(built, store, tmp_path, monkeyp
     def full(_table):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(report_module, "latex_text", full)
+    monkeypatch.setattr(report_module, "latex_files", full)
     with pytest.raises(ReportError, match="No space left on device"):
         write_report("maskpro-alpha", tracking_uri=store.uri, output=output)
     assert contents(output) == contents(built.html.parent)

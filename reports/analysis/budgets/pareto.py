@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from nmlab.reports.analysis.configurations import Configuration, groups_of
 from nmlab.reports.statistics import MeanEstimate
 
-FRONT_COSTS = ("cost/seconds", "cost/tokens", "memory/peak_bytes", "memory/state_bytes")
+PEAK = "memory/peak_bytes"
+FRONT_COSTS = ("cost/seconds", "cost/tokens", PEAK, "memory/state_bytes")
+LEAST_SHARE, LEAST_RANGES = 0.05, 2.0
+"""What peaks of a whole process must differ by: a share of it, and the widest range of one configuration's runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,9 @@ def front(costs: Sequence[float], *, losses: Sequence[float]) -> list[bool]:
 def front_points(configurations: Sequence[Configuration]) -> tuple[FrontPoint, ...]:
     """Return every complete configuration with its costs and the fronts it is on, group by group.
 
-    A cost that is not recorded for all, or does not differ within a group, has no front. A configuration that breaks a
-    constraint of the search is on none, and keeps no other off one.
+    A cost that is not recorded for all, or does not differ within a group, has no front, nor have peaks of memory that
+    differ by no more than their noise. A configuration that breaks a constraint of the search is on none, and keeps no
+    other off one.
     """
     found: list[FrontPoint] = []
     for group, members in groups_of(item for item in configurations if item.is_complete).items():
@@ -59,6 +63,8 @@ def front_points(configurations: Sequence[Configuration]) -> tuple[FrontPoint, .
         means = {cost: [item.estimate(cost) for item, *_ in valued] for cost in FRONT_COSTS}
         known = {cost: [own.mean for own in column if own is not None] for cost, column in means.items()}
         kinds = [cost for cost in FRONT_COSTS if len(known[cost]) == len(valued) and len(set(known[cost])) > 1]
+        if PEAK in kinds and not peaks_differ([item for item, *_ in valued]):
+            kinds.remove(PEAK)
         sign = 1.0 if members[0].objective.mode == "min" else -1.0
         losses = [math.inf if item.breaks_constraint else sign * own.mean for item, own, _ in valued]
         fronts = {cost: front(known[cost], losses=losses) for cost in kinds}
@@ -67,3 +73,18 @@ def front_points(configurations: Sequence[Configuration]) -> tuple[FrontPoint, .
             on_front = tuple(cost for cost in kinds if fronts[cost][place])
             found.append(FrontPoint(item, group, value, costs, on_front))
     return tuple(found)
+
+
+def peaks_differ(items: Sequence[Configuration]) -> bool:
+    """Return whether the mean peaks of memory differ by more than noise.
+
+    A peak is that of a whole process: libraries, the frozen model and trials side by side are in it. Small differences
+    show which trial ran when in a process, and not what a method needs.
+    """
+    runs = [list(item.by_run(PEAK).values()) for item in items]
+    known = [values for values in runs if values]
+    means = [math.fsum(values) / len(values) for values in known]
+    if len(means) < 2:
+        return False
+    widest = max(max(values) - min(values) for values in known)
+    return max(means) - min(means) > max(LEAST_SHARE * max(means), LEAST_RANGES * widest)

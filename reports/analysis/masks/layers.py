@@ -23,6 +23,7 @@ class LayerCurve:
     mean: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def layer_changes(
         label = f"{row.item.method} {row.item.pattern}" if several else row.item.method
         ends = (values_SL.min(axis=0), values_SL.max(axis=0))
         mean, low, high = (tuple(own.tolist()) for own in (values_SL.mean(axis=0), *ends))
-        curves.append(LayerCurve(label, mean, low, high))
+        curves.append(LayerCurve(label, mean, low, high, row.item.key))
     if not curves:
         return LayerChanges((), (), skipped="no learned mask was kept together with the mask it started from")
     if not any(change for curve in curves for change in curve.high):

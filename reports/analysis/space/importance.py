@@ -26,7 +26,9 @@ from nmlab.trials.contract.log_levels import at_least
 
 FEWEST_CONFIGURATIONS = 8
 WANTED_IN_TARGET = 5  # Optuna's advice for a stable estimate
-RESAMPLES = 100
+RESAMPLES, FEWEST_RESAMPLES = 100, 20
+MOST_FITTED = 40_000
+"""Configurations of all resamples together: the shares of very many vary little, so fewer resamples of them do."""
 LEVEL = 0.95
 MOST_GRID_VALUES = 6
 LOG_RATIO = 20.0
@@ -120,9 +122,10 @@ def _fitted(tried: Sequence[Configuration], space: dict[str, BaseDistribution], 
 
 def _resamples(tried: Sequence[Configuration]) -> Iterator[list[Configuration]]:
     """Yield draws of as many configurations, with replacement, in an order that does not depend on the report's."""
+    count = max(FEWEST_RESAMPLES, min(RESAMPLES, MOST_FITTED // len(tried)))
     ordered = sorted(tried, key=lambda item: item.key)
     random = Random(0)
-    for _ in range(RESAMPLES):
+    for _ in range(count):
         yield random.choices(ordered, k=len(ordered))
 
 

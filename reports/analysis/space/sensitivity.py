@@ -1,16 +1,20 @@
-"""The result by each setting: every configuration, and the best of each method at each value of the setting."""
+"""The result by each setting: every configuration, what joins some of them, and the mean at each value."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from nmlab.reports.analysis.configurations import GROUPED_BY, Configuration, baselines, comparable_group, searched
 from nmlab.reports.analysis.settings import ATTRIBUTES, distinguishing, setting_of
 from nmlab.reports.read.typed_text import Value
-from nmlab.reports.statistics import MeanEstimate
+from nmlab.reports.statistics import MeanEstimate, mean_interval
 
 MOST_VALUES = 6  # that a line joins where each has one configuration
+MOST_LINES = 8  # of one label; more would hide the points
 FEWEST = 2  # values of a line; methods that share a setting, and values that each shares with others
+PARTS, FEWEST_IN_PART = 4, 4  # into which many values are divided for their means
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,23 +24,35 @@ class SettingPoint:
     value: Value
     mean: MeanEstimate
     label: str
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SettingLine:
-    """The best mean at each value of a setting, of the complete configurations with one label."""
+    """Means of complete configurations that differ in nothing but this setting, by its value, ascending."""
 
     label: str
-    best: tuple[tuple[Value, float], ...]
+    means: tuple[tuple[Value, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Marginal:
+    """The mean over the complete configurations with one value of a setting, or with values from first to last."""
+
+    label: str
+    first: Value
+    last: Value
+    mean: MeanEstimate
 
 
 @dataclass(frozen=True, slots=True)
 class SettingEffect:
-    """One setting: every configuration that has it, and a line for each label whose values are few or repeat."""
+    """One setting: every configuration that has it, lines through related ones, and marginal means for the others."""
 
     name: str
     points: tuple[SettingPoint, ...]
     lines: tuple[SettingLine, ...]
+    marginals: tuple[Marginal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,26 +120,63 @@ def _labels(items: Sequence[Configuration]) -> dict[str, str]:
     return {item.key: " ".join(str(setting_of(item, name=name)) for name in apart) for item in items}
 
 
-def _effect(name: str, items: Sequence[Configuration], labels: dict[str, str]) -> SettingEffect:
+def _effect(name: str, items: Sequence[Configuration], labels: Mapping[str, str]) -> SettingEffect:
     points = []
     for item in items:
         value, mean = setting_of(item, name=name), item.selection
         assert value is not None
         assert mean is not None
-        points.append(SettingPoint(value, mean, labels[item.key]))
-    apart = dict.fromkeys(labels[item.key] for item in items)
-    lines = (_line(name, [item for item in items if labels[item.key] == label], label) for label in apart)
-    return SettingEffect(name, tuple(points), tuple(line for line in lines if line is not None))
+        points.append(SettingPoint(value, mean, labels[item.key], item.key))
+    lines: list[SettingLine] = []
+    marginals: list[Marginal] = []
+    for label in dict.fromkeys(labels[item.key] for item in items):
+        own = [item for item in items if labels[item.key] == label and item.is_complete]
+        found = _lines(name, own, label)
+        lines += found
+        if sum(len(line.means) for line in found) < len(own):
+            marginals += _marginals(name, own, label)
+    return SettingEffect(name, tuple(points), tuple(lines), tuple(marginals))
 
 
-def _line(name: str, items: Sequence[Configuration], label: str) -> SettingLine | None:
-    """Return the line of the configurations with one label; None where their values are many, or not comparable."""
-    choose = min if items[0].objective.mode == "min" else max
-    best: dict[Value, float] = {}
+def _lines(name: str, items: Sequence[Configuration], label: str) -> list[SettingLine]:
+    """Return lines through numbers of a setting, each over configurations that are the same in every other setting.
+
+    Values of a random search, where each has one configuration, are joined if they are few. Text has no order to join.
+    """
+    alike: dict[object, dict[Value, float]] = {}
     for item in items:
         value, mean = setting_of(item, name=name), item.selection
-        if item.is_complete and value is not None and mean is not None:
-            best[value] = choose(mean.mean, best.get(value, mean.mean))
-    is_grid = len(best) <= MOST_VALUES or 2 * len(best) <= len(items)
-    is_one_group = len({comparable_group(item) for item in items}) == 1
-    return SettingLine(label, tuple(best.items())) if is_grid and is_one_group and len(best) >= FEWEST else None
+        if mean is not None and value is not None and not isinstance(value, str):
+            alike.setdefault(_others(item, name), {})[value] = mean.mean
+    found = [own for own in alike.values() if len(own) >= FEWEST]
+    values = {value for own in found for value in own}
+    if len(found) > MOST_LINES or (len(values) > MOST_VALUES and 2 * len(values) > sum(map(len, found))):
+        return []
+    return [SettingLine(label, tuple(sorted(own.items(), key=lambda pair: float(pair[0])))) for own in found]
+
+
+def _others(item: Configuration, name: str) -> tuple[object, ...]:
+    """Return everything about a configuration but one setting."""
+    rest = tuple(sorted((key, str(value)) for key, value in item.settings.items() if key != name))
+    return (item.method, item.pattern, rest)
+
+
+def _marginals(name: str, items: Sequence[Configuration], label: str) -> list[Marginal]:
+    """Return the means over configurations at each value, or over quarters of many values; none over unlike masks."""
+    if len({comparable_group(item) for item in items}) != 1:
+        return []
+    at: dict[Value, list[float]] = {}
+    for item in items:
+        value, mean = setting_of(item, name=name), item.selection
+        if value is not None and mean is not None:
+            at.setdefault(value, []).append(mean.mean)
+    if 2 * len(at) <= len(items):
+        return [Marginal(label, value, value, mean_interval(own)) for value, own in at.items()]
+    numbers = sorted(value for value in at if not isinstance(value, str))
+    if len(numbers) < len(at) or len(items) < PARTS * FEWEST_IN_PART:
+        return []
+    parts = [part.tolist() for part in np.array_split(np.array(numbers), PARTS)]
+    return [
+        Marginal(label, part[0], part[-1], mean_interval([own for value in part for own in at[value]]))
+        for part in parts
+    ]

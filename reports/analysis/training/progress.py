@@ -24,6 +24,7 @@ class ProgressCurve:
     mean: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ def _curve(item: Configuration, progress: Curves, *, several: bool) -> ProgressC
         tuple(values_ST.mean(axis=0).tolist()),
         tuple(values_ST.min(axis=0).tolist()),
         tuple(values_ST.max(axis=0).tolist()),
+        item.key,
     )
 
 

@@ -2,7 +2,8 @@
 
 import matplotlib
 
-from nmlab.reports.analysis.maskpro.residuals import Residuals
+from nmlab.reports.analysis.maskpro.residuals import ResidualCurve, Residuals
+from nmlab.reports.figures.points import Spot, listed
 from nmlab.reports.figures.style import DASHES, GRID, INK, MUTED, SERIES, SETTINGS, FigureFile, new_figure, saved
 from nmlab.reports.values import counted
 
@@ -29,7 +30,17 @@ def draw_residual(info: Residuals) -> FigureFile:
         axes.margins(x=0.01)
         columns = 1 if any(len(curve.label) > LONG_LABEL for curve in info.curves[: info.named]) else 2
         figure.legend(loc="outside upper left", ncols=columns, labelcolor=INK, fontsize=8.5)
-        return saved(figure, key=KEY, title=TITLE, caption=_caption(info))
+        texts = [f"residual {_ends(curve)} over {counted(curve.seeds, noun='seed')}" for curve in info.curves]
+        spots = [
+            Spot(axes, list(zip(curve.steps, curve.mean, strict=True)), text, curve.key)
+            for curve, text in zip(info.curves, texts, strict=True)
+        ]
+        alternative = listed([f"{curve.label}: {_ends(curve)}" for curve in info.curves[: info.named]])
+        return saved(figure, key=KEY, title=TITLE, caption=_caption(info), alternative=alternative, spots=spots)
+
+
+def _ends(curve: ResidualCurve) -> str:
+    return f"from {curve.mean[0]:.3g} to {curve.mean[-1]:.3g}" if curve.mean else "without a step that all seeds have"
 
 
 def _caption(info: Residuals) -> str:

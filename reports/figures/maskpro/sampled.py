@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 
 from nmlab.reports.analysis.maskpro.sampled_losses import BatchLosses, SampledLosses
+from nmlab.reports.figures.points import listed
 from nmlab.reports.figures.style import DASHES, INK, MUTED, SETTINGS, FigureFile, look_of, new_figure, saved
 
 KEY, TITLE = "sampled_losses", "Losses of masks drawn from the final logits"
@@ -31,7 +32,12 @@ def draw_sampled(info: SampledLosses) -> FigureFile:
         for axes in panels:
             axes.set_ylim(0, 1.08 * highest)
         panels[0].set_ylabel("masks")
-        return saved(figure, key=KEY, title=TITLE, caption=_caption(info))
+        texts = [
+            f"minibatch {place + 1}: {batch.losses[0]:.4g} to {batch.losses[-1]:.4g}, initial mask {batch.initial:.4g}"
+            for place, batch in enumerate(shown)
+        ]
+        alternative = f"Losses in nats a token: {listed(texts)}"
+        return saved(figure, key=KEY, title=TITLE, caption=_caption(info), alternative=alternative)
 
 
 def _draw_ranges(axes: "matplotlib.axes.Axes", batches: Sequence[BatchLosses]) -> None:

@@ -140,6 +140,14 @@ def test_importance_finds_what_decides(swept):
     assert info.quantile == pytest.approx(5 / 16)
 
 
+def test_of_very_many_configurations_fewer_resamples_do_and_the_caption_counts_them(swept, monkeypatch):
+    place = "nmlab.reports.analysis.space.importance.MOST_FITTED"
+    monkeypatch.setattr(place, 30 * len(swept))
+    assert "over 30 resamples" in draw_importance(importance_of(swept)).caption
+    monkeypatch.setattr(place, 1)
+    assert importance_of(swept).resamples == 20
+
+
 def test_importance_has_a_range(configuration):
     random = np.random.default_rng(3)
     items = [
@@ -220,9 +228,10 @@ def test_numbers_stand_by_value_and_on_a_log_scale_where_they_spread():
     assert (places, axis.scale) == (pytest.approx([0.0, 0.5, 1.0]), "log")
 
 
-def test_ticks_that_would_lie_on_each_other_are_spread():
+def test_ticks_that_would_lie_on_each_other_are_left_out_and_places_stay_true():
     axis, places = setting_axis("alpha", values=[0.7, 0.99, 0.995])
-    assert (places, axis.scale) == ([0.0, 0.5, 1.0], "even steps")
+    assert (places, axis.scale) == ([0.0, pytest.approx(0.983, abs=1e-3), 1.0], "")
+    assert [text for _, text in axis.ticks] == ["0.7", "0.995"]
 
 
 def test_many_numbers_have_round_ticks_within_their_range():
@@ -263,15 +272,17 @@ def test_parallel_coordinates_need_two_configurations(configuration):
 def test_drawings_are_the_same_bytes_every_time(document, analysis, swept):
     first = [*document.figures, draw_importance(importance_of(swept))]
     again = [*study_figures(analysis), draw_importance(importance_of(swept))]
-    assert [(figure.svg, figure.png) for figure in first] == [(figure.svg, figure.png) for figure in again]
+    drawings = [[(figure.svg, figure.png, figure.pdf) for figure in figures] for figures in (first, again)]
+    assert drawings[0] == drawings[1]
 
 
 def test_drawings_hold_no_date_and_no_maker(swept):
     figure = draw_parallel(parallel_coordinates(swept))
     assert figure.svg.startswith(b"<?xml")
     assert figure.png.startswith(b"\x89PNG")
-    for trace in (b"dc:date", b"Matplotlib v", b"Creation Time", b"Software"):
-        assert trace not in figure.svg + figure.png
+    assert figure.pdf.startswith(b"%PDF")
+    for trace in (b"dc:date", b"Matplotlib v", b"Creation Time", b"Software", b"CreationDate", b"/Producer"):
+        assert trace not in figure.svg + figure.png + figure.pdf
 
 
 def test_every_colour_drawn_is_one_that_the_page_can_swap(document, swept):

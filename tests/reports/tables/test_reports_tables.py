@@ -159,11 +159,27 @@ def test_cost(configurations):
     table = cost_table(configurations)
     assert texts(table, "cost/seconds")[0] == "11.0"
     assert texts(table, "cost/forwards")[0] == "101"
-    assert texts(table, "memory/peak_bytes") == ["128"] * 8
+    assert "memory/peak_bytes" not in [column.key for column in table.columns]
     assert texts(table, "time/step_s") == ["10.0"] * 5 + ["–"] * 3
     assert texts(table, "split") == ["10% · 80% · 10%"] * 5 + ["–"] * 3
     assert table.column("split")[0].value == "sample 10%, forward 80%, update 10%"
-    assert table.notes == ("Together, finished or not: 168 s in 18 runs.",)
+    assert table.notes == (
+        "Together, finished or not: 168 s in 18 runs.",
+        "Peak memory of the whole process, 128 to 128 MiB, differs by no more than its noise.",
+    )
+
+
+def test_peaks_of_memory_have_a_column_where_they_differ(writer, store, trial):
+    trials = [
+        trial(
+            "maskpro", 0, 50.0, 60.0, {"alpha": str(size)}, residual=[0.0], metrics={"memory/peak_bytes": size * 2**27}
+        )
+        for size in (1, 2)
+    ]
+    writer.launch("peaks", trials, name="peaks-1")
+    table = cost_table(configurations_of(collect(store, study="peaks")))
+    assert sorted(texts(table, "memory/peak_bytes")) == ["128", "256"]
+    assert not any("Peak memory" in note for note in table.notes)
 
 
 def test_costs_that_differ_have_an_interval(writer, store, trial):

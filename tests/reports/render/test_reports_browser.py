@@ -1,0 +1,162 @@
+"""The page in a headless browser: hover, highlight, keyboard and paging work, without errors and without network."""
+
+from dataclasses import replace
+
+import pytest
+
+from nmlab.reports.render import html_text
+from nmlab.reports.render.html import ROWS_ON_PAGE
+from nmlab.reports.values import Cell
+
+pytest.importorskip("aiohttp", reason="aiohttp, which datasets brings, talks to the browser")
+from devtools import Page, ask, browser_program
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(browser_program() is None, reason="no Chromium on this machine"),
+]
+ROWS = 2 * ROWS_ON_PAGE + 7
+POINT = "#figure-ranking .point"
+CLICK = "new MouseEvent('click', { bubbles: true, cancelable: true })"
+
+
+@pytest.fixture(scope="module")
+def opened(document, tmp_path_factory):
+    """The report of the small study, and one whose table of configurations runs over three pages."""
+    folder = tmp_path_factory.mktemp("browser")
+    tables = tuple(_long(table) if table.key == "configurations" else table for table in document.tables)
+    for name, own in (("report", document), ("long", replace(document, tables=tables))):
+        (folder / f"{name}.html").write_text(html_text(own), encoding="utf-8")
+    return folder
+
+
+def _long(table):
+    """The table with its first row repeated, under hashes of their own."""
+    place = [column.key for column in table.columns].index("configuration")
+    rows = []
+    for number in range(ROWS):
+        key = f"{number:08x}"
+        cells = list(table.rows[0].cells)
+        cells[place] = Cell(key, run_ids=table.rows[0].run_ids)
+        rows.append(replace(table.rows[0], cells=tuple(cells), anchor=key))
+    return replace(table, rows=tuple(rows))
+
+
+async def nothing_wrong(page: Page) -> None:
+    assert page.complaints == []
+    assert [address for address in page.requests if not address.startswith("file:")] == []
+
+
+def test_hover_shows_value_and_runs_and_a_click_highlights_it_everywhere(opened, document):
+    ranking = next(figure for figure in document.figures if figure.key == "ranking")
+    best = ranking.points[0]
+
+    async def questions(page: Page) -> None:
+        await page.move_to(POINT)
+        shown = await page.evaluate("[hover.hidden, hover.innerText]")
+        assert shown[0] is False
+        assert best.text in shown[1]
+        assert "perplexity 80.0 ± 5.0" in shown[1]
+        assert all(run_id[:8] in shown[1] for run_id in best.run_ids)
+        await page.evaluate(f"document.querySelector('{POINT}').dispatchEvent({CLICK})")
+        listed = await page.evaluate("[...panel.querySelectorAll('a')].map((link) => link.href)")
+        assert listed == [document.links.run(run_id) for run_id in best.run_ids]
+        ids = "[...document.querySelectorAll('.point.picked')].map((one) => one.closest('figure').id)"
+        figures = await page.evaluate(ids)
+        with_points = {"ranking", "pareto", "sensitivity", "outcomes", "parallel_coordinates", "loss_residual"}
+        assert with_points <= {name.removeprefix("figure-") for name in figures}
+        rows = await page.evaluate("document.querySelectorAll('tr.picked').length")
+        assert rows == sum(_rows_of(table, best.configuration) for table in document.tables)
+        await nothing_wrong(page)
+
+    ask(opened / "report.html", questions)
+
+
+def test_a_configuration_picked_in_a_table_is_highlighted_in_the_figures(opened, document):
+    key = next(figure for figure in document.figures if figure.key == "ranking").points[1].configuration
+    row = f'#table-configurations tr[data-configuration="{key}"]'
+
+    async def questions(page: Page) -> None:
+        await page.evaluate(f"document.querySelector('{row} td').click()")
+        chosen = "[...document.querySelectorAll('.point.picked')].map((one) => one.dataset.configuration)"
+        assert set(await page.evaluate(chosen)) == {key}
+        assert key in await page.evaluate("document.getElementById('picked').innerText")
+        await page.press("Escape")
+        assert await page.evaluate("document.querySelectorAll('.picked').length") == 0
+        assert await page.evaluate("document.getElementById('picked').hidden") is True
+        await nothing_wrong(page)
+
+    ask(opened / "report.html", questions)
+
+
+def test_the_keyboard_reaches_every_point_of_a_figure(opened, document):
+    points = next(figure for figure in document.figures if figure.key == "ranking").points
+
+    async def questions(page: Page) -> None:
+        stops = await page.evaluate("document.querySelectorAll('#figure-ranking .point[tabindex=\"0\"]').length")
+        assert stops == 1  # Tab enters a figure once
+        await page.evaluate("document.querySelector('#figure-ranking .point').focus()")
+        for point in points[1:]:
+            await page.press("ArrowRight")
+            assert await page.evaluate("document.activeElement.getAttribute('aria-label')") == point.text
+            assert point.text in await page.evaluate("hover.innerText")
+        await page.press("Enter")
+        assert await page.evaluate("picked") == points[-1].configuration
+        await nothing_wrong(page)
+
+    ask(opened / "report.html", questions)
+
+
+def test_long_tables_have_pages_that_search_sort_and_links_reach(opened):
+    async def questions(page: Page) -> None:
+        async def click(selector: str) -> None:
+            await page.evaluate(f"document.querySelector('#table-configurations {selector}').click()")
+
+        rows = "[...document.querySelectorAll('#table-configurations tbody tr')]"
+        keys = f"{rows}.map((row) => row.dataset.configuration)"
+        assert await page.evaluate(keys) == [f"{number:08x}" for number in range(ROWS_ON_PAGE)]
+        told = await page.evaluate("document.querySelector('#table-configurations .pages output').textContent")
+        assert told == f"Rows 1 to {ROWS_ON_PAGE} of {ROWS}"
+        await click(".pages button:last-child")
+        assert (await page.evaluate(keys))[0] == f"{ROWS_ON_PAGE:08x}"
+        last = f"{ROWS - 1:08x}"
+        await page.evaluate(f"location.hash = 'configuration-{last}'")
+        await page.evaluate("new Promise((resolve) => setTimeout(resolve, 50))")
+        assert last in await page.evaluate(keys)
+        assert await page.evaluate("picked") == last
+        await page.evaluate(f"tables.forEach((table) => table.search(['{last}']))")
+        assert await page.evaluate(keys) == [last]
+        await page.evaluate("tables.forEach((table) => table.search([]))")
+        for _ in ("up", "down"):
+            await click("th:last-child button")
+        assert (await page.evaluate(keys))[0] == last
+        await nothing_wrong(page)
+
+    ask(opened / "long.html", questions)
+
+
+@pytest.mark.parametrize("options", [(), ("--force-dark-mode", "--enable-features=WebContentsForceDark")])
+def test_points_lie_over_what_is_drawn(opened, document, options):
+    """The overlay has the drawing's own coordinates, so a point's place is inside of its figure."""
+
+    async def questions(page: Page) -> None:
+        outside = await page.evaluate("""[...document.querySelectorAll(".point path")].filter((path) => {
+            const own = path.getBoundingClientRect(), figure = path.closest("svg").getBoundingClientRect();
+            return own.left < figure.left - 15 || own.right > figure.right + 15 || own.top < figure.top - 15
+                || own.bottom > figure.bottom + 15;
+        }).length""")
+        assert outside == 0
+        assert await page.evaluate("document.querySelectorAll('.point path').length") == sum(
+            len(figure.points) for figure in document.figures
+        )
+        await nothing_wrong(page)
+
+    ask(opened / "report.html", questions, options=options)
+
+
+def _rows_of(table, key):
+    names = [column.key for column in table.columns]
+    if "configuration" not in names:
+        return 0
+    place = names.index("configuration")
+    return sum(row.cells[place].value == key for row in table.rows[:ROWS_ON_PAGE])
