@@ -81,14 +81,15 @@ def test_the_numbers_by_hand(launches):
 def test_only_what_a_test_finds_better_is_bold(launches):
     marks = [(str(a.mark), str(b.mark)) for a, b in zip(launches.table().column("a"), launches.table().column("b"), strict=True)]  # fmt: skip  # noqa: E501
     assert marks == [("", "best"), ("", ""), ("", ""), ("", "")]
-    assert launches.text("md").count("**") == 2
+    tables = launches.text("md").partition("## A and B side by side")[2]
+    assert tables.count("**") == 2
 
 
 def test_the_verdict_counts_the_pairs_and_names_what_differs(launches):
     assert launches.verdict == (
         "Of 4 pairs, B is better in 1 (maskpro: alpha=0.99), 3 are equal (tests at 5%, corrected for their number)."
     )
-    assert launches.document.headline[0] == launches.verdict
+    assert launches.document.screen.verdict == launches.verdict
 
 
 def test_the_title_is_short(launches, methods):
@@ -232,7 +233,7 @@ def test_every_format_holds_the_same_values(launches):
     read = list(csv.DictReader(io.StringIO(launches.text("csv"))))
     own = json.loads(launches.text("json", table="differences"))
     whole = json.loads(launches.text("json"))
-    assert whole["headline"][0] == launches.verdict
+    assert whole["verdict"] == launches.verdict
     assert [each["key"] for each in whole["tables"]] == list(launches.tables)
     for place, line in enumerate(read):
         for key, cell in own["rows"][place]["cells"].items():
@@ -259,8 +260,14 @@ def test_the_frame_has_typed_columns(launches):
 
 def test_the_figure_says_in_words_what_it_shows(launches):
     (figure,) = launches.document.figures
+    page = launches.text("html")
     assert "Rows: 1 B better, 3 equal." in figure.caption
-    assert 'role="img" aria-label="Differences of B from A in perplexity"' in launches.text("html")
+    said = "Differences of B from A in perplexity: Rows: 1 B better, 3 equal. maskpro: alpha=0.99: perplexity, B − A "
+    assert f'role="group" aria-label="{said}−6.3% [−7.8%, −4.8%], B better; ' in page
+    point, *_ = figure.points
+    assert point.text == "maskpro: alpha=0.99: perplexity, B − A −6.3% [−7.8%, −4.8%], B better; 6 runs"
+    assert (len(figure.points), len(point.run_ids)) == (4, 6)
+    assert page.count(f'data-configuration="{point.configuration}"') == 2  # the point and its row
     assert figure.svg.startswith(b"<?xml")
 
 

@@ -1,5 +1,6 @@
 """The table of differences: both sides of every pair, their difference with its interval, the test, and the finding."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -87,10 +88,6 @@ def differences_table(found: TwoSides) -> ReportTable:
     return without_empty_columns(table)
 
 
-def _key_column(letter: str) -> Column:
-    return replace(CONFIGURATION, key=f"configuration_{letter.lower()}", title=f"configuration of {letter}")
-
-
 def _side_column(key: str, title: str) -> Column:
     return Column(key, title, help="which configuration of this side stands in the row")
 
@@ -153,7 +150,7 @@ def _row(item: PairResult, layout: _Layout) -> Row:
         *(Cell(each.key, run_ids=each.run_ids) for each in pair.sides),
     )
     kind = "dense" if pair.first.is_dense else "baseline" if pair.first.is_baseline else "searched"
-    return Row(cells, run_ids=run_ids, kind=kind)
+    return Row(cells, run_ids=run_ids, kind=kind, configuration=pair.second.key)
 
 
 def _values(item: PairResult) -> tuple[Cell, Cell]:
@@ -203,12 +200,10 @@ def _caption(found: TwoSides) -> str:
 def _notes(results: Sequence[PairResult]) -> tuple[str, ...]:
     """Say which tests were used, on what scale, which seeds took no part, and what stands with fresh seeds."""
     notes = []
-    tests: dict[str, int] = {}
-    for item in results:
-        if text := deciding_test(item):
-            name = text.partition(" over ")[0]
-            tests[name] = tests.get(name, 0) + 1
-    listed = ", ".join(f"{name} ({counted(count, noun='row')})" for name, count in tests.items() if name != "counted")
+    tests = Counter(text for item in results if (text := deciding_test(item)) and text != "counted")
+    if len(tests) > 1:
+        tests = Counter(text.partition(" over ")[0] for text in tests.elements())
+    listed = ", ".join(f"{name} ({counted(count, noun='row')})" for name, count in tests.items())
     if listed:
         notes.append(f"Tests: {listed}. Seeds that both sides have are compared in pairs.")
     if any(item.comparison.is_ratio and item.comparison.decisive is not None for item in results):
