@@ -22,7 +22,7 @@ from nmlab.reports.figures.style import (
 from nmlab.reports.values import Direction, Style, counted, rounded_texts
 
 KEY, TITLE = "differences", "Differences of B from A"
-MOST_ROWS = 40
+MOST_ROWS = 20  # as many as one screen has room for
 COLOURS = {"better": SERIES[2], "worse": SERIES[1], "higher": SERIES[0], "lower": SERIES[0]}
 
 
@@ -89,7 +89,8 @@ def draw_differences(info: Differences) -> FigureFile:
             _draw_row(axes, row, place)
         _format_axes(axes, info)
         spots = [_spot(axes, row, place=place, info=info) for place, row in enumerate(info.rows)]
-        alternative = f"{_shown(info.rows)}. {listed([_row_text(row, info) for row in info.rows])}"
+        lead = f"{_shown(info.rows)}. " if len(info.rows) > 1 else ""
+        alternative = lead + listed([_row_text(row, info) for row in info.rows])
         return saved(figure, key=KEY, title=_title(info), caption=_caption(info), alternative=alternative, spots=spots)
 
 
@@ -160,8 +161,7 @@ def _caption(info: Differences) -> str:
         text += " Strokes: the difference of each shared seed."
     if any(row.low is None for row in info.rows):
         text += " No bar: no interval."
-    shown = _shown(info.rows)
-    text += f" {shown}." if shown else ""
+    text += f" {_shown(info.rows)}." if len(info.rows) > 1 else ""
     if info.hidden:
         text += f" In the table only: {counted(info.hidden, noun='further row')}."
     return text

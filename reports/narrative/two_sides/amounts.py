@@ -1,12 +1,12 @@
 """The numbers of one pair in words: means, the change of B from A with its interval, the test, what it can detect."""
 
 import math
+import re
 from dataclasses import dataclass
 
-from nmlab.reports.analysis.metrics import difference_style, style_of
-from nmlab.reports.analysis.statements import metric_text
+from nmlab.reports.analysis.metrics import difference_style, metric_column, style_of
 from nmlab.reports.analysis.two_sides import PairResult, deciding_test
-from nmlab.reports.values import Style, number_text
+from nmlab.reports.values import Style, cell_text, estimate_cell, number_text
 
 MOST_DECIMALS = 3
 
@@ -65,10 +65,11 @@ def bracketed_change(item: PairResult) -> str:
 
 
 def means_text(item: PairResult) -> tuple[str, str]:
-    """Return the means of A and of B."""
+    """Return the means of A and of B, with the decimals that their tables have."""
     first, second = item.comparison.reference, item.comparison.side
-    means = [side.estimate(item.metric) for side in (first, second)]
-    own, other = (metric_text(math.nan if mean is None else mean.mean, metric=item.metric) for mean in means)
+    cells = (estimate_cell(side.estimate(item.metric)) for side in (first, second))
+    column = metric_column(item.metric)
+    own, other = (re.split(r" ± | \(", cell_text(cell, column=column))[0] for cell in cells)
     return own, other
 
 

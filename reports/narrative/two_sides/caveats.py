@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from nmlab.reports.analysis.comparability import Difference
 from nmlab.reports.analysis.two_sides import LETTERS, SeedTest, TwoSides
 from nmlab.reports.analysis.two_sides.names import is_best_of_several
+from nmlab.reports.analysis.two_sides.what_differs import UNKNOWN
 from nmlab.reports.narrative.two_sides.amounts import detectable_size
 from nmlab.reports.values import counted
 from nmlab.trials.contract import run_params, run_tags
@@ -12,7 +13,7 @@ from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
 
 MOST_LINES = 5
 MOST_NAMES = 3  # of differing facts in one line
-STEPS, BUDGET = "steps", "budget."
+STEPS, BUDGET, VERSION = "steps", "budget.", "the version of "
 NOT_ALIKE, DEPENDS, SAME = "Not evaluated alike", "Numbers may depend on it", "A and B are the same runs."
 
 
@@ -26,7 +27,7 @@ def warnings_of(found: TwoSides) -> tuple[str, ...]:
     texts += _about_selection(found)
     if any(fact.kind == "machine" for fact in found.facts):
         texts.append("A and B ran on different machines: seconds do not compare.")
-    texts += [text for text in (_about_budgets(found), _unpaired(found), _left_out(found)) if text]
+    texts += [text for text in (_about_budgets(found), _about_code(found), _unpaired(found), _left_out(found)) if text]
     return tuple(texts)
 
 
@@ -64,7 +65,8 @@ def trust_lines_of(found: TwoSides) -> tuple[str, ...]:
         *[text for place in ((0,) if found.is_same else (0, 1)) for text in _about_side(found, place)],
         *_about_selection(found),
         _about_budgets(found),
-        _named(DEPENDS, found.unlike.noted),
+        _named(DEPENDS, [item for item in found.unlike.noted if not item.name.startswith(VERSION)]),
+        _about_code(found),
         _unpaired(found),
         _power(found),
         _left_out(found),
@@ -75,11 +77,20 @@ def trust_lines_of(found: TwoSides) -> tuple[str, ...]:
 
 def _named(lead: str, differences: Sequence[Difference]) -> str:
     """Return the names of differing facts in one line; their values are in the caveats."""
-    names = [item.name for item in differences]
-    if not names:
-        return ""
+    return f"{lead}: {_first([item.name for item in differences])}." if differences else ""
+
+
+def _about_code(found: TwoSides) -> str:
+    """Return in which code and versions the sides differ; a table has their values."""
+    names = [fact.name for fact in found.facts if fact.kind == "code" and UNKNOWN not in fact.values]
+    versions = [item.name.removeprefix(VERSION) for item in found.unlike.noted if item.name.startswith(VERSION)]
+    apart = list(dict.fromkeys([*names, *versions]))
+    return f"A and B ran other code or versions: {_first(apart)}." if apart else ""
+
+
+def _first(names: Sequence[str]) -> str:
     left = len(names) - MOST_NAMES
-    return f"{lead}: {', '.join(names[:MOST_NAMES])}{f' and {left} more' if left > 0 else ''} differ."
+    return ", ".join(names[:MOST_NAMES]) + (f" and {left} more" if left > 0 else "")
 
 
 def _about_budgets(found: TwoSides) -> str:

@@ -45,7 +45,7 @@ def _of_one(item: PairResult, found: TwoSides) -> str:
         case "not separable":
             return (
                 f"No difference between {_both(found, item)} that this comparison could see{where}: {name} "
-                f"{_pair_text(values)} ({_interval_text(item)}; {test_text(item)}){_detectable_text(item)}."
+                f"{_pair_text(values)}, {_signed_text(item)}{_detectable_text(item)}."
             )
     winner, loser = (1, 0) if item.better_side != 0 else (0, 1)
     how = item.finding if item.finding in ("higher", "lower") else "better"
@@ -109,12 +109,13 @@ def _change_text(item: PairResult) -> str:
     return f"B {change.in_words} ({change.interval_in_words}; {test_text(item)})"
 
 
-def _interval_text(item: PairResult) -> str:
+def _signed_text(item: PairResult) -> str:
+    """Return ``B −2.1% (95% interval −10.8% to +7.3%; paired t-test over 3 shared seeds, p = 0.419)``."""
     change = change_of(item)
     if change is None:
-        return "no interval"
+        return f"no interval ({test_text(item)})"
     value, low, high = change.signed
-    return f"B {value}, 95% interval {low} to {high}"
+    return f"B {value} (95% interval {low} to {high}; {test_text(item)})"
 
 
 def _detectable_text(item: PairResult) -> str:

@@ -90,7 +90,8 @@ def _confidence_of_many(found: TwoSides) -> Row:
     count = sum(item.finding in DECIDED for item in found.leading)
     run_ids = tuple(dict.fromkeys(run_id for item in found.leading for run_id in item.pair.run_ids))
     findings = Counter(finding_text(item).partition(":")[0] for item in found.leading)
-    tests = Counter(deciding_test(item).partition(" over ")[0] for item in found.leading if item.p_value is not None)
+    tested = [item for item in found.leading if item.p_value is not None and not item.is_equal]
+    tests = dict.fromkeys(deciding_test(item).partition(" over ")[0] for item in tested)
     by = f"; by {', '.join(tests)} at 5%, corrected" if tests else ""
     value = Cell(count, run_ids=run_ids, shown=f"{count} of {len(found.leading)}")
     return _row("Confidence: pairs that differ", value, ", ".join(f"{n} {name}" for name, n in findings.items()) + by)
