@@ -139,11 +139,11 @@ def test_its_gradient_is_the_derivative_also_where_keys_are_equal(n, m):
 
 @pytest.mark.parametrize(("n", "m"), [(4, 8), (8, 16), (16, 32)])
 def test_excluding_the_argmax_makes_more_than_two_of_m_hard(n, m):
-    """In the limit each round takes the largest that is left; without it the mask is not N-hot at any temperature."""
+    """At the temperatures in which the schedule ends, where without it a leader is picked twice."""
     logits_GM, gumbel_GM = (tensor.float() for tensor in _draw(2000, m))
     hard_GM = sampled_mask(logits_GM, gumbel_GM, lam=0.002, n=n).float()
     for draw, most in ((_excluding, 0.001), (relaxed_mask, None)):
-        off = ((draw(logits_GM, gumbel_GM, tau=1e-4, lam=0.002, n=n) - hard_GM).abs() > 0.5).any(1).float().mean()
+        off = ((draw(logits_GM, gumbel_GM, tau=0.05, lam=0.002, n=n) - hard_GM).abs() > 0.5).any(1).float().mean()
         assert float(off) <= most if most is not None else float(off) > 0.02
 
 

@@ -60,7 +60,7 @@ def test_an_installed_method_is_found_by_name(installed):
     assert "hill_climb" not in initial_mask_methods(), "it learns"
 
 
-def test_where_it_is_not_installed_there_are_twelve(rescan):
+def test_where_it_is_not_installed_it_is_not_listed(rescan):
     rescan()
     assert "hill_climb" not in registry.names()
     assert registry.packages() == ()
