@@ -94,7 +94,7 @@ class Soak:
         return nmlab
 
     @property
-    def planned(self) -> int:
+    def trials_in_all(self) -> int:
         return self.trials + len(GRID["baselines"])
 
     def _study(self) -> dict:
@@ -126,7 +126,7 @@ class Soak:
         except BaseException:
             kill_session(process.pid)
             raise
-        assert printed["counts"] == {"finished": self.planned}, printed
+        assert printed["counts"] == {"finished": self.trials_in_all}, printed
 
     def _wait(self, nmlab: Nmlab, ray: LocalSession, process: subprocess.Popen, *, seconds: float) -> None:
         """Wait so long, or until the process ends; sample the driver's memory meanwhile, once its imports are done."""
@@ -205,7 +205,7 @@ def record_of(soak: Soak, *, undisturbed: float) -> dict:
             "most": max(soak.load, default=0.0),
         },
         "launches": dict(Counter(name for name, _ in soak.launches)),
-        "trials": soak.planned * len(soak.launches),
+        "trials": soak.trials_in_all * len(soak.launches),
         "faults": {what: kinds[what] for what in (*VICTIMS, SECOND_OWNER, LATE_NODE)},
         "replicas_refused_on_late_nodes": soak.refused,
         "seconds_undisturbed": round(undisturbed, 1),
@@ -237,15 +237,15 @@ def main() -> None:
         soak = Soak(folder, seed, options.trials, tuple(options.pause))
         reference = soak.launch("reference", until=0.0)
         expected = results(reference)
-        check(reference, expected, planned=soak.planned)
+        check(reference, expected, trials=soak.trials_in_all)
         (_, undisturbed), soak.start = soak.launches.pop(), time.monotonic()
         until = soak.start + 60 * options.minutes
         while time.monotonic() < until or not soak.faults:
             number = len(soak.launches)
             nmlab = soak.launch(f"launch-{number}", until=until, on=IN_TURN[number % 2])
-            check(nmlab, expected, planned=soak.planned)
+            check(nmlab, expected, trials=soak.trials_in_all)
             where = soak.launches[-1][0]
-            print(f"launch {number + 1}, on a {where}: {soak.planned} trials are as they should be", flush=True)
+            print(f"launch {number + 1}, on a {where}: {soak.trials_in_all} trials are as they should be", flush=True)
         record = record_of(soak, undisturbed=undisturbed)
     print(json.dumps({name: value for name, value in record.items() if name != "driver_memory"}, indent=2))
     if options.json:

@@ -17,12 +17,12 @@ EXPECTED = {
 LITTER = (".partial", ".damaged", ".tmp")
 
 
-def check(nmlab: Nmlab, reference: dict, *, planned: int) -> None:
+def check(nmlab: Nmlab, reference: dict, *, trials: int) -> None:
     """Raise if something is lost, doubled, different or left over."""
     # If the driver is killed after the last trial and before its replicas check the weights, they are not checked.
-    check_complete(nmlab, planned=planned, frozen=("verified", "unverified"))
+    check_complete(nmlab, trials=trials, frozen=("verified", "unverified"))
     ended = Counter(keys(nmlab.journal(), "ended"))
-    assert len(ended) == planned, "a trial is missing in the journal"
+    assert len(ended) == trials, "a trial is missing in the journal"
     assert results(nmlab) == reference, "a result differs from the undisturbed one"
     unexpected = {path.name for path in nmlab.launch.iterdir()} - EXPECTED
     litter = [str(path) for path in (nmlab.launch / "trials").rglob("*") if path.name.endswith(LITTER)]

@@ -54,7 +54,7 @@ class SharedReplicas:
         self._ended: list[str] = []
         start = time.perf_counter()
         self._dispatcher = start_dispatcher("overhead", max_failures=0)
-        self._driver_loop = DriverLoop(self._dispatcher, accept=self._accept, on_round=lambda: None, unwanted=list)
+        self._driver_loop = DriverLoop(self._dispatcher, accept=self._accept, on_round=lambda: None, to_cancel=list)
         study, small = study_of(range(1), concurrency), Load(weights=0, block_weights=0, blocks=1, shared=0, slot=0)
         self._replicas = start_replicas(
             study, dispatcher=self._dispatcher.name, folder=folder, max_failures=0, load=small, lost=print
@@ -79,7 +79,7 @@ class SharedReplicas:
             dispatcher=self._dispatcher.name,
             ended={},
             evaluated={},
-            stopped=(),
+            stopped_early=(),
             folder=folder,
             watch=watch,
         )

@@ -170,7 +170,7 @@ def _launch_began(opened: OpenLaunch) -> LaunchBegan:
     confirmed = {run_tags.CONFIRMATION_SEEDS: ",".join(map(str, fresh))} if fresh else {}
     extended = extension_tags(opened.plan, opened.launch.versions())
     began = {**extended, **warm_start_tags(opened.warm)}
-    tags = {**opened.tags, run_tags.PLANNED: str(opened.state.in_all), **reproduces, **confirmed, **began}
+    tags = {**opened.tags, run_tags.PLANNED: str(opened.state.trials_in_all), **reproduces, **confirmed, **began}
     return LaunchBegan(tags=tags, params=flat_study(study))
 
 

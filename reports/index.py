@@ -131,7 +131,7 @@ def _row(entry: IndexedStudy) -> Row:
         Cell(launch.params.get(run_params.ANSWERS, "")),
         Cell(", ".join(launch.reproduces)),
         Cell(launch.status),
-        Cell(f"{runs.count(TrialStatus.FINISHED)} of {launch.planned or len(runs.trials)}"),
+        Cell(f"{runs.count(TrialStatus.FINISHED)} of {launch.planned_runs or len(runs.trials)}"),
         Cell(entry.document.headline[0]),
         Cell(claims),
         Cell(moment_text(launch.started)),

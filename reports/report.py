@@ -177,7 +177,7 @@ def _facts(runs: StudyRuns) -> tuple[tuple[str, str], ...]:
             ("weights", launch.tags.get(run_tags.STORED, "")),
             ("selected on", launch.params.get(f"{run_params.VALIDATION}source", "")),
             ("evaluated on", launch.params.get(run_params.EVALUATION_SOURCE, "")),
-            ("runs", f"{runs.count(TrialStatus.FINISHED)} finished of {launch.planned or len(runs.trials)}"),
+            ("runs", f"{runs.count(TrialStatus.FINISHED)} finished of {launch.planned_runs or len(runs.trials)}"),
         )
         if value
     )

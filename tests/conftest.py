@@ -81,9 +81,9 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callab
 
 
 @pytest.fixture(scope="session")
-def thirteenth(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the package of ``tests/thirteenth`` as pip installs it; put it on the path to use the package."""
-    return _installed(HERE / "thirteenth", tmp_path_factory.mktemp("installed"))
+def outside_method(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the package of ``tests/outside_method`` as pip installs it; put it on the path to use it."""
+    return _installed(HERE / "outside_method", tmp_path_factory.mktemp("installed"))
 
 
 @pytest.fixture(scope="session")

@@ -191,8 +191,8 @@ def diff(
         with located_files(name, tracking_uri=uri, results=folder) as files:
             found.append(read_masks(files.place, base=base))
             places.append(files)
-    (ours, pattern), (theirs, other) = found
-    compared = overlap(ours, theirs, patterns=(pattern, other))
+    (first_masks, pattern), (second_masks, other) = found
+    compared = overlap(first_masks, second_masks, patterns=(pattern, other))
     return MaskDifference(
         trials=(places[0].key, places[1].key),
         taken=(places[0].how_chosen, places[1].how_chosen),

@@ -73,7 +73,7 @@ def export(
     results: str | Path | None = None,
     tracking_uri: str | None = None,
 ) -> Export:
-    """Write a masked model in another format, read it back, and compare logits and masks.
+    """Write a masked model in another format, read it back, and compare its weights and logits with the model's.
 
     Args:
         target: as `evaluate` takes it.

@@ -165,7 +165,7 @@ def _record(item: Configuration) -> dict[str, str]:
 def _numbers(item: Configuration, places: Mapping[str, int]) -> dict[str, object]:
     value = item.value
     estimate = {name: None if value is None else getattr(value, name) for name in ("mean", "low", "high")}
-    counts = {"n": len(item.finished), "planned": item.planned, "rank": places.get(item.key)}
+    counts = {"n": len(item.finished), "planned": item.runs_in_all, "rank": places.get(item.key)}
     return {"metric": item.objective.reported, **estimate, **counts}
 
 

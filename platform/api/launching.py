@@ -122,33 +122,33 @@ def run_ready(
     texts = [f"note: {note}" for note in ready.plan.facts.text_notes]
     display.begin([f"{ready.plan.study.name}: {ready.plan.trials_text}, launch {ready.launch.name}", *texts])
     with display.watching() as show:
-        ended = run_launch(ready, watch=show, exits=exits, resumed_as=resumed_as)
-    written = _written(ready, ended) if report else None
+        ending = run_launch(ready, watch=show, exits=exits, resumed_as=resumed_as)
+    written = _written(ready, ending) if report else None
     return SweepResult(
         study=ready.plan.study.name,
         launch=ready.launch.name,
-        status=ended.status,
-        counts=ended.counts,
+        status=ending.status,
+        counts=ending.counts,
         folder=ready.launch.folder,
         tracking_uri=ready.tracking_uri,
-        model_loads=ended.model_loads,
-        frozen_weights=ended.frozen_weights,
-        seconds=ended.seconds,
-        interrupted=ended.interrupted,
-        undelivered=ended.undelivered,
-        refused=ended.refused,
-        search_stopped=ended.search_stopped,
-        confirmation=ended.confirmation,
+        model_loads=ending.model_loads,
+        frozen_weights=ending.frozen_weights,
+        seconds=ending.seconds,
+        interrupted=ending.interrupted,
+        undelivered=ending.undelivered,
+        refused=ending.refused,
+        search_stopped=ending.search_stopped,
+        confirmation=ending.confirmation,
         page=None if written is None else written.html,
         headline=() if written is None else written.headline,
     )
 
 
-def _written(ready: "ReadyLaunch", ended: "LaunchEnding") -> "LaunchReport | None":
+def _written(ready: "ReadyLaunch", ending: "LaunchEnding") -> "LaunchReport | None":
     """Write the report; what it needs, figures and statistics, is imported now."""
     from nmlab.platform.driver.launch_report import report_launch
 
-    return report_launch(ready, ended)
+    return report_launch(ready, ending)
 
 
 @contextmanager

@@ -129,19 +129,19 @@ def plan(
 
     from nmlab.platform.planning.study_plan import plan_study
 
-    planned = plan_study(loaded)
+    launch_plan = plan_study(loaded)
     warm = None
     if names := launch_texts(warm_start):
         from nmlab.platform.driver.warm_start import plan_warm_start
 
         folder, uri = results_folder(results), store_uri(tracking_uri)
-        warm = plan_warm_start(planned, names, results=folder, tracking_uri=uri)
+        warm = plan_warm_start(launch_plan, names, results=folder, tracking_uri=uri)
 
     from nmlab.platform.planning.estimate import Estimate, probe_methods  # loads torch; the study is checked before
 
-    estimate = Estimate.here(planned, warm=warm)
+    estimate = Estimate.here(launch_plan, warm=warm)
     estimate.check()
     if probe:
-        estimate = Estimate.here(planned, probes=probe_methods(planned), warm=warm)
+        estimate = Estimate.here(launch_plan, probes=probe_methods(launch_plan), warm=warm)
         estimate.check()
     return Plan(loaded, estimate)

@@ -88,7 +88,7 @@ def _configuration(item: analysis.Configuration, result: SweepResult, *, looked_
         low=None if value is None else value.low,
         high=None if value is None else value.high,
         n=len(item.finished),
-        planned=item.planned,
+        planned=item.runs_in_all,
         trials=tuple(trial_of_record(record, place=place) for record in item.every_trial),
         selected_by=item.objective.metric,
         selected_mean=None if item.selection is None else item.selection.mean,

@@ -173,11 +173,11 @@ class SweepResult:
         return collect(store, study=self.study, launch=self.launch, needs_finished=False)
 
     def _repr_html_(self) -> str:
-        ended = ", ".join(f"{count} {status}" for status, count in sorted(self.counts.items()))
+        counts = ", ".join(f"{count} {status}" for status, count in sorted(self.counts.items()))
         facts = {
             "launch": self.launch,
             "status": self.status,
-            "trials": ended,
+            "trials": counts,
             "found": " ".join(self.headline),
             "search": self.search_stopped,
             "confirmation": " ".join(self.confirmation),

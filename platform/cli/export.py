@@ -43,7 +43,7 @@ def export(
     tracking_uri: TrackingUri = DEFAULT_URI,
     as_json: Json = False,
 ) -> None:
-    """Write a masked model in another format, read it back, and compare logits and masks. Exit code 1 if they differ.
+    """Write a masked model in another format, read it back, and compare weights and logits. Exit code 1 if they differ.
 
     Example: nmlab export results/runs/KEY --format hf --output pruned-model
     """

@@ -207,9 +207,9 @@ def _run(ready: "ReadyLaunch", *, report: bool, quiet: bool, as_json: bool) -> N
 
 
 def _print_nothing_finished(result: "SweepResult", argument: str) -> None:
-    ended = _counts(result) or "none began"
+    counts = _counts(result) or "none began"
     console(stderr=True).print(
-        f"nmlab: no trial of {result.launch} finished ({ended}), so no report was written; "
+        f"nmlab: no trial of {result.launch} finished ({counts}), so no report was written; "
         f"`nmlab status {argument}` says why",
         markup=False,
     )
@@ -221,16 +221,16 @@ def _counts(result: "SweepResult") -> str:
 
 def _summary(result: "SweepResult") -> str:
     """Return in one line how the launch ended, and what this process did for it."""
-    ended = _counts(result)
+    counts = _counts(result)
     if result.model_loads:
         times = "once" if result.model_loads == 1 else f"{result.model_loads} times"
         return (
-            f"{result.status} in {result.seconds:.0f} s: {ended}; model loaded {times}, "
+            f"{result.status} in {result.seconds:.0f} s: {counts}; model loaded {times}, "
             f"frozen weights {result.frozen_weights}"
         )
     if result.status == LaunchStatus.FINISHED:
-        return f"finished already: {ended}; nothing was left to run, so no model was loaded"
-    return f"{result.status} in {result.seconds:.0f} s: {ended or 'no trial began'}; no model was loaded"
+        return f"finished already: {counts}; nothing was left to run, so no model was loaded"
+    return f"{result.status} in {result.seconds:.0f} s: {counts or 'no trial began'}; no model was loaded"
 
 
 def _print_result(result: "SweepResult", *, argument: str, quiet: bool, as_json: bool) -> None:

@@ -73,7 +73,7 @@ VERBS = {
     ),
     "export": Verb(
         "export",
-        "Write a masked model in another format, read it back, and compare logits and masks. "
+        "Write a masked model in another format, read it back, and compare weights and logits. "
         "Exit code 1 if they differ.",
     ),
     "report": Verb(

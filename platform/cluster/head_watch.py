@@ -36,23 +36,23 @@ class HeadWatch:
         self._address, self._lost, self._ask = address, lost, ask or _ask_gcs
         self._answered = self._reached = time.monotonic()
         self._is_reachable = True
-        self._over = threading.Event()
+        self._ended = threading.Event()
         for work in (self._keep_asking, self._keep_looking):
             threading.Thread(target=work, name="head-watch", daemon=True).start()
 
     def stop(self) -> None:
         """End both threads."""
-        self._over.set()
+        self._ended.set()
 
     def _keep_asking(self) -> None:
-        while not self._over.is_set():
+        while not self._ended.is_set():
             self._is_reachable = self._connects()
             if self._is_reachable:
                 self._reached = time.monotonic()
                 with suppress(Exception):  # any error means no answer
                     self._ask()
                     self._answered = time.monotonic()
-            self._over.wait(_PAUSE_SECONDS)
+            self._ended.wait(_PAUSE_SECONDS)
 
     def _connects(self) -> bool:
         """Return whether the head takes a connection; where nothing listens, Ray's client would wait."""
@@ -64,11 +64,11 @@ class HeadWatch:
             return False
 
     def _keep_looking(self) -> None:
-        while not self._over.wait(_PAUSE_SECONDS / 4):
+        while not self._ended.wait(_PAUSE_SECONDS / 4):
             now = time.monotonic()
             is_gone = not self._is_reachable and now - self._reached > UNREACHABLE_SECONDS
             if is_gone or now - self._answered > UNANSWERED_SECONDS:
-                self._over.set()
+                self._ended.set()
                 what = "has taken no connection" if is_gone else "has not answered"
                 silent = now - (self._reached if is_gone else self._answered)
                 _log.info("the head at %s counts as lost: it %s for %.0f s", self._address, what, silent)

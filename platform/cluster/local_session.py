@@ -24,9 +24,9 @@ LOOPBACK = "127.0.0.1"
 _SOCKET_BYTES = 107
 """The longest path of a unix socket (Linux, ``sockaddr_un``)."""
 _BELOW = len("/session_2026-11-29_22-04-35_339153_4194304/sockets/plasma_store")
-_RAYS = "r"
+_RAY_FOLDER = "r"
 """Ray makes the folder that it is given readable for everybody, so it gets one inside a closed folder."""
-_OWN = len(f"/{PREFIX}12345678/{_RAYS}")
+_OWN = len(f"/{PREFIX}12345678/{_RAY_FOLDER}")
 LONGEST_BASE = _SOCKET_BYTES - _BELOW - _OWN
 _FRESH_SECONDS = 60.0
 """A session's folder that is younger is left alone: its process may not hold the lock yet."""
@@ -48,7 +48,7 @@ def local_session() -> Iterator[Path]:
         token = folder / TOKEN_FILE
         _write_secret(token, secrets.token_hex(32))
         with _environment(session_environment(os.environ, token=token), removed=_FOREIGN), at_loopback():
-            yield folder / _RAYS
+            yield folder / _RAY_FOLDER
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
@@ -97,7 +97,7 @@ def remove_left_behind(*, base: Path | None = None) -> None:
 def _closed_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base_folder(os.environ)))
     folder.chmod(0o700)
-    (folder / _RAYS).mkdir(mode=0o700)
+    (folder / _RAY_FOLDER).mkdir(mode=0o700)
     return folder
 
 

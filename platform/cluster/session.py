@@ -16,6 +16,7 @@ from nmlab.platform.cluster.connection_check import check_reachable
 from nmlab.platform.cluster.joining import why_not_joined
 from nmlab.platform.cluster.local_session import local_session
 from nmlab.platform.compat.ray_core import session_folder
+from nmlab.platform.failures import reason_line
 from nmlab.platform.process.shutdown import bounded, end_processes, started_processes
 from nmlab.trials.contract.log_levels import at_least
 
@@ -27,6 +28,8 @@ SHUTDOWN_SECONDS = 5.0
 """How long ``ray.shutdown`` may take; it takes one or two, and hangs where the head is gone."""
 _EXIT_SECONDS = 0.5
 """How long Ray's processes get to end by themselves after that, before they are killed."""
+_STARTS = 2
+"""How often a local Ray is started before it is given up: on a busy machine Ray's own 30 s for a start may not do."""
 
 # Read by Ray when it is imported or when its processes start.
 _ENVIRONMENT = {
@@ -66,8 +69,8 @@ def cluster(address: str | None = None, *, cpus: float = 1.0) -> Iterator[None]:
     is used and stays: nothing is started, joined or shut down, and the cluster is as open as its owner made it.
 
     Raises ``ValueError`` with one line if the cluster cannot be joined: nothing answers at ``address``, its token or
-    its versions differ, or this machine is not one of its nodes; also if this process is connected already and another
-    address is given.
+    its versions differ, or this machine is not one of its nodes; if no local one starts; and if this process is
+    connected already and another address is given.
     """
     with ExitStack() as stack:
         for name in _ENVIRONMENT.keys() - os.environ.keys():
@@ -150,6 +153,17 @@ def _check_connection(address: str | None) -> None:
 
 
 def _start(folder: Path, *, cpus: float, quiet: _Settings) -> None:
+    for attempt in range(1, _STARTS + 1):
+        try:
+            _start_once(folder, cpus=cpus, quiet=quiet)
+            return
+        except Exception as error:  # Ray raises plain exceptions too
+            if attempt == _STARTS:
+                raise ValueError(_why_not_started(error)) from error
+            _log.warning("Ray did not start (%s); it is started again", reason_line(error))
+
+
+def _start_once(folder: Path, *, cpus: float, quiet: _Settings) -> None:
     import ray
 
     before = {process.pid for process in started_processes()}
@@ -168,6 +182,13 @@ def _start(folder: Path, *, cpus: float, quiet: _Settings) -> None:
         raise
 
 
+def _why_not_started(error: Exception) -> str:
+    return (
+        f"no Ray starts on this machine in {_STARTS} attempts: {reason_line(error)} The load average is "
+        f"{os.getloadavg()[0]:.0f} on {os.cpu_count()} cores; try again when the machine is less busy"
+    )
+
+
 def _join(address: str, *, quiet: _Settings) -> None:
     import ray
 
@@ -184,8 +205,8 @@ def _shut_down(before: set[int]) -> None:
     """Shut Ray down in bounded time, and end the processes that it started and that are not in ``before``."""
     import ray
 
-    ours = [process for process in started_processes() if process.pid not in before]
+    started = [process for process in started_processes() if process.pid not in before]
     if not bounded(ray.shutdown, within=SHUTDOWN_SECONDS, name="ray-shutdown"):
         _log.info("Ray did not shut down within %.0f s; its processes are killed", SHUTDOWN_SECONDS)
         atexit.unregister(ray.shutdown)  # which would hang once more
-    end_processes(ours, within=_EXIT_SECONDS)
+    end_processes(started, within=_EXIT_SECONDS)

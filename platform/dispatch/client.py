@@ -53,8 +53,8 @@ class DispatchClient:
         leased: Mapping[str, int],
     ) -> None:
         """Tell a restarted dispatcher what the driver knows."""
-        stopped = list(cancelled)
-        self._calls.ask(lambda dispatcher: dispatcher.open(ended, replicas=replicas, cancelled=stopped, leased=leased))
+        keys = list(cancelled)
+        self._calls.ask(lambda dispatcher: dispatcher.open(ended, replicas=replicas, cancelled=keys, leased=leased))
 
     def drain(self, generation: int, *, acknowledged: int, refused: Sequence[RefusedEnd], within: float) -> Drained:
         """Acknowledge records, and wait for others."""
@@ -64,7 +64,7 @@ class DispatchClient:
         )
 
     def cancel(self, key: str, *, generation: int) -> None:
-        """Stop a trial of the dispatcher of this generation."""
+        """Cancel a trial of the dispatcher of this generation."""
         self._calls.ask(lambda dispatcher: dispatcher.cancel(key, generation=generation))
 
     def stop(self) -> None:
@@ -118,9 +118,9 @@ class DispatchClient:
 
     # --- trial actors ---------------------------------------------------------------------------------------------
 
-    def submit(self, key: str, *, spec: SpecRecord, attempts: int = 0) -> None:
+    def submit(self, key: str, *, spec: SpecRecord, times_leased: int = 0) -> None:
         """Queue a trial."""
-        self._calls.ask(lambda dispatcher: dispatcher.submit(key, spec=spec, attempts=attempts))
+        self._calls.ask(lambda dispatcher: dispatcher.submit(key, spec=spec, times_leased=times_leased))
 
     def pull(self, key: str, *, after: int, within: float) -> TrialUpdate | None:
         """Wait for evaluations after a step, or for the end of a trial; None if the dispatcher does not know it."""

@@ -105,7 +105,7 @@ class Dispatcher:
         return replace(drained, silent_seconds=self._state.silent_seconds(now=time.monotonic()))
 
     async def cancel(self, key: str, *, generation: int) -> None:
-        """Stop a trial (see ``DispatchState.cancel``); another generation learns of it when the driver opens it."""
+        """Cancel a trial (see ``DispatchState.cancel``); another generation learns of it when the driver opens it."""
         if generation == self._state.generation:
             await self._opened.wait()
             self._state.cancel(key)
@@ -183,10 +183,10 @@ class Dispatcher:
 
     # --- trial actors ---------------------------------------------------------------------------------------------
 
-    async def submit(self, key: str, *, spec: SpecRecord, attempts: int) -> None:
+    async def submit(self, key: str, *, spec: SpecRecord, times_leased: int) -> None:
         """See ``DispatchState.submit``."""
         await self._opened.wait()
-        self._state.submit(key, spec, attempts)
+        self._state.submit(key, spec, times_leased)
         await self._notifier.notify()
 
     async def pull(self, key: str, *, after: int, within: float) -> TrialUpdate | None:

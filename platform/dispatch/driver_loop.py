@@ -28,7 +28,7 @@ class DriverLoop:
         dispatcher: the client of the launch's dispatcher.
         accept: is given new records and returns once they are in the journal.
         on_round: is called in every round, at least twice a second.
-        unwanted: returns the keys of trials that should not run any more; each is cancelled once per dispatcher.
+        to_cancel: returns the keys of trials that should not run any more; each is cancelled once per dispatcher.
         unreadable: returns why the artifacts of a finished trial, given its end, cannot be read; "" if they can.
     """
 
@@ -38,10 +38,10 @@ class DriverLoop:
         *,
         accept: Callable[[list[JournalRecord]], None],
         on_round: Callable[[], None],
-        unwanted: Callable[[], Iterable[str]],
+        to_cancel: Callable[[], Iterable[str]],
         unreadable: Callable[[TrialEnded], str] = lambda record: "",
     ) -> None:
-        self._dispatcher, self._accept, self._on_round, self._unwanted = dispatcher, accept, on_round, unwanted
+        self._dispatcher, self._accept, self._on_round, self._to_cancel = dispatcher, accept, on_round, to_cancel
         self._results = ResultCheck(unreadable)
         self.received = ReceivedRecords()
         self.error: Exception | None = None
@@ -90,7 +90,7 @@ class DriverLoop:
         records = received.accept(self._results.check(drained, ended=received.ended))
         if records:
             self._accept(records)
-        self._cancel_unwanted()
+        self._cancel_trials()
         self._on_round()
         if not drained.records:
             time.sleep(_PAUSE_SECONDS)
@@ -101,13 +101,13 @@ class DriverLoop:
             self._dispatcher.stop()
             self._stopped_generation = self.received.generation
 
-    def _cancel_unwanted(self) -> None:
-        for key in sorted(set(self._unwanted()) - self._cancelled):
+    def _cancel_trials(self) -> None:
+        for key in sorted(set(self._to_cancel()) - self._cancelled):
             self._dispatcher.cancel(key, generation=self.received.generation)
             self._cancelled.add(key)
 
     def _open(self, generation: int) -> None:
-        self._cancelled = set(self._unwanted())
+        self._cancelled = set(self._to_cancel())
         known, cancelled = self.received, sorted(self._cancelled)
         self._dispatcher.open(known.ended, replicas=known.replicas, cancelled=cancelled, leased=known.leased)
         self.received.begin_generation(generation)

@@ -16,14 +16,14 @@ _FIRST_BACK_OFF_SECONDS = 0.5
 
 @dataclass
 class _KnownTrial:
-    """A trial that was submitted: queued, leased for the ``attempts``-th time (to ``replica``), or ended.
+    """A trial that was submitted: queued, leased (to ``replica``, ``times_leased`` times so far), or ended.
 
     ``journaled`` says that the driver has its result in the journal.
     """
 
     spec: SpecRecord
     epoch: int
-    attempts: int = 0
+    times_leased: int = 0
     replica: str | None = None
     not_before: float = 0.0
     cancelled: bool = False
@@ -51,10 +51,6 @@ class Leases:
         self._newest: dict[str, int] = {}
         """The epoch of the newest lease of each trial."""
 
-    def held_by(self, replica: str) -> list[str]:
-        """Return the keys of the trials that a replica runs."""
-        return sorted(self._held.get(replica, ()))
-
     def recall(self, ended: Mapping[str, ResultRecord], *, leased: Mapping[str, int]) -> None:
         """Add trials that have ended before, by key, and the epochs of the newest leases; the driver has both."""
         self._newest |= leased
@@ -62,12 +58,12 @@ class Leases:
         for key, result in ended.items():
             self._trials[key] = _KnownTrial({}, self._epoch, ended=result, journaled=True)
 
-    def submit(self, key: str, spec: SpecRecord, *, attempts: int = 0) -> None:
-        """Queue a trial that earlier dispatchers leased ``attempts`` times; a known one stays as it is."""
+    def submit(self, key: str, spec: SpecRecord, *, times_leased: int = 0) -> None:
+        """Queue a trial that earlier dispatchers leased ``times_leased`` times; a known one stays as it is."""
         if key in self._trials:
             return
         self._epoch += 1
-        self._trials[key] = _KnownTrial(spec, self._epoch, attempts)
+        self._trials[key] = _KnownTrial(spec, self._epoch, times_leased)
         self._record(TrialSubmitted(key=key, spec=spec))
         if key in self._cancelled:
             self._end(key, TrialStatus.STOPPED, "not started")
@@ -75,7 +71,7 @@ class Leases:
             self._queue.append(key)
 
     def cancel(self, key: str) -> None:
-        """Stop a trial: a queued one ends at once, a leased one is unwanted; an unknown one is remembered."""
+        """Cancel a trial: a queued one ends at once, its replica ends a leased one, an unknown one is remembered."""
         trial = self._trials.get(key)
         if trial is None:
             self._cancelled.add(key)
@@ -98,7 +94,7 @@ class Leases:
                 self._queue.remove(key)
             elif trial.not_before <= now:
                 self._queue.remove(key)
-                trial.attempts += 1
+                trial.times_leased += 1
                 self._slots[process, slot] = (key, trial.epoch)
                 self._hold(key, process.name)
                 return self._lease(key)
@@ -119,7 +115,7 @@ class Leases:
         elif trial.ended is not None or trial.replica is not None:
             return
         self._epoch = max(self._epoch, lease.epoch)
-        trial.epoch, trial.attempts = lease.epoch, max(trial.attempts, lease.attempts)
+        trial.epoch, trial.times_leased = lease.epoch, max(trial.times_leased, lease.times_leased)
         trial.cancelled = trial.cancelled or lease.key in self._cancelled
         trial.evaluations |= {point.step: point for point in claim.evaluations}
         self._hold(lease.key, replica)
@@ -129,7 +125,7 @@ class Leases:
         trial = self._trials.get(key)
         return trial is not None and trial.epoch == epoch and trial.ended is None
 
-    def is_unwanted(self, key: str, epoch: int) -> bool:
+    def is_cancelled(self, key: str, epoch: int) -> bool:
         """Return whether the holder of a lease must end it: the trial was cancelled, or runs under another lease."""
         return not self.is_current(key, epoch) or self._trials[key].cancelled
 
@@ -156,14 +152,14 @@ class Leases:
         """Take back the end of a trial whose artifacts the driver cannot read, and queue the trial again."""
         trial = self._trials[key]
         trial.ended, unreadable = None, "its artifacts could not be read"
-        times = f"{unreadable} {trial.attempts} times; the last time, from {replica}, {reason}"
+        times = f"{unreadable} {trial.times_leased} times; the last time, from {replica}, {reason}"
         self._take_back(key, times, f"{unreadable}: {reason}", now=now)
 
     def lose(self, replica: str, reason: str, *, now: float) -> None:
         """Take back all leases of a replica."""
         for key in sorted(self._held.pop(replica, ())):
-            attempts = self._trials[key].attempts
-            times = f"its replica was lost {attempts} times; the last one, {replica}, {reason}"
+            times_leased = self._trials[key].times_leased
+            times = f"its replica was lost {times_leased} times; the last one, {replica}, {reason}"
             self._take_back(key, times, f"its replica {reason} while it was being stopped", now=now)
         self._slots = {where: lease for where, lease in self._slots.items() if where[0].name != replica}
 
@@ -173,17 +169,17 @@ class Leases:
         if trial is None:
             return None
         points = [point for step, point in sorted(trial.evaluations.items()) if step > after]
-        return TrialUpdate(points, trial.ended if trial.journaled else None, trial.attempts)
+        return TrialUpdate(points, trial.ended if trial.journaled else None, trial.times_leased)
 
     def _lease(self, key: str) -> Lease:
         trial = self._trials[key]
-        return Lease(key=key, epoch=trial.epoch, spec=trial.spec, attempts=trial.attempts)
+        return Lease(key=key, epoch=trial.epoch, spec=trial.spec, times_leased=trial.times_leased)
 
     def _hold(self, key: str, replica: str) -> None:
         trial = self._trials[key]
         trial.replica, self._newest[key] = replica, trial.epoch
         self._held.setdefault(replica, set()).add(key)
-        self._record(TrialLeased(key=key, host=replica, attempt=trial.attempts, epoch=trial.epoch))
+        self._record(TrialLeased(key=key, host=replica, attempt=trial.times_leased, epoch=trial.epoch))
 
     def _release(self, key: str, trial: _KnownTrial) -> None:
         if trial.replica is not None:
@@ -201,8 +197,8 @@ class Leases:
         trial.epoch, trial.replica = self._epoch, None
         if trial.cancelled:
             self._end(key, TrialStatus.STOPPED, stopped)
-        elif trial.attempts > self._max_failures:
+        elif trial.times_leased > self._max_failures:
             self._end(key, TrialStatus.FAILED, too_often)
         else:
-            trial.not_before = now + back_off_seconds(trial.attempts, first=_FIRST_BACK_OFF_SECONDS)
+            trial.not_before = now + back_off_seconds(trial.times_leased, first=_FIRST_BACK_OFF_SECONDS)
             self._queue.appendleft(key)

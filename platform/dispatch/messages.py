@@ -23,12 +23,12 @@ class ReplicaProcess:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right of one slot to run a trial, which was leased ``attempts`` times; messages about it carry its epoch."""
+    """The right of one slot to run a trial, leased ``times_leased`` times so far; messages about it carry its epoch."""
 
     key: str
     epoch: int
     spec: SpecRecord
-    attempts: int
+    times_leased: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +101,13 @@ class Receipt:
     Attributes:
         received: the number of the last message that the dispatcher has.
         confirmed: the number up to which the driver has all messages.
-        stop: the epochs of the leases that the replica must end.
+        cancelled: the epochs of the leases that the replica must end.
         stopping: whether the replica must end itself.
     """
 
     received: int
     confirmed: int
-    stop: Sequence[int]
+    cancelled: Sequence[int]
     stopping: bool
 
 
@@ -130,7 +130,7 @@ class TrialUpdate:
 
     points: Sequence[TrialMetrics]
     ended: ResultRecord | None
-    attempts: int
+    times_leased: int
 
     @property
     def is_empty(self) -> bool:

@@ -68,7 +68,7 @@ class DispatchState:
         Args:
             ended: results by trial key.
             replicas: incarnations by replica.
-            cancelled: trials to stop.
+            cancelled: the trials to cancel.
             now: the time.
             leased: the epoch of the newest lease by trial key.
         """
@@ -98,7 +98,7 @@ class DispatchState:
         return self._log.has_urgent
 
     def cancel(self, key: str) -> None:
-        """Stop a trial: a queued one ends at once, a leased one when its replica next sends messages.
+        """Cancel a trial: a queued one ends at once, a leased one when its replica next sends messages.
 
         An unknown one is remembered, since it may run on a replica that has yet to introduce itself.
         """
@@ -179,9 +179,9 @@ class DispatchState:
             if message.number > known.received:
                 known.received = message.number
                 self._handle(known, message)
-        stop = [epoch for key, epoch in running if self._leases.is_unwanted(key, epoch)]
+        cancelled = [epoch for key, epoch in running if self._leases.is_cancelled(key, epoch)]
         confirmed = self._log.confirmed(process, received=known.received)
-        return Receipt(received=known.received, confirmed=confirmed, stop=stop, stopping=self.stopping)
+        return Receipt(received=known.received, confirmed=confirmed, cancelled=cancelled, stopping=self.stopping)
 
     def take(self, process: ReplicaProcess, *, slot: int, last_epoch: int, now: float) -> Lease | None:
         """Lease the first queued trial to a slot whose last lease was epoch ``last_epoch``; return it, or None.
@@ -204,13 +204,13 @@ class DispatchState:
 
     # --- trial actors ---------------------------------------------------------------------------------------------
 
-    def submit(self, key: str, spec: SpecRecord, attempts: int = 0) -> None:
-        """Queue a trial that earlier dispatchers leased ``attempts`` times; a known one stays as it is.
+    def submit(self, key: str, spec: SpecRecord, times_leased: int = 0) -> None:
+        """Queue a trial that earlier dispatchers leased ``times_leased`` times; a known one stays as it is.
 
         A trial is submitted again by the actor that replaces a lost one, by an actor whose trial is unknown to a new
         dispatcher, and by one that Tune starts for a trial that it then gives to another actor.
         """
-        self._leases.submit(key, spec, attempts=attempts)
+        self._leases.submit(key, spec, times_leased=times_leased)
 
     def pull(self, key: str, after: int) -> TrialUpdate | None:
         """Return a trial's evaluations after step ``after``, and its result once journaled; None if it is unknown."""

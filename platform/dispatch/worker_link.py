@@ -62,7 +62,7 @@ class WorkerLink:
         self._number = self._received = 0
         self._running: dict[int, _Running] = {}
         self._ended: dict[int, _Running] = {}
-        self._unwanted: set[int] = set()
+        self._cancelled: set[int] = set()
         self.stopping = False
 
     @property
@@ -81,9 +81,9 @@ class WorkerLink:
                 self.stopping = True
         return None
 
-    def is_unwanted(self, epoch: int) -> bool:
+    def is_cancelled(self, epoch: int) -> bool:
         """Return whether a trial should write a checkpoint and stop."""
-        return self.stopping or epoch in self._unwanted
+        return self.stopping or epoch in self._cancelled
 
     def enqueue(self, record: JournalRecord) -> None:
         """Put a record that is about no lease into the outbox."""
@@ -159,7 +159,7 @@ class WorkerLink:
             self._received = receipt.received
             while self._outbox and self._outbox[0].number <= receipt.confirmed:
                 self._ended.pop(self._outbox.popleft().number, None)
-            self._unwanted = set(receipt.stop)
+            self._cancelled = set(receipt.cancelled)
             self.stopping = self.stopping or receipt.stopping
 
     def _put(self, record: JournalRecord, *, epoch: int | None = None) -> None:

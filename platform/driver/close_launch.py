@@ -50,7 +50,7 @@ def close_launch(opened: OpenLaunch, *, keeper: RecordKeeper, is_interrupted: bo
 def _ended(opened: OpenLaunch, *, status: LaunchStatus, loads: int) -> LaunchEnded:
     tags: dict[str, str] = {run_tags.FROZEN_WEIGHTS: opened.state.frozen_weights}
     if opened.plan.added_seeds or opened.plan.search_limits().is_set:  # how many trials there are is known now
-        tags[run_tags.PLANNED] = str(opened.state.in_all)
+        tags[run_tags.PLANNED] = str(opened.state.trials_in_all)
     if opened.state.search_stopped:
         tags[run_tags.SEARCH_STOPPED] = opened.state.search_stopped
     if loads:  # a resumed launch without trials to run has loaded no model
@@ -63,7 +63,7 @@ def _ended(opened: OpenLaunch, *, status: LaunchStatus, loads: int) -> LaunchEnd
 
 def _final_status(opened: OpenLaunch, *, is_interrupted: bool) -> LaunchStatus:
     state, plan = opened.state, opened.plan
-    if state.is_over:
+    if state.nothing_left_to_run:
         return LaunchStatus.FINISHED
     limit = plan.study.budget.time_limit_seconds
     out_of_time = limit is not None and time.time() - state.started >= limit

@@ -63,7 +63,7 @@ def choose(plan: LaunchPlan, records: Sequence[JournalRecord]) -> ConfirmationCh
         records,
         metric=search.metrics[0],
         seeds=plan.search_seeds,
-        outside={spec.key for spec in plan.baselines},
+        not_searched={spec.key for spec in plan.baselines},
         later=plan.added_seeds,
         constraints=search.all_constraints,
     )
@@ -82,8 +82,8 @@ def choose(plan: LaunchPlan, records: Sequence[JournalRecord]) -> ConfirmationCh
     )
     dropped = ends_of_dropped(records, choice, ordinary=plan.study.seeds)
     followed = [*records, *dropped, choice]
-    planned = plan.planned(plan.confirmations(followed), withheld=plan.withheld(records))
-    return replace(choice, tags={run_tags.PLANNED: str(planned), **choice.tags})
+    in_all = plan.trials_in_all(plan.confirmations(followed), withheld=plan.withheld(records))
+    return replace(choice, tags={run_tags.PLANNED: str(in_all), **choice.tags})
 
 
 def _searched(found: Searched) -> ChosenRecord:

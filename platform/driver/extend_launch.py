@@ -90,8 +90,8 @@ def plan_extension(launch: Launch, study: Study) -> Extension:
         launch=launch,
         plan=plan,
         changes=changed_settings(before, study),
-        trials_before=_planned(old, records),
-        trials=_planned(plan, records),
+        trials_before=_trials_in_all(old, records),
+        trials=_trials_in_all(plan, records),
         search_stopped=plan.search_limits(records).line,
     )
 
@@ -121,9 +121,9 @@ def _in_order(before: Study, study: Study) -> Study:
 
 def _space_problem(plan: LaunchPlan) -> str:
     asked = plan.study.search.samples
-    planned = plan.configurations if asked is None else asked
-    return space_problem(plan.study, earlier=plan.earlier, planned=planned, possible=plan.configurations)
+    to_try = plan.configurations if asked is None else asked
+    return space_problem(plan.study, earlier=plan.earlier, to_try=to_try, possible=plan.configurations)
 
 
-def _planned(plan: LaunchPlan, records: Sequence[JournalRecord]) -> int:
-    return plan.planned(plan.confirmations(records), withheld=plan.withheld(records))
+def _trials_in_all(plan: LaunchPlan, records: Sequence[JournalRecord]) -> int:
+    return plan.trials_in_all(plan.confirmations(records), withheld=plan.withheld(records))

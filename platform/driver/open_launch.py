@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nmlab.platform.launches.confirming import ConfirmationState
-from nmlab.platform.launches.journal import FlatResult, Journal, ended_trials
+from nmlab.platform.launches.journal import Journal, trials_ended_for_good
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.launches.state import LaunchState
 from nmlab.platform.launches.status import StatusFile
@@ -14,6 +14,7 @@ from nmlab.platform.launches.trial_ends import RecordCompletion
 from nmlab.platform.planning.planned_stopping import early_stopping
 from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.records.events import WarmStarted
+from nmlab.platform.records.payloads import FlatResult
 from nmlab.platform.search.confirmation import Confirmations
 from nmlab.platform.search.early_stopping import EarlyStopping
 from nmlab.platform.tracking import MlflowStore, Recorder
@@ -58,16 +59,16 @@ class OpenLaunch:
     @property
     def has_trials_left(self) -> bool:
         """Whether this process has trials to run."""
-        return not self.plan.is_over(self.ended, self.confirmations, withheld=self.state.withheld)
+        return not self.plan.nothing_left_to_run(self.ended, self.confirmations, withheld=self.state.withheld)
 
 
 def open_launch(plan: LaunchPlan, launch: Launch, *, tracking_uri: str) -> OpenLaunch:
     """Open a launch that this process owns; raises ``ValueError`` if its journal is damaged or of a newer nmlab."""
     store = MlflowStore(plan.study.name, launch=launch.name, uri=tracking_uri)
     journal = Journal(launch)
-    ended = ended_trials(journal.read())
+    ended = trials_ended_for_good(journal.read())
     state = _new_state(plan, launch)
-    state.recall(journal.read(), over=ended)
+    state.recall(journal.read(), ended_for_good=ended)
     stopping = early_stopping(plan)
     stopping.follow(journal.read())
     completion = RecordCompletion(launch, stopped_early=stopping.reasons, text_notes=plan.facts.text_notes)
@@ -92,12 +93,12 @@ def open_launch(plan: LaunchPlan, launch: Launch, *, tracking_uri: str) -> OpenL
 
 
 def _new_state(plan: LaunchPlan, launch: Launch) -> LaunchState:
-    study, planned = plan.study, plan.confirmation
+    study, confirmation = plan.study, plan.confirmation
     seeds = Counter(spec.configuration for spec in plan.baselines)
     return LaunchState(
         study=study.name,
         launch=launch.name,
-        planned=plan.search_trials,
+        search_trials=plan.search_trials,
         metric=study.search.metrics[0],
         mode=study.search.modes[0],
         searched=study.searched,
@@ -105,8 +106,8 @@ def _new_state(plan: LaunchPlan, launch: Launch) -> LaunchState:
         seeds=len(study.seeds),
         baselines={spec.key: seeds[spec.configuration] for spec in plan.baselines},
         confirmation=ConfirmationState(
-            planned.trials if planned else 0,
-            planned.seeds if planned else (),
+            confirmation.trials if confirmation else 0,
+            confirmation.seeds if confirmation else (),
             found=Confirmations(study.seeds),
             version=plan.search_version,
         ),

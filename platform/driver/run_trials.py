@@ -76,7 +76,7 @@ def run_trials(
             _tune(opened, trials, dispatcher=dispatcher.name, max_failures=max_failures)
         finally:
             stop.shutdown.wind_down()
-            trials.watch.is_over = True
+            trials.watch.starts_no_more_trials = True
             trials.stop_and_save()
     finally:
         if stop.is_shutting_down:
@@ -100,7 +100,7 @@ def _tune(opened: OpenLaunch, trials: RunningTrials, *, dispatcher: str, max_fai
         evaluated=evaluations(opened.journal.read(), metric=plan.study.search.metrics[0]),
         later=plan.later_seeds(opened.journal.read()),
         search_limits=opened.state.search_limits,
-        stopped=opened.stopping.reasons,
+        stopped_early=opened.stopping.reasons,
         folder=launch.folder,
         watch=trials.watch,
         max_failures=max(_ACTOR_FAILURES, max_failures),

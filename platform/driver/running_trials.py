@@ -37,7 +37,7 @@ class RunningTrials:
     | called by | methods |
     | --- | --- |
     | the thread that runs the sweep, Tune's event loop included | ``watch``'s callbacks, `stop_and_save` |
-    | the driver loop's thread | ``_accept``, ``_on_round``, ``_unwanted`` |
+    | the driver loop's thread | ``_accept``, ``_on_round``, ``_to_cancel`` |
     | the thread that counts down to the end of this process | ``_is_saving``, which only reads |
 
     Args:
@@ -69,7 +69,7 @@ class RunningTrials:
             dispatcher,
             accept=self._accept,
             on_round=self._on_round,
-            unwanted=self._unwanted,
+            to_cancel=self._to_cancel,
             unreadable=partial(why_unreadable, launch=opened.launch),
         )
         stop.connect(on_interrupt=self._loop.stop_replicas, is_saving=self._is_saving)
@@ -136,12 +136,12 @@ class RunningTrials:
         self._keeper.keep_enqueued()
         self._keeper.publish()
 
-    def _unwanted(self) -> tuple[str, ...]:
-        """Return the trials to stop: those stopped early, and once Tune has ended, all that have not.
+    def _to_cancel(self) -> tuple[str, ...]:
+        """Return the trials to cancel: those stopped early, and once Tune has ended, all that have not.
 
         The driver loop's thread, which may be here before ``_loop`` is set; Tune begins, and ends, only after that.
         """
-        unended = self._loop.received.unended() if self.watch.is_over else ()
+        unended = self._loop.received.unended() if self.watch.starts_no_more_trials else ()
         return (*self._opened.stopping.reasons, *unended)
 
     def _is_saving(self) -> bool:

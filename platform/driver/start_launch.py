@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nmlab.platform.launches import launch as launches
-from nmlab.platform.launches.journal import begin_with, ended_trials, read_without_metrics
+from nmlab.platform.launches.journal import begin_with, read_without_metrics, trials_ended_for_good
 from nmlab.platform.launches.launch import Launch, LaunchSettings
 from nmlab.platform.launches.ownership import check_not_owned
 from nmlab.platform.planning.study_plan import LaunchPlan, plan_study
@@ -130,11 +130,11 @@ def continue_launch(
     uri = restored_uri(stored["tracking_uri"]) if tracking_uri is None else absolute_uri(tracking_uri)
     extends, plan = plan is not None, plan or plan_of(launch)
     records = read_without_metrics(launch)
-    is_over = plan.ended_by(records, ended_trials(records))
+    nothing_left = plan.nothing_left_after(records, trials_ended_for_good(records))
     joined = stored["address"]
-    if address is not None or not is_over:
+    if address is not None or not nothing_left:
         joined = resumed_address(address, stored=joined, launch=launch.name)
-    load, note = (None, "") if is_over else _admitted(plan, joined, launch.folder, has_begun=True)
+    load, note = (None, "") if nothing_left else _admitted(plan, joined, launch.folder, has_begun=True)
     check_store(uri, study=plan.study.name)
     notes = (note,) if note else ()
     return ReadyLaunch(

@@ -17,11 +17,18 @@ from typing import TYPE_CHECKING
 
 from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.records.events import WarmStarted
-from nmlab.platform.records.payloads import EnteredRecord, WarmSourceRecord
-from nmlab.platform.search.earlier_search import EarlierSearch, Told, best_of, differences, entered, told_by
+from nmlab.platform.records.payloads import KnownOutcomeRecord, WarmSourceRecord
+from nmlab.platform.search.earlier_search import (
+    EarlierConfiguration,
+    EarlierSearch,
+    best_of,
+    differences,
+    earlier_configurations,
+    known_outcome_of,
+)
 from nmlab.platform.search.placement import placed
 from nmlab.platform.search.warm_start import point_in
-from nmlab.platform.tracking.earlier_launch import earlier_search
+from nmlab.platform.tracking.earlier_launch import read_earlier_search
 from nmlab.reports.read.errors import ReportError
 from nmlab.search_spaces.schema.algorithms import ALGORITHMS
 from nmlab.search_spaces.schema.study import Study
@@ -63,7 +70,7 @@ def plan_warm_start(
     _check_algorithm(plan.study)
     found = {
         search.launch: search
-        for search in (earlier_search(name, results=results, tracking_uri=tracking_uri) for name in names)
+        for search in (read_earlier_search(name, results=results, tracking_uri=tracking_uri) for name in names)
     }
     weights = (digest_of or model_digest)(plan.study.model)
     start = _Start(plan)
@@ -79,7 +86,7 @@ def plan_warm_start(
         if unlike:
             start.look_first(search, why=" and ".join(unlike), tracking_uri=tracking_uri)
         else:
-            start.enter(search)
+            start.tell_outcomes(search)
     return start.record()
 
 
@@ -95,47 +102,47 @@ class _Start:
     """What a launch starts from, as it is put together."""
 
     plan: LaunchPlan
-    entered: dict[str, EnteredRecord] = field(default_factory=dict)
+    known_outcomes: dict[str, KnownOutcomeRecord] = field(default_factory=dict)
     points: list[Point] = field(default_factory=list)
     sources: list[WarmSourceRecord] = field(default_factory=list)
 
-    def enter(self, search: EarlierSearch) -> None:
-        """Let the configurations of a launch enter with their outcomes."""
-        told = told_by(search, constraints=self.plan.study.search.all_constraints)
+    def tell_outcomes(self, search: EarlierSearch) -> None:
+        """Let the search be told the outcomes of a launch."""
+        configurations = earlier_configurations(search, constraints=self.plan.study.search.all_constraints)
         states: Counter[str] = Counter()
-        for each in told:
-            record = entered(each, search=search)
+        for each in configurations:
+            record = known_outcome_of(each, search=search)
             state = "not ended" if each.outcome is None else "outside"
             if record is not None and placed(self.plan.study, record["settings"]) is not None:
-                state = "repeated" if self._is_known(record) else _state(record)
+                state = "repeated" if self._is_repeated(record) else _state(record)
             if record is not None and state in _STATES:
-                self.entered[_settings(record)] = record
+                self.known_outcomes[_settings(record)] = record
             states[state] += 1
-        self._say(search, _entered_line(search, states, seeds=self.plan.search_seeds))
+        self._say(search, _outcomes_line(search, states, seeds=self.plan.search_seeds))
 
     def look_first(self, search: EarlierSearch, *, why: str, tracking_uri: str) -> None:
         """Let the best configurations of a launch be initial points."""
-        told = told_by(search, constraints=self.plan.study.search.all_constraints)
-        best = best_of(told, mode=search.modes[0], top=len(told))
+        configurations = earlier_configurations(search, constraints=self.plan.study.search.all_constraints)
+        best = best_of(configurations, mode=search.modes[0], top=len(configurations))
         scaled = _scaled(self.plan, search, best, tracking_uri=tracking_uri)
         given = scaled or [settings for each in best if (settings := each.settings) is not None]
         inside = [point for settings in given if (point := point_in(self.plan.study, settings)) is not None]
         new = [point for place, point in enumerate(inside) if point not in (*inside[:place], *self.points)][:_TOP]
         self.points += new
-        rule = f"by the rule of nmlab scale from its {len(told)} configurations" if scaled else "its best"
+        rule = f"by the rule of nmlab scale from its {len(configurations)} configurations" if scaled else "its best"
         what = f"{_counted(len(new), 'initial point')} ({rule})" if new else _why_none(len(given), rule)
         self._say(search, f"none of its outcomes enters, because {why}; {what}")
 
     def record(self) -> WarmStarted:
         """Return it as the journal keeps it; raises ``ValueError`` if there is nothing."""
-        if not self.entered and not self.points:
+        if not self.known_outcomes and not self.points:
             lines = "; ".join(source["line"] for source in self.sources)
             raise ValueError(f"--warm-start: nothing of it is of use here: {lines}; leave it out, or widen the space")
-        return WarmStarted(sources=self.sources, entered=list(self.entered.values()), points=self.points)
+        return WarmStarted(sources=self.sources, entered=list(self.known_outcomes.values()), points=self.points)
 
-    def _is_known(self, record: EnteredRecord) -> bool:
-        """Return whether the configuration entered from another launch, and this one says no more of it."""
-        known = self.entered.get(_settings(record))
+    def _is_repeated(self, record: KnownOutcomeRecord) -> bool:
+        """Return whether the search knows the configuration from another launch, and this one says no more of it."""
+        known = self.known_outcomes.get(_settings(record))
         return known is not None and ("values" in known or "values" not in record)
 
     def _say(self, search: EarlierSearch, line: str) -> None:
@@ -149,7 +156,9 @@ def _check_algorithm(study: Study) -> None:
         raise ValueError(f"--warm-start: search.algorithm {name}: {why}; expected {able}")
 
 
-def _scaled(plan: LaunchPlan, search: EarlierSearch, best: Sequence[Told], *, tracking_uri: str) -> list[Point]:
+def _scaled(
+    plan: LaunchPlan, search: EarlierSearch, best: Sequence[EarlierConfiguration], *, tracking_uri: str
+) -> list[Point]:
     """Return points for this model by the rule of `nmlab scale`; none where the rule does not apply."""
     from nmlab.reports.scaling import scale
 
@@ -181,10 +190,10 @@ def _with_own_steps(plan: LaunchPlan, point: Point, proposal: SpaceProposal) -> 
     }
 
 
-def _entered_line(search: EarlierSearch, states: Counter[str], *, seeds: Sequence[int]) -> str:
+def _outcomes_line(search: EarlierSearch, states: Counter[str], *, seeds: Sequence[int]) -> str:
     """Return how many configurations enter, how they ended, over which seeds, and how many are left out."""
     inside = {state: states[state] for state in _STATES if states[state]}
-    ended = ", ".join(f"{count} {state}" for state, count in inside.items())
+    counts = ", ".join(f"{count} {state}" for state, count in inside.items())
     own = f"told by the means over its seeds {_numbers(search.seeds)}"
     if tuple(search.seeds) != tuple(seeds):
         own += f" (here {_numbers(seeds)}; seeds are replicates, so both estimate the same)"
@@ -195,18 +204,18 @@ def _entered_line(search: EarlierSearch, states: Counter[str], *, seeds: Sequenc
     }
     out = [f"{states[state]} {text}" for state, text in left.items() if states[state]]
     kept = (
-        f"{_counted(sum(inside.values()), 'configuration')} with outcomes ({ended}), {own}"
+        f"{_counted(sum(inside.values()), 'configuration')} with outcomes ({counts}), {own}"
         if inside
         else "nothing enters"
     )
     return "; ".join([kept, *([f"left out: {', '.join(out)}"] if out else [])])
 
 
-def _settings(record: EnteredRecord) -> str:
+def _settings(record: KnownOutcomeRecord) -> str:
     return json.dumps(record["settings"], sort_keys=True)
 
 
-def _state(record: EnteredRecord) -> str:
+def _state(record: KnownOutcomeRecord) -> str:
     if record.get("pruned"):
         return "stopped early"
     values = record.get("values")

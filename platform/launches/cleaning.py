@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from nmlab.platform.launches.best import best_in_folder
-from nmlab.platform.launches.journal import checked_records, ended_trials
+from nmlab.platform.launches.journal import checked_records, trials_ended_for_good
 from nmlab.platform.launches.launch import LAUNCH_FILE, Launch
 from nmlab.platform.launches.ownership import held_by, owned
 from nmlab.platform.records.events import JournalRecord, LaunchBegan, LaunchEnded, TrialEnded, TrialSubmitted
@@ -125,8 +125,9 @@ def _found(launch: Launch, choice: CleaningChoice, *, undelivered: Undelivered) 
     except (ValueError, OSError) as error:
         found.kept_because = str(error)
     if not found.kept_because:
-        ended = set(ended_trials(iter(records)))
-        found.paths = {path: (kind, _size(path)) for path, kind in _chosen(launch, choice, ended=ended, best=kept)}
+        for_good = set(trials_ended_for_good(iter(records)))
+        chosen = _chosen(launch, choice, ended_for_good=for_good, best=kept)
+        found.paths = {path: (kind, _size(path)) for path, kind in chosen}
     return found
 
 
@@ -153,11 +154,13 @@ def _records(launch: Launch) -> Iterator[JournalRecord]:
             yield from checked_records(whole, name=str(launch.journal_file))
 
 
-def _chosen(launch: Launch, choice: CleaningChoice, *, ended: set[str], best: set[str]) -> Iterator[tuple[Path, Kind]]:
+def _chosen(
+    launch: Launch, choice: CleaningChoice, *, ended_for_good: set[str], best: set[str]
+) -> Iterator[tuple[Path, Kind]]:
     for path in _files(launch.trials_folder):
         kind, key = _kind_in_trial(path), path.relative_to(launch.trials_folder).parts[0]
         goes = {
-            "checkpoints": key in ended and not (choice.checkpoints and key in best),
+            "checkpoints": key in ended_for_good and not (choice.checkpoints and key in best),
             "leftovers": not choice.checkpoints,
             "results": choice.takes_results and not (key in best and path.name in _OF_THE_BEST),
         }

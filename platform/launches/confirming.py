@@ -14,13 +14,13 @@ class ConfirmationState:
     """The confirmation of a launch, before and after its search has ended.
 
     Attributes:
-        planned: how many trials it has at most, before they are chosen; 0 if the study asks for none.
+        expected_trials: how many trials it has at most, before they are chosen; 0 if the study asks for none.
         seeds: on which it runs.
         found: what was chosen.
         version: of the study, since which it is to be chosen; earlier choices stay beside it.
     """
 
-    planned: int = 0
+    expected_trials: int = 0
     seeds: tuple[int, ...] = ()
     found: Confirmations = field(default_factory=Confirmations)
     version: int = 1
@@ -29,9 +29,9 @@ class ConfirmationState:
         """Handle the record of what was chosen."""
         self.found.follow([choice])
         if self.is_settled:
-            self.planned, self.seeds = len(self.found.trials), self.found.seeds
+            self.expected_trials, self.seeds = len(self.found.trials), self.found.seeds
         else:
-            self.planned = max(self.planned, len(self.found.trials))
+            self.expected_trials = max(self.expected_trials, len(self.found.trials))
 
     @property
     def is_settled(self) -> bool:
@@ -41,7 +41,7 @@ class ConfirmationState:
     @property
     def is_asked(self) -> bool:
         """Whether the launch has a confirmation."""
-        return self.planned > 0 or bool(self.found.choices)
+        return self.expected_trials > 0 or bool(self.found.choices)
 
     def trial(self, key: str) -> ConfirmationTrial | None:
         """Return a trial of the confirmation, None for any other trial."""
@@ -53,7 +53,7 @@ class ConfirmationState:
         roles = [] if choice is None else [chosen["role"] for chosen in choice.chosen]
         return {
             "seeds": list(self.seeds),
-            "planned": self.planned,
+            "planned": self.expected_trials,
             "ended": sum(key in self.found.trials for key in ended),
             "is_chosen": choice is not None,
             "configurations": roles.count(Role.SEARCH),
@@ -71,8 +71,8 @@ def confirmation_line(found: ConfirmationSnapshot) -> str:
         return "nothing to confirm: no configuration of the search finished on all of its seeds"
     beside = f" and {_counted(found['baselines'], 'baseline')}" if found["baselines"] else ""
     what = f"{_counted(found['configurations'], 'configuration')}{beside} on {seeds}"
-    is_over = found["ended"] >= found["planned"]
-    head = f"confirmed {what}" if is_over else f"confirming {what}: {found['ended']} of {found['planned']} trials"
+    is_confirmed = found["ended"] >= found["planned"]
+    head = f"confirmed {what}" if is_confirmed else f"confirming {what}: {found['ended']} of {found['planned']} trials"
     if found["configurations"] >= found["asked"]:
         return head
     return f"{head}; {found['asked']} were asked for, and no more finished on all of their seeds"

@@ -20,14 +20,12 @@ from nmlab.platform.records.events import (
     event_of,
     record_from_json,
 )
+from nmlab.platform.records.payloads import FlatResult
 from nmlab.trials.contract.declarations import is_intermediate
 from nmlab.trials.contract.run_status import ENDED_FOR_GOOD
 from nmlab.trials.contract.values import JsonMapping
 from nmlab.trials.files.atomic_file import atomic_file
 from nmlab.trials.files.checked_json import DamagedFileError, check_format, checked_line, nmlab_version, read_line
-
-FlatResult = JsonMapping
-"""A result with its metrics besides its other fields, as Tune reports it."""
 
 FORMAT = 2
 """From format 2 on every line has a checksum; the first format had no number."""
@@ -190,7 +188,7 @@ def write_log(launch: Launch, records: Iterator[JournalRecord]) -> None:
         partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def is_over(status: str, *, is_resumable: bool) -> bool:
+def has_ended_for_good(status: str, *, is_resumable: bool) -> bool:
     """Return whether a trial has ended for good, so that a resumed launch does not run it again."""
     return status in ENDED_FOR_GOOD and not is_resumable
 
@@ -209,7 +207,7 @@ def evaluations(records: Iterable[JournalRecord], *, metric: str) -> dict[str, d
     return found
 
 
-def ended_trials(records: Iterable[JournalRecord]) -> dict[str, FlatResult]:
+def trials_ended_for_good(records: Iterable[JournalRecord]) -> dict[str, FlatResult]:
     """Return the results of the trials that have ended for good, by key; interrupted and failed ones are run again."""
     ended: dict[str, FlatResult] = {}
     for record in records:
@@ -219,5 +217,5 @@ def ended_trials(records: Iterable[JournalRecord]) -> dict[str, FlatResult]:
     return {
         key: result
         for key, result in ended.items()
-        if is_over(result["status"], is_resumable=result.get("resumable", False))
+        if has_ended_for_good(result["status"], is_resumable=result.get("resumable", False))
     }

@@ -81,8 +81,8 @@ class OnFreshSeeds:
             return f"{self.ended} of {self.planned} fresh seeds have ended"
         if self.mean is None:
             return f"none of {self.planned} fresh seeds finished"
-        over = self.planned if self.finished == self.planned else f"{self.finished} of {self.planned}"
-        return f"{self.metric} {self.mean:.4g} on {over} fresh {'seed' if self.planned == 1 else 'seeds'}"
+        count = self.planned if self.finished == self.planned else f"{self.finished} of {self.planned}"
+        return f"{self.metric} {self.mean:.4g} on {count} fresh {'seed' if self.planned == 1 else 'seeds'}"
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ class Standing:
         if self.mean is None:
             return ""
         if not self.looked_at:
-            over = f" (mean of {self.seeds} seeds)" if self.seeds > 1 else " (one seed)"
-            return f"best so far: {self.label} {self.mean:.4g}{over}"
+            basis = f" (mean of {self.seeds} seeds)" if self.seeds > 1 else " (one seed)"
+            return f"best so far: {self.label} {self.mean:.4g}{basis}"
         tried = "the only configuration" if self.looked_at == 1 else f"best of {self.looked_at} configurations"
         found = "not confirmed" if self.fresh is None else self.fresh.text
         return f"{tried}: {self.label}, {found} (search mean {self.mean:.4g})"

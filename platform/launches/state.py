@@ -86,8 +86,8 @@ class LaunchState:
 
     study: str
     launch: str
-    planned: int
-    """Trials of the search and its baselines; `in_all` counts those of the confirmation too."""
+    search_trials: int
+    """Trials of the search and its baselines; `trials_in_all` counts those of the confirmation too."""
     metric: str
     mode: str = "min"
     searched: tuple[str, ...] = ()
@@ -114,12 +114,12 @@ class LaunchState:
     unchanged: bool | None = None
     """Whether every replica that checked its frozen weights found them unchanged; None before the first check."""
 
-    def recall(self, records: Iterable[JournalRecord], *, over: Container[str]) -> None:
-        """Handle the records of earlier processes of this launch; trials that are not in ``over`` run again."""
+    def recall(self, records: Iterable[JournalRecord], *, ended_for_good: Container[str]) -> None:
+        """Handle the records of earlier processes of this launch; those not in ``ended_for_good`` run again."""
         self.update(records)
         self.replicas, self.phase = {}, LaunchStatus.STARTING
         for key, line in self.trials.items():
-            line.ended = key in over
+            line.ended = key in ended_for_good
             line.status = line.status if line.ended else TrialStatus.WAITING
         self.resumed = sum(line.ended for line in self.trials.values())
 
@@ -189,12 +189,12 @@ class LaunchState:
         return found[self.unchanged]
 
     @property
-    def in_all(self) -> int:
-        """The number of planned trials.
+    def trials_in_all(self) -> int:
+        """The number of planned trials; ``planned`` in ``status.json`` and MLflow.
 
         It falls when the search is confirmed by fewer than were planned, and by the trials that are left out.
         """
-        return self.planned + self.confirmation.planned - self.withheld
+        return self.search_trials + self.confirmation.expected_trials - self.withheld
 
     @property
     def withheld(self) -> int:
@@ -212,9 +212,9 @@ class LaunchState:
         return "" if self.search_limits is None else self.search_limits.line
 
     @property
-    def is_over(self) -> bool:
+    def nothing_left_to_run(self) -> bool:
         """Whether no trial is left to run."""
-        return self.ended >= self.in_all and (self.confirmation.is_settled or not self.confirmation.is_asked)
+        return self.ended >= self.trials_in_all and (self.confirmation.is_settled or not self.confirmation.is_asked)
 
     @property
     def ended(self) -> int:
@@ -228,7 +228,7 @@ class LaunchState:
     def eta_seconds(self) -> float | None:
         """Return the seconds to go at the pace so far; None before the first trial of this process has ended."""
         done = self.ended - self.resumed
-        return (time.time() - self.started) / done * (self.in_all - self.ended) if done else None
+        return (time.time() - self.started) / done * (self.trials_in_all - self.ended) if done else None
 
     def snapshot(self) -> Snapshot:
         """Return the whole state as plain JSON."""
@@ -238,7 +238,7 @@ class LaunchState:
             "phase": self.phase,
             "metric": self.metric,
             "mode": self.mode,
-            "planned": self.in_all,
+            "planned": self.trials_in_all,
             "ended": self.ended,
             "counts": dict(self.counts()),
             "elapsed_seconds": round(time.time() - self.started, 1),

@@ -49,7 +49,7 @@ def _settled(plan: LaunchPlan, warm: WarmStart) -> int:
     """
     search, wanted = plan.study.search, plan.configurations
     named = len(initial_points(plan.study)) + len(warm.points_in(plan.study))
-    inside = (each for each in warm.entered if placed(plan.study, each["settings"]) is not None)
+    inside = (each for each in warm.known_outcomes if placed(plan.study, each["settings"]) is not None)
     outcomes = sum("values" in each or each.get("pruned", False) for each in inside)
     drawn = first_points(search, configurations=wanted) - outcomes
     return min(wanted, max(1, named, drawn)) if outcomes else first_points(search, configurations=wanted)

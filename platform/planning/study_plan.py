@@ -93,7 +93,7 @@ class LaunchPlan:
         """Return which trials the added seeds have by the records of a journal so far; it accepts further ones."""
         baselines = {spec.key for spec in self.baselines}
         metrics = self.study.search.metrics
-        later = LaterSeeds(search=self.search_seeds, later=self.added_seeds, metrics=metrics, outside=baselines)
+        later = LaterSeeds(search=self.search_seeds, later=self.added_seeds, metrics=metrics, not_searched=baselines)
         later.follow(records)
         return later
 
@@ -112,15 +112,15 @@ class LaunchPlan:
 
     @property
     def _to_confirm(self) -> ToConfirm:
-        if (planned := self.confirmation) is None:
+        if (confirmation := self.confirmation) is None:
             return ToConfirm()
-        again = {spec.configuration for spec in planned.baselines}
+        again = {spec.configuration for spec in confirmation.baselines}
         keys: dict[str, list[str]] = {}
         for spec in self.baselines:
             if spec.configuration in again:
                 keys.setdefault(spec.configuration, []).append(spec.key)
-        seeds = len(planned.seeds)
-        return ToConfirm(planned.configurations * seeds, baselines=tuple(map(tuple, keys.values())), seeds=seeds)
+        seeds = len(confirmation.seeds)
+        return ToConfirm(confirmation.configurations * seeds, baselines=tuple(map(tuple, keys.values())), seeds=seeds)
 
     def withheld(self, records: Sequence[JournalRecord]) -> int:
         """Return how many trials a launch with these records leaves out.
@@ -162,7 +162,7 @@ class LaunchPlan:
         beside = "" if self.confirmation is None else f" + {self.confirmation.trials} to confirm"
         return f"{self.search_trials} trials{beside}"
 
-    def is_over(self, ended: Collection[str], confirmations: Confirmations, *, withheld: int = 0) -> bool:
+    def nothing_left_to_run(self, ended: Collection[str], confirmations: Confirmations, *, withheld: int = 0) -> bool:
         """Return whether no trial is left to run.
 
         Args:
@@ -171,18 +171,18 @@ class LaunchPlan:
             withheld: the trials that are left out, see `withheld`.
         """
         needs_choice = self.confirmation is not None and not confirmations.is_settled_since(self.search_version)
-        return not needs_choice and len(ended) >= self.planned(confirmations, withheld=withheld)
+        return not needs_choice and len(ended) >= self.trials_in_all(confirmations, withheld=withheld)
 
-    def planned(self, confirmations: Confirmations, *, withheld: int = 0) -> int:
+    def trials_in_all(self, confirmations: Confirmations, *, withheld: int = 0) -> int:
         """Return the number of trials, given what was chosen and the trials that are left out."""
         chosen = len(confirmations.trials)
         if self.confirmation is not None and not confirmations.is_settled_since(self.search_version):
             chosen = max(chosen, self.confirmation.trials)
         return self.search_trials + chosen - withheld
 
-    def ended_by(self, records: Sequence[JournalRecord], ended: Collection[str]) -> bool:
+    def nothing_left_after(self, records: Sequence[JournalRecord], ended: Collection[str]) -> bool:
         """Return whether a launch with these records has no trial left to run."""
-        return self.is_over(ended, self.confirmations(records), withheld=self.withheld(records))
+        return self.nothing_left_to_run(ended, self.confirmations(records), withheld=self.withheld(records))
 
     def confirmations(self, records: Iterable[JournalRecord]) -> Confirmations:
         """Return what the records of the launch's journal say of confirmations."""

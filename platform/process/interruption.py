@@ -32,7 +32,7 @@ class Interruption:
     def __init__(self, folder: Path, *, key: str) -> None:
         self._folder, self._key = folder, key
         self._asked: float | None = None
-        self._over = threading.Event()
+        self._block_ended = threading.Event()
         self._before: dict[signal.Signals, Handler] = {}
 
     def is_asked(self) -> bool:
@@ -51,7 +51,7 @@ class Interruption:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._over.set()
+        self._block_ended.set()
         for number, before in self._before.items():
             if before is not None:  # None is a handler of C code, which Python cannot put back
                 signal.signal(number, before)
@@ -66,7 +66,7 @@ class Interruption:
 
     def _wait(self, asked: int) -> None:
         """Interrupt the thread `asked`, which receives the signals, also where it is blocked, as by a lock."""
-        if not self._over.wait(WAIT_S):
+        if not self._block_ended.wait(WAIT_S):
             signal.pthread_kill(asked, signal.SIGINT)
 
     def _lost(self) -> str:

@@ -43,7 +43,7 @@ class Shutdown:
     def __init__(self, asked: Callable[[], None], *, is_saving: Callable[[], bool], resume: str, exits: bool) -> None:
         self._asked, self._is_saving, self._resume, self._exits = asked, is_saving, resume, exits
         self._before: dict[signal.Signals, Handler] = {}
-        self._over = threading.Event()
+        self._block_ended = threading.Event()
         self._is_watched = False
         self._raises = True
         self.began: float | None = None
@@ -56,7 +56,7 @@ class Shutdown:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._block_ended.set()
         for number, before in self._before.items():
             if before is not None:  # None is a handler of C code, which Python cannot put back
                 signal.signal(number, before)
@@ -98,7 +98,7 @@ class Shutdown:
 
     def _watch(self, why: str, within: float) -> None:
         assert self.began is not None
-        while not self._over.wait(0.1):
+        while not self._block_ended.wait(0.1):
             took = time.monotonic() - self.began
             if took > _SAVING_LIMIT_SECONDS or (took > within and not self._is_saving()):
                 exit_at_once(

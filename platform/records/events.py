@@ -12,7 +12,7 @@ from typing import ClassVar, get_args
 from nmlab.platform.records.base import Record
 from nmlab.platform.records.payloads import (
     ChosenRecord,
-    EnteredRecord,
+    KnownOutcomeRecord,
     ResultRecord,
     SpecRecord,
     StageFacts,
@@ -219,13 +219,13 @@ class GroupEnded(GroupRecord):
 class WarmStarted(Record):
     """What the search of a launch starts from: written with its folder, before its first process, and never again.
 
-    The ``entered`` configurations of earlier launches are told to the search and are none of its own; ``points`` are
-    searched values that are tried first. Nothing of the ``sources`` is looked up again.
+    The search is told the ``entered`` outcomes of earlier launches, whose configurations are none of its own;
+    ``points`` are searched values that are tried first. Nothing of the ``sources`` is looked up again.
     """
 
     event: ClassVar[str] = "warm start"
     sources: Sequence[WarmSourceRecord]
-    entered: Sequence[EnteredRecord]
+    entered: Sequence[KnownOutcomeRecord]
     points: Sequence[Mapping[str, Scalar]]
 
 

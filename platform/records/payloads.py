@@ -47,6 +47,10 @@ class ResultRecord(TypedDict):
     """Whether a resumed launch continues the trial: it was stopped, and not because its configuration fell behind."""
 
 
+FlatResult = JsonMapping
+"""A result with its metrics beside its other fields, as Tune reports it."""
+
+
 class ChosenRecord(TypedDict):
     """A configuration that is run on fresh seeds: one of the best of the search, or a baseline."""
 
@@ -59,8 +63,8 @@ class ChosenRecord(TypedDict):
     """Its first trial; the others differ from it in the seed alone."""
 
 
-class EnteredRecord(TypedDict):
-    """A configuration of an earlier launch that enters a search with its outcome."""
+class KnownOutcomeRecord(TypedDict):
+    """The outcome of a configuration of an earlier launch, which a search is told before it begins."""
 
     launch: str
     configuration: str

@@ -211,4 +211,4 @@ class _WorkerEvents:
         self._link.add_point(self._epoch, self.last, step=step, time=int(time.time() * 1000))
 
     def cancelled(self) -> bool:
-        return self._link.is_unwanted(self._epoch)
+        return self._link.is_cancelled(self._epoch)

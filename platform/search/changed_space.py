@@ -11,14 +11,14 @@ from nmlab.trials.contract.wording import shown
 from nmlab.trials.methods import registry
 
 
-def space_problem(study: Study, *, earlier: Sequence[Study], planned: int, possible: int) -> str:
+def space_problem(study: Study, *, earlier: Sequence[Study], to_try: int, possible: int) -> str:
     """Return why a launch cannot go on with a changed space, in one line; "" if it can.
 
     Args:
         study: the newest version.
         earlier: the earlier versions, oldest first.
-        planned: the configurations that it is to try.
-        possible: the configurations that its space has, at most ``planned``.
+        to_try: the configurations that it is to try.
+        possible: the configurations that its space has, at most ``to_try``.
     """
     if study.space == earlier[-1].space:
         return ""
@@ -28,8 +28,8 @@ def space_problem(study: Study, *, earlier: Sequence[Study], planned: int, possi
         if missing is not None:
             searched = {name: value for name, value in missing.items() if name in earlier[-1].entries}
             return f"space: the new grid lacks {shown(searched)}; expected every point of the old grid, and more"
-    elif possible < planned:
-        return f"space: it has {possible} configurations; expected {planned} or more, as search.samples says"
+    elif possible < to_try:
+        return f"space: it has {possible} configurations; expected {to_try} or more, as search.samples says"
     return ""
 
 

@@ -57,7 +57,7 @@ def searched_configurations(
     *,
     metric: str,
     seeds: Sequence[int],
-    outside: Container[str],
+    not_searched: Container[str],
     later: Sequence[int] = (),
     constraints: Sequence[Constraint] = (),
 ) -> list[Searched]:
@@ -67,7 +67,7 @@ def searched_configurations(
         records: of the launch's journal, in order. The last end of a trial counts: it may have been tried again.
         metric: the objective.
         seeds: of the search.
-        outside: keys of trials with these seeds that do not belong to the search, such as baselines.
+        not_searched: keys of trials with these seeds that do not belong to the search, such as baselines.
         later: seeds that were added to the study, on which a configuration must be complete too; only one that is
             complete on ``seeds`` has trials with them.
         constraints: of the search.
@@ -75,7 +75,7 @@ def searched_configurations(
     first: dict[str, tuple[TrialSpec, SpecRecord]] = {}
     results: dict[str, ResultRecord] = {}
     for record in records:
-        if isinstance(record, TrialSubmitted) and record.key not in outside and record.spec["seed"] in seeds:
+        if isinstance(record, TrialSubmitted) and record.key not in not_searched and record.spec["seed"] in seeds:
             spec = TrialSpec.from_record(record.spec)
             first.setdefault(spec.configuration, (spec, record.spec))
         elif isinstance(record, TrialEnded):
@@ -147,16 +147,17 @@ class Confirmations:
     ordinary: Collection[int] = ()
     choices: list[ConfirmationChosen] = field(default_factory=list)
     trials: dict[str, ConfirmationTrial] = field(default_factory=dict)
-    _over: set[str] = field(default_factory=set)
+    _ended_for_good: set[str] = field(default_factory=set)
 
     def follow(self, records: Iterable[JournalRecord]) -> None:
         """Accept records, in the order of the journal."""
         for record in records:
             if isinstance(record, TrialEnded):
-                (self._over.add if _is_over(record.result) else self._over.discard)(record.key)
+                ended = self._ended_for_good
+                (ended.add if _has_ended_for_good(record.result) else ended.discard)(record.key)
             elif isinstance(record, ConfirmationChosen):
                 self.choices.append(record)
-                self.trials = {key: trial for key, trial in self.trials.items() if key in self._over}
+                self.trials = {key: trial for key, trial in self.trials.items() if key in self._ended_for_good}
                 for trial in trials_of(record):
                     if trial.spec.seed not in self.ordinary:
                         self.trials.setdefault(trial.spec.key, trial)
@@ -212,7 +213,7 @@ def ends_of_dropped(
     return [
         TrialEnded(key=key, result=_dropped(key, last.get(key)))
         for key in dict.fromkeys(begun)
-        if key not in last or not _is_over(last[key])
+        if key not in last or not _has_ended_for_good(last[key])
     ]
 
 
@@ -227,7 +228,7 @@ def _dropped(key: str, result: ResultRecord | None) -> ResultRecord:
     return {**(result or before), "status": TrialStatus.STOPPED, "reason": reason, "resumable": False}
 
 
-def _is_over(result: ResultRecord) -> bool:
+def _has_ended_for_good(result: ResultRecord) -> bool:
     """Return whether a trial has ended for good."""
     return result["status"] in ENDED_FOR_GOOD and not result.get("resumable", False)
 

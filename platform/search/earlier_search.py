@@ -1,4 +1,4 @@
-"""The search of an earlier launch, told by its records: how each configuration came out, and what differs from here.
+"""The search of an earlier launch, from its records: how each configuration came out, and what differs from here.
 
 Outcomes are those that its own search was told: means over the seeds of that search. Seeds are replicates of a
 configuration, so a mean over other seeds estimates the same number; what enters names its seeds.
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nmlab.platform.records.events import JournalRecord, TrialEnded, TrialSubmitted
-from nmlab.platform.records.payloads import EnteredRecord, ResultRecord
+from nmlab.platform.records.payloads import KnownOutcomeRecord, ResultRecord
 from nmlab.platform.search.outcomes import outcome_of
 from nmlab.platform.search.strategy_protocol import Outcome
 from nmlab.search_spaces.schema.constraints import Constraint
@@ -35,7 +35,7 @@ class EarlierSearch:
         metrics: the objectives.
         modes: ``min`` or ``max``, for each.
         seeds: of the search: those with which the launch began.
-        outside: keys of trials with these seeds that do not belong to the search, such as baselines.
+        not_searched: keys of trials with these seeds that do not belong to the search, such as baselines.
         records: of its journal, without the points of trials.
         curves: the (first) objective by step that trials had before their end, by trial key.
         model_digest: of its weights; "" if it recorded none.
@@ -47,7 +47,7 @@ class EarlierSearch:
     metrics: Sequence[str]
     modes: Sequence[str]
     seeds: Sequence[int]
-    outside: Collection[str]
+    not_searched: Collection[str]
     records: Sequence[JournalRecord]
     curves: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     model_digest: str = ""
@@ -55,7 +55,7 @@ class EarlierSearch:
 
 
 @dataclass(frozen=True)
-class Told:
+class EarlierConfiguration:
     """A configuration of an earlier search: its trial that began first, and its outcome; None if it has not ended."""
 
     spec: TrialSpec
@@ -80,7 +80,7 @@ class Told:
         return self.outcome.values if all(map(math.isfinite, numbers)) else None
 
 
-def told_by(search: EarlierSearch, *, constraints: Sequence[Constraint]) -> list[Told]:
+def earlier_configurations(search: EarlierSearch, *, constraints: Sequence[Constraint]) -> list[EarlierConfiguration]:
     """Return the configurations of an earlier search in the order in which they began.
 
     Args:
@@ -90,37 +90,37 @@ def told_by(search: EarlierSearch, *, constraints: Sequence[Constraint]) -> list
     first: dict[str, TrialSpec] = {}
     ends: dict[str, ResultRecord] = {}
     for record in search.records:
-        if isinstance(record, TrialSubmitted) and record.key not in search.outside:
+        if isinstance(record, TrialSubmitted) and record.key not in search.not_searched:
             spec = TrialSpec.from_record(record.spec)
             if spec.seed in search.seeds:
                 first.setdefault(spec.configuration, spec)
         elif isinstance(record, TrialEnded):
             ends[record.key] = record.result
-    return [Told(spec, _outcome(search, spec, ends, constraints)) for spec in first.values()]
+    return [EarlierConfiguration(spec, _outcome(search, spec, ends, constraints)) for spec in first.values()]
 
 
-def entered(told: Told, *, search: EarlierSearch) -> EnteredRecord | None:
+def known_outcome_of(configuration: EarlierConfiguration, *, search: EarlierSearch) -> KnownOutcomeRecord | None:
     """Return a configuration as it enters another search; None if it has not ended, or is not known here."""
-    if told.outcome is None or (settings := told.settings) is None:
+    if configuration.outcome is None or (settings := configuration.settings) is None:
         return None
-    found: EnteredRecord = {
+    found: KnownOutcomeRecord = {
         "launch": search.launch,
-        "configuration": told.spec.configuration,
+        "configuration": configuration.spec.configuration,
         "seeds": list(search.seeds),
         "settings": settings,
-        "pruned": told.outcome.pruned,
-        "intermediate": {str(step): each for step, each in _finite(told.outcome.intermediate).items()},
+        "pruned": configuration.outcome.pruned,
+        "intermediate": {str(step): each for step, each in _finite(configuration.outcome.intermediate).items()},
     }
-    if (values := told.values) is not None:
-        found |= {"values": list(values), "constraints": dict(told.outcome.constraints)}
+    if (values := configuration.values) is not None:
+        found |= {"values": list(values), "constraints": dict(configuration.outcome.constraints)}
     return found
 
 
-def best_of(told: Iterable[Told], *, mode: str, top: int) -> list[Told]:
+def best_of(configurations: Iterable[EarlierConfiguration], *, mode: str, top: int) -> list[EarlierConfiguration]:
     """Return the best configurations by the (first) objective, without those that break a constraint."""
     kept = [
         (values[0] if mode == "min" else -values[0], each)
-        for each in told
+        for each in configurations
         if (values := each.values) is not None
         and all(excess <= 0 for excess in (each.outcome.constraints if each.outcome else {}).values())
     ]
@@ -147,21 +147,21 @@ def differences(
         data_digest: of its texts.
     """
     submitted = (record for record in search.records if isinstance(record, TrialSubmitted))
-    theirs = next(
-        (TrialSpec.from_record(record.spec) for record in submitted if record.key not in search.outside), None
+    earlier = next(
+        (TrialSpec.from_record(record.spec) for record in submitted if record.key not in search.not_searched), None
     )
-    if theirs is None:
+    if earlier is None:
         return ["it has no trial of a search"]
     found = []
     if search.model_digest != model_digest:
         found.append(f"its model is another ({search.model_digest or 'unknown'} weights, here {model_digest})")
-    elif theirs.model.leave_dense != spec.model.leave_dense:
-        found.append(f"its masks leave other weights dense ({_listed(theirs.model.leave_dense)})")
-    if name := _other_text(theirs, spec, is_same=search.data_digest == data_digest, is_known=bool(search.data_digest)):
+    elif earlier.model.leave_dense != spec.model.leave_dense:
+        found.append(f"its masks leave other weights dense ({_listed(earlier.model.leave_dense)})")
+    if name := _other_text(earlier, spec, is_same=search.data_digest == data_digest, is_known=bool(search.data_digest)):
         found.append(f"its {name} is another")
     if (tuple(search.metrics), tuple(search.modes)) != (tuple(metrics), tuple(modes)):
         found.append(f"its objective is {', '.join(search.metrics)} ({', '.join(search.modes)})")
-    if theirs.budget != spec.budget:
+    if earlier.budget != spec.budget:
         found.append("its trials had other limits (budget)")
     return found
 
@@ -183,12 +183,12 @@ def _outcome(
     )
 
 
-def _other_text(theirs: TrialSpec, ours: TrialSpec, *, is_same: bool, is_known: bool) -> str:
+def _other_text(earlier: TrialSpec, spec: TrialSpec, *, is_same: bool, is_known: bool) -> str:
     """Return the section of data that differs; "" if none does. Where a text lies matters if no digest is known."""
     apart = _PLACE if is_known else set()
     free = {"calibration": apart | _FREE, "evaluation": apart | {"batch_size"}, "validation": apart | {"batch_size"}}
     for name, left_out in free.items():
-        if _settings(getattr(theirs, name), left_out) != _settings(getattr(ours, name), left_out):
+        if _settings(getattr(earlier, name), left_out) != _settings(getattr(spec, name), left_out):
             return f"data.{name}"
     return "" if is_same or not is_known else "text"
 

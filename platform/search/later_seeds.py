@@ -32,21 +32,21 @@ class LaterSeeds:
         search: the seeds of the search.
         later: the seeds that were added to the study.
         metrics: the objectives; a complete configuration has a finite value of each on every seed of the search.
-        outside: keys of trials that do not belong to the search, such as baselines.
+        not_searched: keys of trials that do not belong to the search, such as baselines.
     """
 
     def __init__(
-        self, *, search: Sequence[int], later: Sequence[int], metrics: Sequence[str], outside: Container[str]
+        self, *, search: Sequence[int], later: Sequence[int], metrics: Sequence[str], not_searched: Container[str]
     ) -> None:
         self._search, self._later = tuple(search), tuple(later)
-        self._metrics, self._outside = tuple(metrics), outside
+        self._metrics, self._not_searched = tuple(metrics), not_searched
         self._configurations: dict[str, _Configuration] = {}
         self._by_key: dict[str, _Configuration] = {}
 
     @classmethod
     def none(cls) -> Self:
         """Return the value for a launch to which no seed was added."""
-        return cls(search=(), later=(), metrics=(), outside=())
+        return cls(search=(), later=(), metrics=(), not_searched=())
 
     def follow(self, records: Iterable[JournalRecord]) -> None:
         """Accept records, in the order of the journal. The last end of a trial counts: it may have been tried again."""
@@ -58,7 +58,7 @@ class LaterSeeds:
 
     def begin(self, spec: TrialSpec) -> None:
         """Accept a trial that is submitted; those of baselines and with other seeds are left out."""
-        is_searched = spec.seed in self._search and spec.key not in self._outside
+        is_searched = spec.seed in self._search and spec.key not in self._not_searched
         if not self._later or not is_searched or spec.configuration in self._configurations:
             return
         keys = tuple(_with_seed(spec, seed).key for seed in self._search)

@@ -2,15 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from nmlab.platform.records.payloads import FlatResult
 from nmlab.platform.search.strategy_protocol import Outcome
 from nmlab.search_spaces.schema.constraints import Constraint, excesses
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.values import Scalar
-
-FlatResult = Mapping[str, Any]
-"""The result of a trial, with its metrics beside its other fields."""
 
 
 def outcome_of(

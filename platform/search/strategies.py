@@ -18,7 +18,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from nmlab.platform.compat.optuna_trials import open_trial
-from nmlab.platform.records.payloads import EnteredRecord
+from nmlab.platform.records.payloads import KnownOutcomeRecord
 from nmlab.platform.search.grid import GridStrategy
 from nmlab.platform.search.initial_points import (
     Given,
@@ -31,7 +31,7 @@ from nmlab.platform.search.placement import Placement, placed
 from nmlab.platform.search.samplers import SAMPLERS, first_points, sampler_of
 from nmlab.platform.search.samplers.qmc import quasi_random_point
 from nmlab.platform.search.strategy_protocol import Outcome, Proposal, SearchStrategy
-from nmlab.platform.search.warm_start import COLD, WARM_STARTED_FROM, WarmStart, entered_outcome
+from nmlab.platform.search.warm_start import COLD, WARM_STARTED_FROM, WarmStart, outcome_from
 from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import Configuration, DefineByRun
 from nmlab.trials.contract.log_levels import at_least
@@ -75,7 +75,7 @@ class OptunaStrategy:
             with warnings.catch_warnings():  # it is experimental
                 warnings.simplefilter("ignore", ExperimentalWarning)
                 self._optuna.set_metric_names(list(study.search.metrics))
-        self._enter(warm)
+        self._tell_known_outcomes(warm)
 
     @_quiet()
     def open(self) -> list[Proposal]:
@@ -144,23 +144,23 @@ class OptunaStrategy:
         """The trials of the Optuna study that are configurations."""
         return self._counted()
 
-    def _enter(self, warm: WarmStart) -> None:
+    def _tell_known_outcomes(self, warm: WarmStart) -> None:
         """Tell the study what earlier launches found, once; a process that was killed meanwhile is taken up.
 
         A configuration that lies outside of the space is left out.
         """
-        if not warm.entered or self._optuna.user_attrs.get(_IS_WARM_STARTED):
+        if not warm.known_outcomes or self._optuna.user_attrs.get(_IS_WARM_STARTED):
             return
         held = {_source_of(trial): trial for trial in self._optuna.get_trials(deepcopy=False)}
-        for each in warm.entered:
+        for each in warm.known_outcomes:
             trial, point = held.get((each["launch"], each["configuration"])), placed(self.study, each["settings"])
             if trial is None and point is not None:
-                self.tell(self._add(each, point), entered_outcome(each))
+                self.tell(self._add(each, point), outcome_from(each))
             elif trial is not None and not trial.state.is_finished():
-                self.tell(trial.number, entered_outcome(each))
+                self.tell(trial.number, outcome_from(each))
         self._optuna.set_user_attr(_IS_WARM_STARTED, True)
 
-    def _add(self, entered: EnteredRecord, point: Placement) -> int:
+    def _add(self, known: KnownOutcomeRecord, point: Placement) -> int:
         """Add a configuration of an earlier launch that has no outcome yet; return its number."""
         number = len(self._optuna.get_trials(deepcopy=False))
         self._optuna.add_trial(
@@ -168,7 +168,7 @@ class OptunaStrategy:
                 state=TrialState.RUNNING,
                 params=dict(point.parameters),
                 distributions=dict(point.distributions),
-                user_attrs={WARM_STARTED_FROM: entered["launch"], "configuration": entered["configuration"]},
+                user_attrs={WARM_STARTED_FROM: known["launch"], "configuration": known["configuration"]},
             )
         )
         return number
@@ -185,8 +185,8 @@ class OptunaStrategy:
         if not self._is_quasi_random():
             return None
         trials = self._optuna.get_trials(deepcopy=False)
-        entered = sum(WARM_STARTED_FROM in trial.user_attrs for trial in trials)
-        place = len(trials) - entered - len(self._first)
+        from_earlier = sum(WARM_STARTED_FROM in trial.user_attrs for trial in trials)
+        place = len(trials) - from_earlier - len(self._first)
         return quasi_random_point(self.study, place=max(0, place))
 
     def _is_quasi_random(self) -> bool:

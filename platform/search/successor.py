@@ -1,4 +1,4 @@
-"""The search of a launch whose space was changed: an Optuna study that goes on from what an earlier one was told.
+"""The search of a launch whose space was changed: an Optuna study that goes on from what an earlier one was earlier.
 
 Optuna refuses other choices under a name that it knows. So a changed space gets a study of its own in the same journal,
 ``NAME#VERSION``, which is fed once with every configuration of its predecessors that lies in the new space: its state,
@@ -59,11 +59,13 @@ class SuccessorStrategy:
         *names, newest = studies
         past = _past([OptunaStrategy(studies[name], journal=journal, name=name) for name in names])
         study = studies[newest]
-        placed = {place: found for place, told in past.items() if (found := _placed(study, told)) is not None}
-        outside = [told for place, told in past.items() if place not in placed]
-        self._newest = OptunaStrategy(study, journal=journal, name=newest, tried_before=len(outside), warm=warm)
+        placed = {place: found for place, earlier in past.items() if (found := _placed(study, earlier)) is not None}
+        outside_of_space = [earlier for place, earlier in past.items() if place not in placed]
+        self._newest = OptunaStrategy(
+            study, journal=journal, name=newest, tried_before=len(outside_of_space), warm=warm
+        )
         _feed(self._newest.optuna_study, list(placed.values()))
-        self._outside = outside
+        self._outside_of_space = outside_of_space
 
     def open(self) -> list[Proposal]:
         """Return the proposals without an outcome; those outside of the new space have numbers below zero."""
@@ -79,19 +81,19 @@ class SuccessorStrategy:
         if number >= 0:
             self._newest.tell(number, outcome)
         else:
-            told = self._outside[-1 - number]
-            told.strategy.tell(told.trial.number, outcome)
+            earlier = self._outside_of_space[-1 - number]
+            earlier.strategy.tell(earlier.trial.number, outcome)
 
     def _left(self, state: TrialState) -> list[Proposal]:
         return [
-            Proposal(-1 - place, told.configuration)
-            for place, told in enumerate(self._outside)
-            if told.trial.state == state
+            Proposal(-1 - place, earlier.configuration)
+            for place, earlier in enumerate(self._outside_of_space)
+            if earlier.trial.state == state
         ]
 
 
 @dataclass(frozen=True)
-class _Told:
+class _EarlierTrial:
     """A configuration of an earlier study, and what that study was told of it."""
 
     strategy: OptunaStrategy
@@ -111,25 +113,25 @@ class _Told:
 class _Placed:
     """A configuration of an earlier study in the new space: its parameters there, and what it becomes."""
 
-    told: _Told
+    earlier: _EarlierTrial
     point: Placement
 
     @property
     def source(self) -> str:
-        return f"{self.told.strategy.name}:{self.told.trial.number}"
+        return f"{self.earlier.strategy.name}:{self.earlier.trial.number}"
 
     def trial(self) -> FrozenTrial:
         """Return the trial as the new study gets it."""
-        told = self.told.trial
-        own = {name: value for name, value in told.system_attrs.items() if name not in _OWN_ATTRIBUTES}
+        frozen = self.earlier.trial
+        own = {name: value for name, value in frozen.system_attrs.items() if name not in _OWN_ATTRIBUTES}
         return create_trial(
-            state=told.state,
-            values=told.values,
+            state=frozen.state,
+            values=frozen.values,
             params=dict(self.point.parameters),
             distributions=dict(self.point.distributions),
-            user_attrs={**told.user_attrs, _CONFIGURATION: self.point.configuration, _SOURCE: self.source},
+            user_attrs={**frozen.user_attrs, _CONFIGURATION: self.point.configuration, _SOURCE: self.source},
             system_attrs=own,
-            intermediate_values=told.intermediate_values,
+            intermediate_values=frozen.intermediate_values,
         )
 
 
@@ -144,21 +146,21 @@ def _studies_of(study: Study, earlier: Sequence[Study]) -> dict[str, Study]:
     return found
 
 
-def _past(strategies: Sequence[OptunaStrategy]) -> dict[str, _Told]:
+def _past(strategies: Sequence[OptunaStrategy]) -> dict[str, _EarlierTrial]:
     """Return the outcomes told to earlier Optuna studies, by configuration; a later study replaces an earlier one."""
-    past: dict[str, _Told] = {}
+    past: dict[str, _EarlierTrial] = {}
     for strategy in strategies:
         strategy.open()  # closes what a process that died had not made a configuration of
         for trial in strategy.tried:
-            told = _Told(strategy, trial)
-            past[json.dumps(told.values, sort_keys=True)] = told
+            earlier = _EarlierTrial(strategy, trial)
+            past[json.dumps(earlier.values, sort_keys=True)] = earlier
     return past
 
 
-def _placed(study: Study, told: _Told) -> _Placed | None:
+def _placed(study: Study, earlier: _EarlierTrial) -> _Placed | None:
     """Return a configuration in another space; None if no point of that space gives the same trials."""
-    point = placed(study, told.values)
-    return None if point is None else _Placed(told, point)
+    point = placed(study, earlier.values)
+    return None if point is None else _Placed(earlier, point)
 
 
 @_quiet()
@@ -174,5 +176,5 @@ def _feed(study: optuna.Study, placed: Sequence[_Placed]) -> None:
                 study.add_trial(each.trial())
         study.set_user_attr(_IS_FED, True)
     for each in placed:
-        if each.told.trial.state == TrialState.RUNNING:
-            each.told.strategy.optuna_study.tell(each.told.trial.number, state=TrialState.FAIL)
+        if each.earlier.trial.state == TrialState.RUNNING:
+            each.earlier.strategy.optuna_study.tell(each.earlier.trial.number, state=TrialState.FAIL)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nmlab.platform.records.events import JournalRecord, WarmStarted
-from nmlab.platform.records.payloads import EnteredRecord
+from nmlab.platform.records.payloads import KnownOutcomeRecord
 from nmlab.platform.search.initial_points import Given
 from nmlab.platform.search.strategy_protocol import Outcome
 from nmlab.search_spaces.schema.study import Study
@@ -20,11 +20,11 @@ class WarmStart:
     """What a search starts from.
 
     Attributes:
-        entered: configurations of earlier launches with their outcomes, which the search is told.
+        known_outcomes: of configurations of earlier launches, which the search is told.
         points: searched values, which it tries first, after the initial points of the study.
     """
 
-    entered: Sequence[EnteredRecord] = ()
+    known_outcomes: Sequence[KnownOutcomeRecord] = ()
     points: Sequence[Mapping[str, Scalar]] = ()
 
     def points_in(self, study: Study) -> list[Configuration]:
@@ -43,8 +43,8 @@ def warm_start_of(records: Iterable[JournalRecord]) -> WarmStart:
     return COLD if found is None else WarmStart(found.entered, found.points)
 
 
-def entered_outcome(record: EnteredRecord) -> Outcome:
-    """Return the outcome of a configuration that enters a search."""
+def outcome_from(record: KnownOutcomeRecord) -> Outcome:
+    """Return an outcome as a search strategy is told it."""
     return Outcome(
         record.get("values"),
         pruned=record.get("pruned", False),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 
-def earlier_search(text: str, *, results: Path, tracking_uri: str) -> EarlierSearch:
+def read_earlier_search(text: str, *, results: Path, tracking_uri: str) -> EarlierSearch:
     """Return what the launch that a text means searched.
 
     Args:
@@ -79,7 +79,7 @@ def _search(
         metrics=first.search.metrics,
         modes=first.search.modes,
         seeds=first.seeds,
-        outside={spec.key for study in versions for spec in baseline_specs(study)},
+        not_searched={spec.key for study in versions for spec in baseline_specs(study)},
         records=records,
         curves=curves,
         model_digest=next((each.model_digest for each in _replicas(records) if each.model_digest), ""),

@@ -108,13 +108,15 @@ def check_same_windows(table: Table, evaluated: EvaluationResult, *, tracking_ur
     found = (
         read_evaluation(store, run_id=run.info.run_id) for run in store.children(experiment, parent=parent.info.run_id)
     )
-    kept, ours = next((each for each in found if each is not None), None), evaluated.perplexity
+    kept, measured = next((each for each in found if each is not None), None), evaluated.perplexity
     if kept is None:
         return
-    if not np.array_equal(kept.window_tokens_W, ours.tokens) or not np.array_equal(kept.window_words_W, ours.words):
+    if not np.array_equal(kept.window_tokens_W, measured.tokens) or not np.array_equal(
+        kept.window_words_W, measured.words
+    ):
         raise ValueError(
             f"the runs of {table.launch} were evaluated on {kept.window_tokens_W.sum()} tokens and "
-            f"{kept.window_words_W.sum()} words, this model on {ours.tokens.sum()} and {ours.words.sum()}; "
+            f"{kept.window_words_W.sum()} words, this model on {measured.tokens.sum()} and {measured.words.sum()}; "
             "it is another model or reads the text differently"
         )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from time import time_ns
 from typing import TYPE_CHECKING, Protocol
 
-from nmlab.platform.launches.journal import is_over
+from nmlab.platform.launches.journal import has_ended_for_good
 from nmlab.platform.launches.ownership import user_name
 from nmlab.platform.records.payloads import InitialMaskRecord, Point, ResultRecord
 from nmlab.reports.read.mlflow_access import library
@@ -163,7 +163,7 @@ class MlflowStore:
             own = self._child_tags(spec, role=role)
             run = self._client.create_run(self._experiment, tags={**tags, **own}).info.run_id
             self._children[spec.key] = run
-        elif self._is_over(run):
+        elif self._has_ended_for_good(run):
             return
         else:
             self._client.update_run(run, status=MLFLOW_RUNNING)
@@ -171,10 +171,10 @@ class MlflowStore:
             self._client.set_tag(run, run_tags.RESUMABLE, run_tags.FALSE)
         self._log_params(run, spec.flat())
 
-    def _is_over(self, run: str) -> bool:
+    def _has_ended_for_good(self, run: str) -> bool:
         tags = self._client.get_run(run).data.tags
         resumable = tags.get(run_tags.RESUMABLE) == run_tags.TRUE
-        return is_over(tags.get(run_tags.STATUS, ""), is_resumable=resumable)
+        return has_ended_for_good(tags.get(run_tags.STATUS, ""), is_resumable=resumable)
 
     def _child_tags(self, spec: "Recorded", *, role: Role) -> dict[str, str]:
         return {

@@ -13,10 +13,9 @@ from typing import Any, cast
 
 from ray.tune.search import Searcher
 
-from nmlab.platform.launches.journal import FlatResult
 from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.planning.study_trials import trial_spec
-from nmlab.platform.records.payloads import ResultRecord
+from nmlab.platform.records.payloads import FlatResult, ResultRecord
 from nmlab.platform.search.later_seeds import LaterSeeds
 from nmlab.platform.search.outcomes import outcome_of
 from nmlab.platform.search.search_limits import SearchLimits
@@ -50,8 +49,8 @@ class ReplicateSearcher(Searcher):
         namespace: of the dispatcher.
         ended: the results of trials that ended before this process, by trial key.
         evaluated: the values of the (first) objective by step that trials had before this process, by trial key.
-        stopped: the keys of trials that are stopped early for good; grows. A configuration with one is pruned. One with
-            a trial that was stopped otherwise (time limit, Ctrl-C) stays open, for a resumed launch.
+        stopped_early: the keys of trials that are stopped early for good; grows. A configuration with one is pruned.
+            One with a trial that was stopped otherwise (time limit, Ctrl-C) stays open, for a resumed launch.
         later: has accepted the trials that ended before this process; gives the trials of seeds that were added to the
             study, of which the search learns nothing.
         after_search: is called once, when every trial of the search has ended; returns the trials that confirm it, of
@@ -70,7 +69,7 @@ class ReplicateSearcher(Searcher):
         namespace: str,
         ended: Mapping[str, FlatResult],
         evaluated: Mapping[str, Mapping[int, float]],
-        stopped: Container[str],
+        stopped_early: Container[str],
         metric_mode: tuple[str, str],
         later: LaterSeeds | None = None,
         search_limits: SearchLimits | None = None,
@@ -79,7 +78,7 @@ class ReplicateSearcher(Searcher):
     ) -> None:
         super().__init__(metric=metric_mode[0], mode=metric_mode[1])
         self._plan, self._strategy, self._dispatcher, self._namespace = plan, strategy, dispatcher, namespace
-        self._ended, self._evaluated, self._stopped = dict(ended), evaluated, stopped
+        self._ended, self._evaluated, self._stopped_early = dict(ended), evaluated, stopped_early
         self._metrics, self._constraints = plan.study.search.metrics, plan.study.search.all_constraints
         self._queue: deque[TrialSpec] = deque()
         self._by_key: dict[str, _Replicates] = {}
@@ -141,7 +140,7 @@ class ReplicateSearcher(Searcher):
             self._accept(spec.key, {"status": TrialStatus.FAILED})
             return
         self._note(spec.key, result)
-        if result.get("status", TrialStatus.STOPPED) != TrialStatus.STOPPED or spec.key in self._stopped:
+        if result.get("status", TrialStatus.STOPPED) != TrialStatus.STOPPED or spec.key in self._stopped_early:
             self._accept(spec.key, {"status": TrialStatus.STOPPED, **result})
             self._add_later_seeds(spec.key, result)
 

@@ -34,7 +34,7 @@ _PULL_SECONDS = 1.0
 class TrialActor(tune.Trainable):
     """Tune's trainable for one trial after another, each given by a `TrialConfig`."""
 
-    _attempts: int
+    _times_leased: int
     _last_step: int  # of the last evaluation that it received
     _points: list[TrialMetrics]
     _ended: ResultRecord | None
@@ -65,16 +65,16 @@ class TrialActor(tune.Trainable):
         """Wait for evaluations or the result; submit the trial again to a dispatcher that does not know it."""
         update = self._dispatcher.pull(self._key, after=self._last_step, within=_PULL_SECONDS)
         if update is None:
-            self._dispatcher.submit(self._key, spec=self._spec, attempts=self._attempts)
+            self._dispatcher.submit(self._key, spec=self._spec, times_leased=self._times_leased)
             return
         self._points += update.points
         self._last_step = max([self._last_step, *(point.step for point in update.points)])
-        self._attempts, self._ended = update.attempts, update.ended
+        self._times_leased, self._ended = update.times_leased, update.ended
 
     def _begin(self, config: TrialConfig) -> None:
         self._key = config["key"]
         self._spec = config["spec"]
-        self._attempts, self._last_step, self._points, self._ended = 0, -1, [], None
+        self._times_leased, self._last_step, self._points, self._ended = 0, -1, [], None
         # Tune asks for every objective in every result; nothing is known before the first evaluation.
         self._last: dict[str, object] = dict.fromkeys(config["objectives"], float("nan"))
         self._dispatcher.submit(self._key, spec=self._spec)

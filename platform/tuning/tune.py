@@ -15,8 +15,8 @@ from ray.tune.stopper import TimeoutStopper
 
 from nmlab.platform.cluster.nodes import ray_nodes
 from nmlab.platform.cluster.session import NAMESPACE
-from nmlab.platform.launches.journal import FlatResult
 from nmlab.platform.planning.study_plan import LaunchPlan
+from nmlab.platform.records.payloads import FlatResult
 from nmlab.platform.search.later_seeds import LaterSeeds
 from nmlab.platform.search.search_limits import SearchLimits
 from nmlab.platform.search.strategy_protocol import SearchStrategy
@@ -36,7 +36,7 @@ class TuneWatch(Callback):
         lost: is called with the trial's key and the last line of the error.
         after_search: is called once every trial of the search has ended; returns the trials that confirm it.
 
-    ``is_over`` says that Tune runs no further trial, because the time limit has passed or all trials have ended.
+    ``starts_no_more_trials`` is set once the time limit has passed or all trials have ended.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class TuneWatch(Callback):
     ) -> None:
         self._check, self._lost, self._after_search = check, lost, after_search
         self._last_end: tuple[int, Trial] | None = None
-        self.is_over = False
+        self.starts_no_more_trials = False
 
     def __getstate__(self) -> dict[str, object]:
         return {}  # Tune pickles its callbacks for a restore that nmlab does not use
@@ -74,16 +74,16 @@ class TuneWatch(Callback):
 
 
 class _TimeLimit(TimeoutStopper):
-    """Tune's time limit; it sets ``is_over`` before Tune waits for the trials that it stops."""
+    """Tune's time limit; it sets ``starts_no_more_trials`` before Tune waits for the trials that it stops."""
 
     def __init__(self, seconds: float, watch: TuneWatch) -> None:
         super().__init__(seconds)
         self._watch = watch
 
     def stop_all(self) -> bool:
-        if not self._watch.is_over:
-            self._watch.is_over = super().stop_all()  # type: ignore[no-untyped-call] # Ray declares no types
-        return self._watch.is_over
+        if not self._watch.starts_no_more_trials:
+            self._watch.starts_no_more_trials = super().stop_all()  # type: ignore[no-untyped-call] # Ray declares no types
+        return self._watch.starts_no_more_trials
 
 
 def tune_trials(
@@ -93,7 +93,7 @@ def tune_trials(
     dispatcher: str,
     ended: Mapping[str, FlatResult],
     evaluated: Mapping[str, Mapping[int, float]],
-    stopped: Container[str],
+    stopped_early: Container[str],
     folder: Path,
     watch: TuneWatch,
     later: LaterSeeds | None = None,
@@ -114,7 +114,7 @@ def tune_trials(
         namespace=NAMESPACE,
         ended=ended,
         evaluated=evaluated,
-        stopped=stopped,
+        stopped_early=stopped_early,
         later=later,
         search_limits=search_limits,
         after_search=watch.after_search,

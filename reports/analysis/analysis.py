@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from nmlab.reports.analysis.budgets import EqualBudget, FrontPoint, equal_budgets, front_points
 from nmlab.reports.analysis.claims import Judgement, judgements_of
-from nmlab.reports.analysis.claims.select import planned_values
+from nmlab.reports.analysis.claims.select import planned_values_of
 from nmlab.reports.analysis.configurations import Configuration, configurations_of, searched
 from nmlab.reports.analysis.evaluation_check import EvaluationCheck, check_evaluations
 from nmlab.reports.analysis.masks.overlaps import overlap
@@ -115,7 +115,7 @@ def analyse(store: RunStore, *, runs: StudyRuns) -> Analysis:
             reproduces=reproduces,
             evaluations=evaluations,
             overlaps=_overlaps(summary_rows, masks),
-            planned=planned_values(runs.launch.params),
+            planned_values=planned_values_of(runs.launch.params),
         ),
         pairs=_pairs(reproduces, configurations),
     )

@@ -80,7 +80,7 @@ class Configuration:
     @cached_property
     def is_complete(self) -> bool:
         """Whether every expected run finished, so that its mean includes all seeds."""
-        return len(self.finished) == self.planned > 0
+        return len(self.finished) == self.runs_in_all > 0
 
     @cached_property
     def breaks_constraint(self) -> bool:
@@ -89,7 +89,7 @@ class Configuration:
         return bool(self.finished) and not is_feasible(constraints, [trial.metrics for trial in self.finished])
 
     @property
-    def planned(self) -> int:
+    def runs_in_all(self) -> int:
         """How many runs it has or should have, those that never began included."""
         return max(self.expected, len(self.trials))
 

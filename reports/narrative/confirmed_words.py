@@ -44,7 +44,7 @@ def confirmed_sentences(
 
 def _missing(best: Configuration) -> str:
     again = best.as_reported
-    return "" if again.is_complete else f" ({len(again.finished)} of {again.planned} fresh runs finished)"
+    return "" if again.is_complete else f" ({len(again.finished)} of {again.runs_in_all} fresh runs finished)"
 
 
 def _verdict(confirmed: Confirmed, tried: Sequence[Configuration], evaluations: Mapping[str, RunEvaluation]) -> str:

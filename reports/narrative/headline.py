@@ -148,7 +148,7 @@ def _best_by_tests(best: Configuration, members: Sequence[Configuration], basis:
     if tried := searched(members):
         failed = "keeps the constraints" if any(item.breaks_constraint for item in tried) else "finished"
         what = f"No searched configuration {failed}; best baseline"
-    missing = "" if best.is_complete else f"; only {len(best.finished)} of its {best.planned} runs finished"
+    missing = "" if best.is_complete else f"; only {len(best.finished)} of its {best.runs_in_all} runs finished"
     name = named(best, among=members)
     return f"{what}: {name} reaches {plain_name(best.objective.reported)} {mean_text(best)}{missing}."
 
@@ -235,7 +235,7 @@ def _rule_note(best: Configuration, rule: Configuration, evaluations: Mapping[st
 
 
 def _outcomes(runs: StudyRuns) -> str:
-    planned = runs.launch.planned
+    planned_runs = runs.launch.planned_runs
     counts = {"finished": runs.count(TrialStatus.FINISHED), "diverged": runs.count(TrialStatus.DIVERGED)}
     counts["failed"] = sum(runs.count(status) for status in WITH_ERROR)
     counts["stopped early"] = runs.pruned
@@ -243,8 +243,8 @@ def _outcomes(runs: StudyRuns) -> str:
     recorded = runs.recorded
     shown = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "finished")
     of = (
-        f"{recorded} of {counted(planned, noun='planned run')} recorded"
-        if planned is not None
+        f"{recorded} of {counted(planned_runs, noun='planned run')} recorded"
+        if planned_runs is not None
         else counted(recorded, noun="run")
     )
     fresh = sum(trial.is_confirmation for trial in runs.trials)

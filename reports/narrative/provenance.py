@@ -95,7 +95,7 @@ def _study_facts(runs: StudyRuns) -> tuple[tuple[str, str], ...]:
         seconds = (launch.ended - launch.started).total_seconds()
         after = "" if runs.pooled else f", after {seconds:,.0f} s"  # other time may lie between launches
         facts.append(("ended", f"{moment_text(launch.ended)}{after}"))
-    facts.append(("runs planned", UNKNOWN if launch.planned is None else str(launch.planned)))
+    facts.append(("runs planned", UNKNOWN if launch.planned_runs is None else str(launch.planned_runs)))
     statuses = Counter(str(trial.status) for trial in runs.trials)
     facts += [(f"runs {status}", str(count)) for status, count in sorted(statuses.items())]
     drawn = len(runs.curves)
@@ -212,8 +212,8 @@ def _launch_warnings(runs: StudyRuns) -> list[str]:
         if each.status != LaunchStatus.FINISHED
     ]
     recorded = runs.recorded
-    if launch.planned is not None and recorded != launch.planned:
-        found.append(f"Planned: {counted(launch.planned, noun='run')}; recorded: {recorded}.")
+    if launch.planned_runs is not None and recorded != launch.planned_runs:
+        found.append(f"Planned: {counted(launch.planned_runs, noun='run')}; recorded: {recorded}.")
     unfinished = sum(runs.count(status) for status in UNFINISHED) - runs.pruned
     if unfinished:
         found.append(f"Left out of all means, because stopped or not ended: {counted(unfinished, noun='run')}.")

@@ -40,7 +40,7 @@ def winner_sentence(
 
 
 def _missing(best: Configuration) -> str:
-    return "" if best.is_complete else f"; only {len(best.finished)} of its {best.planned} runs finished"
+    return "" if best.is_complete else f"; only {len(best.finished)} of its {best.runs_in_all} runs finished"
 
 
 def _sureness(winner: Winner) -> str:
@@ -126,7 +126,7 @@ def _about_incomplete(winner: Winner, tried: Sequence[Configuration]) -> list[st
 
 
 def _runs(item: Configuration) -> str:
-    return f"{len(item.finished)} of {counted(item.planned, noun='run')} finished"
+    return f"{len(item.finished)} of {counted(item.runs_in_all, noun='run')} finished"
 
 
 def _at(other: OtherConfiguration) -> str:

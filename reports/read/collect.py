@@ -36,13 +36,13 @@ _CURVES = (EVAL, VALIDATION, INITIAL)
 class LaunchRecord:
     """The parent run: one launch of a study.
 
-    ``planned`` is the number of child runs that were planned, None where it was not recorded; times are UTC.
+    ``planned_runs`` is the number of child runs that were planned, None where it was not recorded; times are UTC.
     """
 
     run_id: str
     name: str
     status: str
-    planned: int | None
+    planned_runs: int | None
     started: datetime
     ended: datetime | None
     tags: Mapping[str, str]
@@ -248,12 +248,12 @@ def _kind(trial: TrialRecord) -> tuple[str, str, Value | None]:
 def launch_of(parent: "Run", *, position: tuple[int, int]) -> LaunchRecord:
     """Return the launch of a parent run; ``position`` is its number and the number of launches of the study."""
     tags, info = parent.data.tags, parent.info
-    planned = tags.get(run_tags.PLANNED)
+    recorded = tags.get(run_tags.PLANNED)
     return LaunchRecord(
         run_id=info.run_id,
         name=tags.get(run_tags.LAUNCH, info.run_id),
         status=tags.get(run_tags.STATUS, info.status.lower()),
-        planned=int(planned) if planned and planned.isdigit() else None,
+        planned_runs=int(recorded) if recorded and recorded.isdigit() else None,
         started=_moment(info.start_time),
         ended=_moment(info.end_time) if info.end_time else None,
         tags=dict(tags),

@@ -68,8 +68,8 @@ def collect_pool(
     pooled = replace(
         runs, trials=trials, pooled=records, launch_of_run=children, expected=_expected(trials, launch_of_run=children)
     )
-    planned = _planned(pooled)
-    return replace(pooled, launch=replace(runs.launch, planned=planned))
+    planned_runs = _planned_runs(pooled)
+    return replace(pooled, launch=replace(runs.launch, planned_runs=planned_runs))
 
 
 def _records(parents: Sequence["Run"], known: Sequence["Run"]) -> tuple[LaunchRecord, ...]:
@@ -88,11 +88,11 @@ def _refuse_other_objective(records: Sequence[LaunchRecord]) -> None:
     for record in others:
         names = dict.fromkeys([*_limits(first), *_limits(record), *_SEARCHED_BY])
         for name in names:
-            ours, theirs = first.params.get(name), record.params.get(name)
-            if ours != theirs and objective_of(first.params) != objective_of(record.params):
+            own, other = first.params.get(name), record.params.get(name)
+            if own != other and objective_of(first.params) != objective_of(record.params):
                 raise ReportError(
-                    f"launches of one search belong in one report: {name} is {ours or 'not set'} in {first.name} and "
-                    f"{theirs or 'not set'} in {record.name}; nmlab compare sets them side by side"
+                    f"launches of one search belong in one report: {name} is {own or 'not set'} in {first.name} and "
+                    f"{other or 'not set'} in {record.name}; nmlab compare sets them side by side"
                 )
 
 
@@ -147,13 +147,13 @@ def _kind(trial: TrialRecord) -> Kind:
     return (trial.method, trial.pattern, trial.role, trial.is_confirmation)
 
 
-def _planned(runs: StudyRuns) -> int | None:
+def _planned_runs(runs: StudyRuns) -> int | None:
     """Return the number of trials of all launches, each counted once: what was recorded, and what each launch lacks."""
-    if any(record.planned is None for record in runs.pooled):
+    if any(record.planned_runs is None for record in runs.pooled):
         return None
     keys: dict[str, set[str]] = defaultdict(set)
     for trial in runs.trials:
         if not trial.is_external_model:
             keys[runs.launch_of_run[trial.run_id]].add(trial.trial_key)
-    lacking = sum(max(0, (record.planned or 0) - len(keys[record.name])) for record in runs.pooled)
+    lacking = sum(max(0, (record.planned_runs or 0) - len(keys[record.name])) for record in runs.pooled)
     return runs.recorded + lacking

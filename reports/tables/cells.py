@@ -107,7 +107,7 @@ def marked_means(items: Iterable[Configuration], *, metric: str, marks: Iterable
 def seeds_cell(item: Configuration) -> Cell:
     """Return ``3``, or ``2 of 3`` where a run did not finish."""
     finished = len(item.finished)
-    text = str(finished) if item.is_complete else f"{finished} of {item.planned}"
+    text = str(finished) if item.is_complete else f"{finished} of {item.runs_in_all}"
     return Cell(value=text, run_ids=item.run_ids)
 
 

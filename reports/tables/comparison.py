@@ -61,13 +61,13 @@ def comparison_tables(analysis: Analysis) -> tuple[ReportTable, ...]:
 
 def _published_tables(analysis: Analysis) -> tuple[ReportTable, ...]:
     """Return the published tables that the study reproduces and of which it ran at least one row, with our numbers."""
-    run = {name: pairs for name, pairs in analysis.pairs.items() if any(pair.has_ours for pair in pairs)}
+    run = {name: pairs for name, pairs in analysis.pairs.items() if any(pair.has_counterpart for pair in pairs)}
     return tuple(published_table(pairs, reproduces=name) for name, pairs in run.items())
 
 
 def _not_run(analysis: Analysis) -> tuple[str, ...]:
     """Return the published tables of which no row has a number of ours, and why."""
-    names = [name for name, pairs in analysis.pairs.items() if not any(pair.has_ours for pair in pairs)]
+    names = [name for name, pairs in analysis.pairs.items() if not any(pair.has_counterpart for pair in pairs)]
     return (
         (f"No printed row of {', '.join(names)} has a counterpart here: the settings or measures differ.",)
         if names

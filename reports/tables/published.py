@@ -59,7 +59,7 @@ def published_table(pairs: Sequence[Pair], *, reproduces: str) -> ReportTable:
 
 def _row(pair: Pair) -> Row:
     item, number = pair.item, pair.number
-    run_ids = item.run_ids if item is not None and pair.has_ours else ()
+    run_ids = item.run_ids if item is not None and pair.has_counterpart else ()
     unit = f" ({number.unit})" if number.unit else ""
     cells = (
         Cell(number.model),
@@ -68,7 +68,7 @@ def _row(pair: Pair) -> Row:
         Cell(number.setting),
         Cell(number.metric + unit),
         Cell(None if math.isnan(number.value) else number.value, shown=number.printed),
-        estimate_cell(pair.ours, run_ids=run_ids),
+        estimate_cell(pair.measured, run_ids=run_ids),
         Cell(pair.difference, run_ids=run_ids),
         _searched(pair, run_ids),
         Cell(pair.rank),
@@ -80,7 +80,7 @@ def _row(pair: Pair) -> Row:
 
 def _searched(pair: Pair, run_ids: tuple[str, ...]) -> Cell:
     """Return the metric that we report where we have no value of the printed one."""
-    return Cell(None) if pair.ours is not None else estimate_cell(pair.searched, run_ids=run_ids)
+    return Cell(None) if pair.measured is not None else estimate_cell(pair.searched, run_ids=run_ids)
 
 
 def _columns(pairs: Sequence[Pair]) -> tuple[Column, ...]:

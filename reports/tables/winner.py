@@ -76,7 +76,7 @@ def standing_text(other: OtherConfiguration) -> str:
     On the way masks are measured on the validation text where the study has one.
     """
     if other.completion is Completion.LACKS_RUNS:
-        return f"{len(other.item.finished)} of {other.item.planned} runs"
+        return f"{len(other.item.finished)} of {other.item.runs_in_all} runs"
     step = other.partial.step if other.partial is not None else None
     if step is None:
         return str(other.completion)

@@ -169,8 +169,8 @@ def _unknown_key(path: str, *, data: JsonMapping) -> str:
         meant = hyperparameters[:1]
     elif near := nearest(name, known[section]):
         meant = [_join(section, near)]
-    elif ours := our_names(name):
-        return f"unknown key; {called_here(ours)}, under fixed or space"
+    elif names_here := our_names(name):
+        return f"unknown key; {called_here(names_here)}, under fixed or space"
     else:
         meant = [_join(part, name) for part, keys in known.items() if name in keys]
     return (

@@ -56,8 +56,8 @@ def _item(value: str) -> str:
 def _identifier(value: object) -> object:
     if isinstance(value, str) and _IDENTIFIER.fullmatch(value):
         return value
-    if ours := our_names(value):
-        raise invalid_value(called_here(ours))
+    if names_here := our_names(value):
+        raise invalid_value(called_here(names_here))
     raise invalid_value("expected a name of lower-case letters, digits and underscores, such as alpha")
 
 

@@ -159,6 +159,6 @@ def undisturbed(new_nmlab: Callable[..., Nmlab], made_once: Callable[..., Path])
 
 
 @pytest.fixture(scope="session")
-def scripted(made_once: Callable[..., Path], thirteenth: Path) -> Scripted:
+def scripted(made_once: Callable[..., Path], outside_method: Path) -> Scripted:
     """What a script with a Ray of its own left, which ran once for all processes of this test run."""
-    return scripted_in(made_once("scripted", lambda folder: run_script(folder, packages=thirteenth)))
+    return scripted_in(made_once("scripted", lambda folder: run_script(folder, packages=outside_method)))

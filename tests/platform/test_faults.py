@@ -202,7 +202,7 @@ def initial_mask(nmlab):
 def test_every_trial_finishes_once_and_no_point_is_there_twice(battered):
     assert battered.printed["status"] == "finished"
     assert battered.printed["counts"] == {"finished": PLANNED}
-    check_complete(battered.nmlab, planned=PLANNED)
+    check_complete(battered.nmlab, trials=PLANNED)
     ended = keys(battered.nmlab.journal(), "ended")
     assert len(ended) == len(set(ended)) == PLANNED
 

@@ -19,7 +19,7 @@ def test_an_undisturbed_sweep_finishes_every_planned_trial(undisturbed):
     nmlab, printed = undisturbed
     assert printed["status"] == "finished"
     assert printed["counts"] == {"finished": PLANNED}
-    _, children = check_complete(nmlab, planned=PLANNED)
+    _, children = check_complete(nmlab, trials=PLANNED)
     assert {run.info.status for run in children} == {"FINISHED"}
     roles = [run.data.tags["nmlab.role"] for run in children]
     assert (roles.count("baseline"), roles.count("search")) == (2, 4)

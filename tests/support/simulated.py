@@ -13,7 +13,7 @@ from optuna.storages.journal import JournalFileBackend
 from ray.tune.search import Searcher
 
 from nmlab.platform.driver.confirm_search import choose
-from nmlab.platform.launches.journal import ended_trials, evaluations
+from nmlab.platform.launches.journal import evaluations, trials_ended_for_good
 from nmlab.platform.planning.planned_stopping import early_stopping
 from nmlab.platform.records.events import TrialEnded, TrialMetrics, TrialSubmitted
 from nmlab.platform.search.confirmation import confirmations_of
@@ -73,9 +73,9 @@ class SimulatedSweep:
             strategy_of(self.plan.study, journal=self.optuna_journal),
             dispatcher="dispatcher",
             namespace="test",
-            ended=ended_trials(iter(self.journal)),
+            ended=trials_ended_for_good(iter(self.journal)),
             evaluated=evaluations(iter(self.journal), metric=search.metrics[0]),
-            stopped=self.early.reasons,
+            stopped_early=self.early.reasons,
             after_search=self._after_search,
             search_limits=self.limits,
             metric_mode=(search.metrics[0], search.modes[0]),

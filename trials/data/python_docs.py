@@ -95,8 +95,8 @@ def _corpus() -> dict[str, list[tuple[str, str]]]:
 def _state(sources: list[tuple[str, Path]]) -> str:
     """Return 16 hex digits that change when this file or a source does, by names, sizes and times."""
     facts = [(module, path.stat().st_size, path.stat().st_mtime_ns) for module, path in sources]
-    ours = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
-    return hashlib.sha256(json.dumps([sys.version, ours, facts]).encode()).hexdigest()[:16]
+    own_code = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    return hashlib.sha256(json.dumps([sys.version, own_code, facts]).encode()).hexdigest()[:16]
 
 
 def _parsed(sources: list[tuple[str, Path]]) -> dict[str, list[tuple[str, str]]]:

@@ -47,7 +47,7 @@ class _Counts:
     same: int = 0
 
     def __add__(self, other: "_Counts") -> "_Counts":
-        return _Counts(*(mine + theirs for mine, theirs in zip(vars(self).values(), vars(other).values(), strict=True)))
+        return _Counts(*(one + more for one, more in zip(vars(self).values(), vars(other).values(), strict=True)))
 
 
 def compare(

@@ -57,8 +57,8 @@ def _check_names(names: Hyperparameters, *, known: Mapping[str, FieldInfo], meth
 
 
 def _unknown(name: str, *, known: Mapping[str, FieldInfo], method: str) -> str:
-    if ours := our_names(name, known=known):
-        return f"unknown hyperparameter of {method} {name!r}; {called_here(ours)}"
+    if names_here := our_names(name, known=known):
+        return f"unknown hyperparameter of {method} {name!r}; {called_here(names_here)}"
     return unknown_name(name, kind=f"hyperparameter of {method}", known=known)
 
 

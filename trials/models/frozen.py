@@ -71,7 +71,7 @@ class FrozenModel:
         module = module.to(device).eval().requires_grad_(False)
         check_finite(module, source)
         held = tensor_digests(module)
-        digests = {name: digest for theirs in pipeline.all_gather(held) for name, digest in theirs.items()}
+        digests = {name: digest for of_stage in pipeline.all_gather(held) for name, digest in of_stage.items()}
         layers, tokenizer = _own(found.layers, stage), read_tokenizer(folder, source)
         peak = None if meter is None else meter.peak()
         digest, own = _digest_of(digests), _digest_of(held)

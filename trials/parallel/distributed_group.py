@@ -135,7 +135,7 @@ class DistributedGroup(PipelineGroup):
         return cast(T, _value(mine))
 
     def all_reduce_sum(self, parts: Iterable[float]) -> float:
-        return math.fsum(part for theirs in self.all_gather(list(parts)) for part in theirs)
+        return math.fsum(part for of_rank in self.all_gather(list(parts)) for part in of_rank)
 
     def all_reduce_count(self, number: int) -> int:
         return sum(self.all_gather(number))

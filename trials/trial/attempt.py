@@ -50,7 +50,7 @@ class Attempt:
         """Return the checkpoints of the trial; each rank of a pipeline group has a folder of its own."""
         rank, size = self.pipeline.rank, self.pipeline.size
         own = self.folder / f"shard-{rank}-of-{size}" if size > 1 else self.folder
-        return CheckpointFolder(own, key=self.spec.key, theirs=self.follows)
+        return CheckpointFolder(own, key=self.spec.key, read_only=self.follows)
 
 
 def _half(count: int) -> int:

@@ -36,18 +36,18 @@ class Checkpoint:
 class CheckpointFolder:
     """The checkpoints of the trial ``key`` in a folder.
 
-    With ``theirs`` another process runs the trial: nothing is saved, and nothing is removed, because a file that looks
-    left over may be one that is being written.
+    With ``read_only`` another process runs the trial: nothing is saved, and nothing is removed, because a file that
+    looks left over may be one that is being written.
     """
 
-    def __init__(self, folder: Path, *, key: str, theirs: bool = False) -> None:
-        self._folder, self._key, self._theirs = folder, key, theirs
+    def __init__(self, folder: Path, *, key: str, read_only: bool = False) -> None:
+        self._folder, self._key, self._read_only = folder, key, read_only
         self.damaged: list[str] = []
         """The damaged files that ``newest`` skipped, each with what is wrong with it."""
 
     def save(self, step: int, *, tensors: Mapping[str, Tensor], values: Mapping[str, object]) -> Path:
         """Write a checkpoint, flush it to the disk, and remove all but the newest two; return its path."""
-        assert not self._theirs
+        assert not self._read_only
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._path(step)
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -66,12 +66,12 @@ class CheckpointFolder:
         """Return the newest checkpoint that can be read, or None where there is none.
 
         A damaged file is skipped and named in ``damaged``. The ranks of a ``pipeline``, each with its own folder, take
-        the newest checkpoint that all of them can read. Unless the folder is ``theirs``, a damaged file is renamed to
+        the newest checkpoint that all of them can read. Unless it is ``read_only``, a damaged file is renamed to
         ``*.damaged``, and partial files of a process that was killed are removed.
 
         Raises ``CheckpointError`` for a file of another trial, and ``NewerFormatError`` for one of a newer nmlab.
         """
-        for left in () if self._theirs else self._folder.glob("*.partial"):
+        for left in () if self._read_only else self._folder.glob("*.partial"):
             left.unlink(missing_ok=True)
         steps = pipeline.all_gather([_step_of(path) for path in self._paths()])
         for step in sorted(set.intersection(*map(set, steps)), reverse=True):
@@ -86,7 +86,7 @@ class CheckpointFolder:
         except (CheckpointError, NewerFormatError):
             raise
         except (OSError, safetensors.SafetensorError, ValueError, KeyError, RuntimeError, TypeError) as error:
-            if not self._theirs:  # in theirs the file may also be an old one, removed since the folder was listed
+            if not self._read_only:  # there the file may also be an old one, removed since the folder was listed
                 path.rename(path.with_suffix(".damaged"))
                 self.damaged.append(f"{path.name} is damaged ({(str(error) or type(error).__name__).splitlines()[0]})")
             return None

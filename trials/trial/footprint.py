@@ -60,7 +60,7 @@ class Footprint:
         peaks = {f"memory/{phase}_peak_bytes": peak for phase, peak in self._peaks.items()}
         activations = {f"memory/{phase}_activation_bytes": size for phase, size in self._activations.items()}
         everyone = pipeline.all_gather({**peaks, **activations})
-        return {name: float(max(theirs.get(name, 0) for theirs in everyone)) for name in everyone[0]}
+        return {name: float(max(of_rank.get(name, 0) for of_rank in everyone)) for name in everyone[0]}
 
     def state(self) -> dict[str, dict[str, int]]:
         """Return plain values for a checkpoint, from which ``restore`` continues."""

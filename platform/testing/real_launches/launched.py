@@ -220,16 +220,16 @@ def standstills(journal: Records) -> tuple[list[float], list[float]]:
     return at_hand, restarted
 
 
-def check_complete(nmlab: Nmlab, *, planned: int, frozen: Sequence[str] = ("verified",)) -> tuple["Run", list["Run"]]:
+def check_complete(nmlab: Nmlab, *, trials: int, frozen: Sequence[str] = ("verified",)) -> tuple["Run", list["Run"]]:
     """Check that every planned trial is there once and finished, and that no point is there twice.
 
     ``frozen`` are the allowed states of the frozen weights at the end.
     """
     parent, children = nmlab.runs()
-    assert parent.data.tags[run_tags.PLANNED] == str(planned)
+    assert parent.data.tags[run_tags.PLANNED] == str(trials)
     assert parent.data.tags[run_tags.STATUS] == LaunchStatus.FINISHED
     assert parent.data.tags[run_tags.FROZEN_WEIGHTS] in frozen
-    assert len({run.data.tags[run_tags.TRIAL_KEY] for run in children}) == len(children) == planned
+    assert len({run.data.tags[run_tags.TRIAL_KEY] for run in children}) == len(children) == trials
     points = [(run, name, step) for run, name, step, _ in nmlab.points()]
     assert len(points) == len(set(points))
     assert all(run.info.status != MLFLOW_RUNNING for run in (parent, *children))

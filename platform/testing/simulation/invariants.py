@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from nmlab.platform.driver.confirm_search import choose
-from nmlab.platform.launches.journal import is_over, read_journal
+from nmlab.platform.launches.journal import has_ended_for_good, read_journal
 from nmlab.platform.records.events import (
     ConfirmationChosen,
     JournalRecord,
@@ -54,15 +54,15 @@ def check_leases(records: list[JournalRecord]) -> None:
 
 def check_ends(records: list[JournalRecord]) -> None:
     """Check that no trial ends, or is leased again, after it has ended for good."""
-    over: set[str] = set()
+    ended_for_good: set[str] = set()
     for record in records:
         if isinstance(record, TrialEnded):
-            assert record.key not in over, f"{record.key} ends twice"
+            assert record.key not in ended_for_good, f"{record.key} ends twice"
             result = record.result
-            is_final = is_over(result["status"], is_resumable=result.get("resumable", False))
-            over |= {record.key} if is_final else set()
+            is_final = has_ended_for_good(result["status"], is_resumable=result.get("resumable", False))
+            ended_for_good |= {record.key} if is_final else set()
         elif isinstance(record, TrialLeased):
-            assert record.key not in over, f"{record.key} has ended and is leased again"
+            assert record.key not in ended_for_good, f"{record.key} has ended and is leased again"
 
 
 def check_launch(launch: SimulatedLaunch, *, failed: frozenset[str] = frozenset()) -> None:
@@ -75,10 +75,10 @@ def check_launch(launch: SimulatedLaunch, *, failed: frozenset[str] = frozenset(
     result = launch.results[-1]
     assert (result.status, result.undelivered, dict(result.refused)) == (LaunchStatus.FINISHED, "", {})
     check_confirmation(launch)
-    planned = planned_of(launch)
-    assert sum(result.counts.values()) == planned
+    in_all = trials_in_all(launch)
+    assert sum(result.counts.values()) == in_all
     ended = launch.ended()
-    assert len(ended) == planned, "another number of trials than planned"
+    assert len(ended) == in_all, "another number of trials than planned"
     assert {key for key, found in ended.items() if found["status"] == TrialStatus.FAILED} <= failed, ended
     assert Counter(found["status"] for found in ended.values()) == Counter(result.counts)
     check_points(launch)
@@ -115,14 +115,14 @@ def check_confirmed_runs(launch: SimulatedLaunch, confirming: Mapping[str, Confi
     runs = launch.store.runs
     assert {key for key, run in runs.items() if run_tags.CONFIRMATION in run.tags} == confirming.keys()
     assert {key: runs[key].role for key in confirming} == {key: trial.role for key, trial in confirming.items()}
-    planned = planned_of(launch)
-    assert launch.store.tags[run_tags.PLANNED] == str(planned), "MLflow has another number of planned trials"
+    in_all = trials_in_all(launch)
+    assert launch.store.tags[run_tags.PLANNED] == str(in_all), "MLflow has another number of planned trials"
 
 
-def planned_of(launch: SimulatedLaunch) -> int:
+def trials_in_all(launch: SimulatedLaunch) -> int:
     """Return the number of trials of a launch that has ended."""
     plan = launch.plan
-    return plan.planned(plan.confirmations(launch.written), withheld=plan.withheld(launch.written))
+    return plan.trials_in_all(plan.confirmations(launch.written), withheld=plan.withheld(launch.written))
 
 
 def _texts(records: Iterable[JournalRecord]) -> list[str]:

@@ -62,7 +62,7 @@ class Task:
         self.ready: Callable[[], bool] | None = None
         self.until = 0.0
         self.signals: deque[Callable[[], object]] = deque()
-        self.is_over = False
+        self.has_ended = False
         self.error: BaseException | None = None
         self.turn = _closed_gate()
         self._scheduler, self._target = scheduler, target
@@ -93,7 +93,7 @@ class Task:
         except BaseException as error:
             self.error = error
         finally:
-            self.is_over = True
+            self.has_ended = True
             self._scheduler.turn.release()
 
 
@@ -195,7 +195,7 @@ class Scheduler:
         task.turn.release()
         self.turn.acquire()
         self._running = None
-        if task.is_over:
+        if task.has_ended:
             self._tasks.remove(task)
             if task.error is not None and not task.is_watched:
                 self.failures.append(task)

@@ -226,7 +226,7 @@ class SimulatedLaunch:
     @property
     def is_running(self) -> bool:
         """Whether a driver runs."""
-        return self._main is not None and not self._main.is_over
+        return self._main is not None and not self._main.has_ended
 
     def ended(self) -> dict[str, ResultRecord]:
         """Return the newest result of each trial that has ended, by key, as the journal has it."""

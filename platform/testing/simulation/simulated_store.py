@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nmlab.platform.launches.journal import is_over
+from nmlab.platform.launches.journal import has_ended_for_good
 from nmlab.platform.records.payloads import Point, ResultRecord
 from nmlab.platform.tracking.store import Recorded
 from nmlab.trials.contract import run_tags
@@ -77,7 +77,7 @@ class SimulatedStore:
         """See ``MlflowStore.begin_trial``."""
         self.check()
         run = self.runs.setdefault(spec.key, SimulatedRun(role=role, tags=dict(tags)))
-        if not is_over(run.status, is_resumable=run.resumable):
+        if not has_ended_for_good(run.status, is_resumable=run.resumable):
             run.status, run.resumable = TrialStatus.RUNNING, False
 
     def log_points(self, key: str, points: Sequence[Point]) -> None:

@@ -86,7 +86,7 @@ class SimulatedTrainRun:
         if self._ended_by is not None:
             raise self._ended_by
         task = self._start_worker(self._node() or "")
-        scheduler.pause(ready=lambda: task.is_over or self._ended_by is not None)
+        scheduler.pause(ready=lambda: task.has_ended or self._ended_by is not None)
         if self._ended_by is not None:
             raise self._ended_by
         was_killed = not task.process.is_alive

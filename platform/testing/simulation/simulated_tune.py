@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
-from nmlab.platform.launches.journal import FlatResult
 from nmlab.platform.planning.study_plan import LaunchPlan
+from nmlab.platform.records.payloads import FlatResult
 from nmlab.platform.testing.simulation.scheduler import Process, Scheduler, Task
 from nmlab.platform.testing.simulation.simulated_ray import DRIVERS_NODE
 from nmlab.platform.tuning.searcher import ReplicateSearcher
@@ -147,7 +147,7 @@ class SimulatedTuner:
         self._scheduler.start(process, begin, name="actor", is_watched=True)
 
     def _stop_all(self) -> None:
-        self._watch.is_over = True
+        self._watch.starts_no_more_trials = True
         for actor in list(self._actors.values()):
             self._scheduler.kill(actor.process)
             self._searcher.on_trial_complete(actor.trial, result=actor.last)

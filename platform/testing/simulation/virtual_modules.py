@@ -97,7 +97,7 @@ class VirtualThread:
 
     def is_alive(self) -> bool:
         """Return whether the thread was started and has not ended."""
-        return self._task is not None and not self._task.is_over
+        return self._task is not None and not self._task.has_ended
 
     def join(self, timeout: float | None = None) -> None:
         """Wait for the end of the thread."""

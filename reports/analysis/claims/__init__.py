@@ -7,7 +7,7 @@ from nmlab.reports.analysis.claims.claim import ChoiceTest, FlatTest, PaperClaim
 from nmlab.reports.analysis.claims.decide import checks_of
 from nmlab.reports.analysis.claims.evidence import Evidence
 from nmlab.reports.analysis.claims.judge import ClaimCheck, ClaimVerdict, Judgement, Shortfall, corrected
-from nmlab.reports.analysis.claims.select import NotTestableError, Planned
+from nmlab.reports.analysis.claims.select import NotTestableError, PlannedValues
 from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.read.evaluations import RunEvaluation
 
@@ -20,7 +20,7 @@ def judgements_of(
     reproduces: Sequence[str],
     evaluations: Mapping[str, RunEvaluation],
     overlaps: Mapping[tuple[str, str], float] | None = None,
-    planned: Planned | None = None,
+    planned_values: PlannedValues | None = None,
 ) -> tuple[Judgement, ...]:
     """Return the verdicts of a study on claims, in the order of the papers.
 
@@ -33,7 +33,7 @@ def judgements_of(
         reproduces: the published items, such as ``maskpro/table-10``.
         evaluations: per-window losses by run id.
         overlaps: share of equal mask entries by pairs of run ids.
-        planned: the values of each setting that the study planned to run, where they are known.
+        planned_values: the values of each setting that the study planned to run, where they are known.
     """
     chosen = [
         claim
@@ -42,7 +42,7 @@ def judgements_of(
     ]
     masks = [item for item in configurations if not item.is_dense]
     metric = masks[0].objective.reported if masks else ""
-    evidence = Evidence(masks, metric, evaluations, overlaps or {}, planned or {})
+    evidence = Evidence(masks, metric, evaluations, overlaps or {}, planned_values or {})
     found = [_judgement(claim, evidence) for claim in chosen]
     return corrected([item for item in found if item.checks or reproduces])
 

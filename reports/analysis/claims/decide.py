@@ -87,7 +87,7 @@ def _choice(test: ChoiceTest, evidence: Evidence) -> Iterable[ClaimCheck]:
         test.setting,
         method=test.method,
         configurations=evidence.configurations,
-        planned=evidence.planned,
+        planned_values=evidence.planned_values,
         claimed=test.others,
     )
     wanted = Selector(method=test.method, settings={test.setting: test.value})
@@ -116,7 +116,7 @@ def _improves(test: ImprovesTest, evidence: Evidence) -> Iterable[ClaimCheck]:
         setting,
         method=test.method,
         configurations=evidence.configurations,
-        planned=evidence.planned,
+        planned_values=evidence.planned_values,
         claimed=test.starts,
     )
     learned = {f"learned from {start}": Selector(method=test.method, settings={setting: start}) for start in starts}

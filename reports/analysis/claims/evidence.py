@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from nmlab.reports.analysis.claims.claim import Selector
 from nmlab.reports.analysis.claims.judge import ClaimCheck, ClaimVerdict, Shortfall
-from nmlab.reports.analysis.claims.select import NotTestableError, Planned, chosen, selected_from
+from nmlab.reports.analysis.claims.select import NotTestableError, PlannedValues, chosen, selected_from
 from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.analysis.pairwise import Side
 from nmlab.reports.read.evaluations import RunEvaluation
@@ -24,14 +24,14 @@ class Evidence:
         objective: the reported metric, by which sides are compared where a claim names none.
         evaluations: losses by window by run id.
         overlaps: share of equal mask entries by pairs of run ids.
-        planned: the values of each setting that the study planned, where they are known.
+        planned_values: the values of each setting that the study planned, where they are known.
     """
 
     configurations: Sequence[Configuration]
     objective: str
     evaluations: Mapping[str, RunEvaluation]
     overlaps: Overlaps
-    planned: Planned = field(default_factory=dict)
+    planned_values: PlannedValues = field(default_factory=dict)
 
     def of_starts(self, metric: str) -> str:
         """Return the metric to compare masks with their starts: on validation text where starts are measured on it."""
@@ -44,11 +44,13 @@ class Evidence:
         Raises:
             NotTestableError: see :func:`chosen`.
         """
-        return chosen(selector, configurations=self.configurations, metric=metric, planned=self.planned)
+        return chosen(selector, configurations=self.configurations, metric=metric, planned_values=self.planned_values)
 
     def called(self, selector: Selector, metric: str, *, name: str = "") -> str:
         """Return a side's name, with the number of configurations it was selected from."""
-        count = selected_from(selector, configurations=self.configurations, metric=metric, planned=self.planned)
+        count = selected_from(
+            selector, configurations=self.configurations, metric=metric, planned_values=self.planned_values
+        )
         return f"{name or selector.text} (best of {count})" if count > 1 else name or selector.text
 
 

@@ -18,7 +18,7 @@ def flat(test: FlatTest, evidence: Evidence) -> Iterable[ClaimCheck]:
     """
     metric = test.metric or evidence.objective
     values = values_of(
-        test.setting, method=test.method, configurations=evidence.configurations, planned=evidence.planned
+        test.setting, method=test.method, configurations=evidence.configurations, planned_values=evidence.planned_values
     )
     selectors = {
         f"{test.setting}={value_text(value)}": Selector(method=test.method, settings={test.setting: value})

@@ -15,7 +15,7 @@ from nmlab.search_spaces.reading.problems import StudyError
 from nmlab.trials.contract import run_params
 from nmlab.trials.contract.run_status import TrialStatus
 
-Planned = Mapping[str, Sequence[Value]]
+PlannedValues = Mapping[str, Sequence[Value]]
 LISTED = (".grid", ".choice")
 
 
@@ -31,7 +31,11 @@ class NotTestableError(Exception):
 
 
 def chosen(
-    selector: Selector, *, configurations: Sequence[Configuration], metric: str, planned: Planned | None = None
+    selector: Selector,
+    *,
+    configurations: Sequence[Configuration],
+    metric: str,
+    planned_values: PlannedValues | None = None,
 ) -> Side:
     """Return the best complete configuration that matches a selector, or one of which every run diverged.
 
@@ -42,13 +46,13 @@ def chosen(
         selector: of one side of a claim.
         configurations: of one launch.
         metric: what is compared.
-        planned: the values of each setting that the study planned to run, where they are known.
+        planned_values: the values of each setting that the study planned to run, where they are known.
 
     Raises:
         NotTestableError: nothing matches, no match is complete, all that are break a constraint of the search, or an
             incomplete match looks better.
     """
-    fitting = fitting_of(selector, configurations=configurations, planned=planned)
+    fitting = fitting_of(selector, configurations=configurations, planned_values=planned_values)
     if not fitting:
         raise NotTestableError(f"{selector.text} was not run")
     whole = [item for item in fitting if is_whole(item, metric=metric)]
@@ -73,33 +77,45 @@ def is_whole(item: Configuration, *, metric: str) -> bool:
 
 
 def selected_from(
-    selector: Selector, *, configurations: Sequence[Configuration], metric: str, planned: Planned | None = None
+    selector: Selector,
+    *,
+    configurations: Sequence[Configuration],
+    metric: str,
+    planned_values: PlannedValues | None = None,
 ) -> int:
     """Return the number of configurations that a side was selected from; 1 for counted metrics."""
-    fitting = fitting_of(selector, configurations=configurations, planned=planned)
+    fitting = fitting_of(selector, configurations=configurations, planned_values=planned_values)
     return 1 if is_counted(metric) else max(1, len(fitting))
 
 
 def fitting_of(
-    selector: Selector, *, configurations: Sequence[Configuration], planned: Planned | None = None
+    selector: Selector, *, configurations: Sequence[Configuration], planned_values: PlannedValues | None = None
 ) -> list[Configuration]:
     """Return the configurations that match a selector.
 
     Raises:
         NotTestableError: it asks for the largest or smallest value of a setting that has only one.
     """
-    return [item for item in configurations if _fits(item, selector, configurations=configurations, planned=planned)]
+    return [
+        item
+        for item in configurations
+        if _fits(item, selector, configurations=configurations, planned_values=planned_values)
+    ]
 
 
 def _fits(
-    item: Configuration, selector: Selector, *, configurations: Sequence[Configuration], planned: Planned | None
+    item: Configuration,
+    selector: Selector,
+    *,
+    configurations: Sequence[Configuration],
+    planned_values: PlannedValues | None,
 ) -> bool:
     if item.method != selector.method or (selector.pattern is not None and item.pattern != selector.pattern):
         return False
     return all(
         _same(
             item.settings.get(name),
-            _wanted(value, name=name, like=item, among=configurations, planned=planned),
+            _wanted(value, name=name, like=item, among=configurations, planned_values=planned_values),
         )
         for name, value in selector.settings.items()
     )
@@ -110,12 +126,12 @@ def values_of(
     *,
     method: str,
     configurations: Iterable[Configuration],
-    planned: Planned | None = None,
+    planned_values: PlannedValues | None = None,
     claimed: Iterable[Value] = (),
 ) -> tuple[Value, ...]:
     """Return the values of a setting that a method was run with, that were planned or are claimed, in order."""
     found = [item.settings[setting] for item in configurations if item.method == method and setting in item.settings]
-    every = [*found, *((planned or {}).get(setting, ()) if found else ()), *claimed]
+    every = [*found, *((planned_values or {}).get(setting, ()) if found else ()), *claimed]
     apart: list[Value] = []
     for value in every:
         if not any(_same(value, other) for other in apart):
@@ -125,7 +141,7 @@ def values_of(
 
 def has_diverged(item: Configuration) -> bool:
     """Return whether every run of a configuration left the finite numbers."""
-    return item.count(TrialStatus.DIVERGED) == item.planned > 0
+    return item.count(TrialStatus.DIVERGED) == item.runs_in_all > 0
 
 
 def require_same_evaluation(sides: Iterable[Side]) -> None:
@@ -147,12 +163,17 @@ def _refuse_better_but_incomplete(fitting: Sequence[Configuration], *, best: Sid
             continue
         apart = at_the_end(item, best=best.item, metric=by).difference
         if not math.isnan(apart) and sign * apart > 0:
-            runs = f"{len(Side(item).values(metric))} of {counted(item.planned, noun='run')}"
+            runs = f"{len(Side(item).values(metric))} of {counted(item.runs_in_all, noun='run')}"
             raise NotTestableError(f"{name}: {item.key} looks better but has only {runs}", ran_in_part=True)
 
 
 def _wanted(
-    value: Value, *, name: str, like: Configuration, among: Sequence[Configuration], planned: Planned | None
+    value: Value,
+    *,
+    name: str,
+    like: Configuration,
+    among: Sequence[Configuration],
+    planned_values: PlannedValues | None,
 ) -> Value:
     """Return the value that ``largest`` or ``smallest`` means for one method and pattern, planned or run.
 
@@ -162,7 +183,7 @@ def _wanted(
     if value not in EXTREMES:
         return value
     peers = [other for other in among if other.pattern == like.pattern]
-    values = values_of(name, method=like.method, configurations=peers, planned=planned)
+    values = values_of(name, method=like.method, configurations=peers, planned_values=planned_values)
     if len(values) < 2:
         raise NotTestableError(f"{name} was not varied")
     return values[-1] if value == "largest" else values[0]
@@ -176,7 +197,7 @@ def _same(own: Value | None, wanted: Value) -> bool:
     return float(own) == float(wanted)
 
 
-def planned_values(params: Mapping[str, str]) -> dict[str, Sequence[Value]]:
+def planned_values_of(params: Mapping[str, str]) -> dict[str, Sequence[Value]]:
     """Return the planned values by setting, as far as they are listed; a range of numbers lists none.
 
     Args:

@@ -21,14 +21,14 @@ RENAMED = {"samples": run_params.CALIBRATION_SAMPLES}
 class Pair:
     """One printed number and our counterpart.
 
-    ``ours`` is the same quantity in the printed unit, None where we did not measure it. ``searched`` is the metric that
-    our study reports, for a printed measure of quality. Ranks count from 1, best first, among the rows of one model
-    that have both: by ``ours`` where all of them have it, else by ``searched``. A single row has no rank.
+    ``measured`` is the same quantity in the printed unit, None where we did not measure it. ``searched`` is the metric
+    that our study reports, for a printed measure of quality. Ranks count from 1, best first, among the rows of one
+    model that have both: by ``measured`` where all of them have it, else by ``searched``. A single row has no rank.
     """
 
     number: PrintedNumber
     item: Configuration | None
-    ours: MeanEstimate | None
+    measured: MeanEstimate | None
     searched: MeanEstimate | None
     rank: int | None = None
     our_rank: int | None = None
@@ -39,16 +39,16 @@ class Pair:
         return self.number.model, self.number.metric
 
     @property
-    def has_ours(self) -> bool:
+    def has_counterpart(self) -> bool:
         """Whether we have a counterpart of the printed number."""
-        return self.ours is not None or self.searched is not None
+        return self.measured is not None or self.searched is not None
 
     @property
     def difference(self) -> float | None:
         """Ours minus the printed value, where both are the same quantity."""
-        if self.ours is None or not math.isfinite(self.number.value):
+        if self.measured is None or not math.isfinite(self.number.value):
             return None
-        return self.ours.mean - self.number.value
+        return self.measured.mean - self.number.value
 
 
 def pairs_of(table: str, *, configurations: Sequence[Configuration]) -> tuple[Pair, ...]:
@@ -71,8 +71,8 @@ def agreement(pairs: Sequence[Pair]) -> dict[tuple[str, str], tuple[float, int]]
     for key in dict.fromkeys(pair.kind for pair in ranked):
         own = [pair for pair in ranked if pair.kind == key]
         if len(own) > 2:
-            theirs, ours = [pair.rank for pair in own], [pair.our_rank for pair in own]
-            found[key] = (float(stats.kendalltau(theirs, ours).statistic), len(own))
+            printed, measured = [pair.rank for pair in own], [pair.our_rank for pair in own]
+            found[key] = (float(stats.kendalltau(printed, measured).statistic), len(own))
     return found
 
 
@@ -95,7 +95,7 @@ def _pair(number: PrintedNumber, configurations: Sequence[Configuration]) -> Pai
     return Pair(
         number=number,
         item=item,
-        ours=None if item is None else quantity(number.metric, item, row_like=row_like),
+        measured=None if item is None else quantity(number.metric, item, row_like=row_like),
         searched=item.value if item is not None and _is_quality(number.metric) else None,
     )
 
@@ -134,7 +134,7 @@ def _ranked(pairs: Sequence[Pair], own: Pair) -> Pair:
     peers = [pair for pair in pairs if pair.kind == own.kind and _is_ranked(pair)]
     if own not in peers or len(peers) == 1:
         return own
-    has_same_quantity = all(pair.ours is not None for pair in peers)
+    has_same_quantity = all(pair.measured is not None for pair in peers)
     sign = 1.0 if printed_direction(own.number.metric) is Direction.LOWER else -1.0
     rank = 1 + sum(sign * pair.number.value < sign * own.number.value for pair in peers)
     standing = [_standing(pair, sign if has_same_quantity else None) for pair in peers]
@@ -143,14 +143,14 @@ def _ranked(pairs: Sequence[Pair], own: Pair) -> Pair:
 
 
 def _is_ranked(pair: Pair) -> bool:
-    return pair.has_ours and not math.isnan(pair.number.value) and pair.number.method != "dense"
+    return pair.has_counterpart and not math.isnan(pair.number.value) and pair.number.method != "dense"
 
 
 def _standing(pair: Pair, sign: float | None) -> float:
     """Return a number that is smaller for the better mask: the same quantity, or the metric that we report."""
     if sign is not None:
-        assert pair.ours is not None
-        return sign * pair.ours.mean
+        assert pair.measured is not None
+        return sign * pair.measured.mean
     assert pair.item is not None
     assert pair.searched is not None
     return pair.searched.mean if pair.item.objective.mode == "min" else -pair.searched.mean

@@ -68,7 +68,7 @@ def _failed(configurations: Sequence[Configuration]) -> str:
 
 def _lacking(configurations: Sequence[Configuration]) -> str:
     """Return the configurations with some finished runs and some that did not finish or never began."""
-    items = [item for item in configurations if 0 < len(item.finished) < item.planned and not item.pruned]
+    items = [item for item in configurations if 0 < len(item.finished) < item.runs_in_all and not item.pruned]
     if not items:
         return ""
     verb, rank = ("lacks", "has no rank") if len(items) == 1 else ("lack", "have no rank")
@@ -81,11 +81,11 @@ def _fresh(configurations: Sequence[Configuration]) -> str:
     items = [item for item in again if not item.is_complete]
     if not items:
         return ""
-    planned, finished = sum(item.planned for item in again), sum(len(item.finished) for item in again)
-    return f"{planned - finished} of {counted(planned, noun='run')} on fresh seeds did not finish: {_names(items)}."
+    in_all, finished = sum(item.runs_in_all for item in again), sum(len(item.finished) for item in again)
+    return f"{in_all - finished} of {counted(in_all, noun='run')} on fresh seeds did not finish: {_names(items)}."
 
 
 def _names(items: Sequence[Configuration]) -> str:
     left = len(items) - NAMED
-    shown = ", ".join(f"{item.key} ({len(item.finished)} of {item.planned} finished)" for item in items[:NAMED])
+    shown = ", ".join(f"{item.key} ({len(item.finished)} of {item.runs_in_all} finished)" for item in items[:NAMED])
     return shown + (f" and {left} more" if left > 0 else "")

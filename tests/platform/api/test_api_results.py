@@ -97,7 +97,7 @@ def test_a_frame_of_configurations_has_the_numbers_of_the_report(result, trackin
     items = configurations_of(collect(open_store(tracking_uri), study="quickstart"))
     assert list(frame["configuration"]) == [item.key for item in items]
     for row, item in zip(frame.itertuples(), items, strict=True):
-        assert (row.mean, row.n, row.planned) == (item.value.mean, len(item.finished), item.planned)
+        assert (row.mean, row.n, row.planned) == (item.value.mean, len(item.finished), item.runs_in_all)
         assert (row.low == item.value.low) if item.value.low is not None else math.isnan(row.low)
     types = {"mean": "float64", "low": "float64", "high": "float64", "n": "Int64", "rank": "Int64", "alpha": "float64"}
     assert {name: str(frame[name].dtype) for name in types} == types

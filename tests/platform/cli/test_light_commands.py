@@ -235,11 +235,11 @@ def test_the_package_loads_nothing_of_its_own():
 
 
 @pytest.mark.slow
-def test_a_method_of_another_package_is_loaded_when_it_is_named_or_listed(thirteenth):
+def test_a_method_of_another_package_is_loaded_when_it_is_named_or_listed(outside_method):
     """Its module imports torch, as that of any method may."""
     probe = f"; import sys; print([name for name in {HEAVY} if name in sys.modules])"
     read = "from nmlab.trials.methods import registry; "
-    path = os.pathsep.join([str(thirteenth), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(outside_method), os.environ.get("PYTHONPATH", "")])
     unnamed = "assert 'hill_climb' in registry.names(); registry.get('maskpro').configure({})"
     assert _python(read + unnamed + probe, PYTHONPATH=path) == "[]"
     assert "torch" in _python(read + "registry.get('hill_climb')" + probe, PYTHONPATH=path)

@@ -10,6 +10,7 @@ from nmlab.platform.cluster.connection_check import check_reachable
 from nmlab.platform.cluster.nodes import _problem
 from nmlab.platform.cluster.proof import COMPARED
 from nmlab.platform.cluster.session import cluster
+from nmlab.platform.process.shutdown import started_processes
 
 pytestmark = pytest.mark.ray
 
@@ -52,6 +53,45 @@ def test_a_sweep_without_an_address_keeps_to_itself(monkeypatch):
     with cluster():
         pass
     assert asked[0]["address"] == "local"
+
+
+def test_a_ray_that_does_not_start_in_time_is_started_again(monkeypatch, caplog):
+    """As on a busy machine: its processes are there, and do not answer within Ray's own 30 s."""
+    import ray
+    from ray._private import services
+
+    answers = services.get_node
+    asked = []
+
+    def answers_at_the_second_start(*given):
+        asked.append(given)
+        if len(asked) == 1:
+            raise Exception("The current node timed out during startup.")
+        return answers(*given)
+
+    before = {process.pid for process in started_processes()}
+    monkeypatch.setattr(services, "get_node", answers_at_the_second_start)
+    with cluster():
+        assert ray.get(ray.put(1)) == 1
+        raylets = [process.name() for process in started_processes()].count("raylet")
+    assert raylets == 1, "those of the first start must have ended"
+    assert "Ray did not start (The current node timed out during startup.)" in caplog.text
+    assert not [process for process in started_processes() if process.pid not in before]
+
+
+def test_a_ray_that_never_starts_is_given_up_in_one_line(monkeypatch):
+    import ray
+
+    def init(**given):
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", init)
+    with (
+        pytest.raises(ValueError, match=r"no Ray starts on this machine in 2 attempts: The current .* The load"),
+        cluster(),
+    ):
+        pass
+    assert not ray.is_initialized()
 
 
 FOUND = {"nmlab": "0.1.0", "code": "0a0b0c0d", "torch": "2.13.0", "transformers": "5.23.0", "python": "3.11"}

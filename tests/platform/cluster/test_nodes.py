@@ -153,7 +153,7 @@ def test_stages_of_several_nodes_share_the_masks_of_a_trial_which_is_as_if_run_a
     printed = nmlab.finish(process, seconds=600)
     alone = run_alone(nmlab.folder / "grid.yaml", tmp_path / "alone")
     assert printed["counts"] == {"finished": len(alone)}
-    check_complete(nmlab, planned=len(alone))
+    check_complete(nmlab, trials=len(alone))
     assert same_results(results(nmlab), alone)
     check_journal(nmlab.journal())
 

@@ -102,7 +102,7 @@ class Trial:
     """A trial, its checkpoint, and its actor, which has the result once the dispatcher has sent it."""
 
     checkpoint: int = 0
-    wanted: bool = True
+    cancelled: bool = False
     result: dict | None = None
     epochs: set = field(default_factory=set)
 
@@ -160,7 +160,7 @@ class Sweep:
 
     def actor_submits(self, key):
         trial = self.trials.setdefault(key, Trial())
-        if trial.wanted and trial.result is None:
+        if not trial.cancelled and trial.result is None:
             self.call("submit", key, {"key": key})
 
     def late_actor_submits(self, key):
@@ -170,12 +170,12 @@ class Sweep:
 
     def driver_cancels(self, key):
         if key in self.trials and self.trials[key].result is None:
-            self.trials[key].wanted = False
+            self.trials[key].cancelled = True
             self.call("cancel", key)
 
     def actor_pulls(self, key):
         trial = self.trials.get(key)
-        if trial is None or trial.result is not None or not trial.wanted:
+        if trial is None or trial.result is not None or trial.cancelled:
             return
         try:
             answer = self.connection.call("pull", key, -1)
@@ -222,7 +222,7 @@ class Sweep:
         if replica.running is None:
             return
         job, trial = replica.running.job, self.trials[replica.running.job.key]
-        if replica.link.is_unwanted(job.epoch):
+        if replica.link.is_cancelled(job.epoch):
             trial.checkpoint = max(trial.checkpoint, replica.running.step)
             self.end(replica, "stopped")
         elif replica.running.step == STEPS:
@@ -248,8 +248,8 @@ class Sweep:
         try:
             dispatcher = self.connection.dispatcher
             if dispatcher.generation != self.received.generation:
-                unwanted = [key for key, trial in self.trials.items() if not trial.wanted]
-                self.connection.call("open", self.received.ended, self.received.replicas, unwanted)
+                cancelled = [key for key, trial in self.trials.items() if trial.cancelled]
+                self.connection.call("open", self.received.ended, self.received.replicas, cancelled)
                 self.received.begin_generation(dispatcher.generation)
                 return
             answer = self.connection.drain(self.received.acknowledged, self.accepted.refused)
@@ -270,14 +270,14 @@ class Sweep:
         assert len(tokens) == len(set(tokens))
 
     def come_to_rest(self):
-        """Without further faults, all wanted trials end, and every point of the finished ones is there."""
+        """Without further faults, all trials but cancelled ones end, and every point of the finished ones is there."""
         self.all_is_well(60)
         self.no_trial_ends_twice()
         self.no_message_is_journaled_twice()
         ends = {record.key: record.result["status"] for record in self.journal if isinstance(record, TrialEnded)}
         points = {(record.key, record.step) for record in self.journal if isinstance(record, TrialMetrics)}
         for key, trial in self.trials.items():
-            if trial.wanted:
+            if not trial.cancelled:
                 assert trial.result == self.received.ended[key]
                 assert ends[key] in ("finished", "failed")
             if ends.get(key) == "finished":

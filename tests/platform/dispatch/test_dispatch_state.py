@@ -97,7 +97,7 @@ def test_a_trial_actor_gets_evaluations_and_the_result():
     assert first.ended is None
     a.finish(job)
     drained(dispatcher)
-    assert dispatcher.pull("x", 1) == TrialUpdate([], {**DONE, "key": "x"}, attempts=1)
+    assert dispatcher.pull("x", 1) == TrialUpdate([], {**DONE, "key": "x"}, times_leased=1)
 
 
 def test_evaluations_are_read_from_any_step_and_hold_each_step_once():
@@ -262,10 +262,10 @@ def test_a_cancelled_job_that_runs_is_stopped_and_ends_with_its_own_result():
     dispatcher, a = dispatcher_with("x")
     job = a.take()
     running = [("x", job.epoch)]
-    assert a.send(running=running).stop == []
+    assert a.send(running=running).cancelled == []
     dispatcher.cancel("x")
     assert drained_events(dispatcher, "ended") == []
-    assert a.send(running=running).stop == [job.epoch]
+    assert a.send(running=running).cancelled == [job.epoch]
     assert a.push(job, point(4)) is False
     a.finish(job, status="stopped")
     assert drained_events(dispatcher, "metrics", "ended") == ["metrics", "ended"]

@@ -152,7 +152,7 @@ def test_attempts_are_counted_on_under_a_restarted_dispatcher():
     dispatcher = new_dispatcher(generation=200, max_failures=2)
     dispatcher.submit("x", SPEC, 2)
     a = Replica(dispatcher, "a")
-    assert a.take().attempts == 3
+    assert a.take().times_leased == 3
     dispatcher.lose(ReplicaProcess("a", 1), "died", now=0.0)
     assert [record.result["status"] for record in drained(dispatcher, "ended")] == ["failed"]
 
@@ -160,6 +160,6 @@ def test_attempts_are_counted_on_under_a_restarted_dispatcher():
 def test_epochs_of_a_restarted_dispatcher_are_above_those_of_all_claims():
     """Whatever the clocks of two machines show."""
     dispatcher = new_dispatcher(generation=200)
-    a = Replica(dispatcher, "a", claims=[Claim(Lease("x", 900, SPEC, attempts=1))])
+    a = Replica(dispatcher, "a", claims=[Claim(Lease("x", 900, SPEC, times_leased=1))])
     dispatcher.submit("y", SPEC)
     assert a.take().epoch > 900

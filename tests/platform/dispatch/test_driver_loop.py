@@ -29,13 +29,13 @@ class Dispatcher:
         self._calls.append(("cancel", key, generation))
 
 
-def run(unwanted=()):
+def run(to_cancel=()):
     calls = []
 
     def accept(records):
         calls.append(("journal", *(record.key for record in records)))
 
-    loop = DriverLoop(Dispatcher(calls), accept=accept, on_round=lambda: None, unwanted=lambda: unwanted)
+    loop = DriverLoop(Dispatcher(calls), accept=accept, on_round=lambda: None, to_cancel=lambda: to_cancel)
     assert loop.finish(within=30)
     assert loop.error is None
     return calls, loop
@@ -58,13 +58,13 @@ def test_what_cannot_be_journaled_is_never_acknowledged():
     def accept(records):
         raise OSError("no room")
 
-    loop = DriverLoop(Dispatcher(calls), accept=accept, on_round=lambda: None, unwanted=tuple)
+    loop = DriverLoop(Dispatcher(calls), accept=accept, on_round=lambda: None, to_cancel=tuple)
     assert loop.finish(within=30)
     assert isinstance(loop.error, OSError)
     assert [call for call in calls if call[0] == "acknowledged"] == [("acknowledged", 0)]
 
 
 def test_a_dispatcher_is_opened_with_the_trials_to_stop_before_anything_else():
-    calls, _ = run(unwanted=("y", "x"))
+    calls, _ = run(to_cancel=("y", "x"))
     assert calls[0] == ("open", {}, {}, ["x", "y"], {})
     assert "cancel" not in {call[0] for call in calls}, "it knows them already"

@@ -24,7 +24,7 @@ class Called:
     async def begin(self):
         await self.dispatcher.open({}, replicas={}, cancelled=[], leased={})
         self.dispatcher._state.introduce(self.process, {"slots": 1}, [], now=time.monotonic())
-        await self.dispatcher.submit("k", spec={**SPEC, "key": "k"}, attempts=0)
+        await self.dispatcher.submit("k", spec={**SPEC, "key": "k"}, times_leased=0)
         self.epoch = (await self.dispatcher.take(self.process, slot=0, last_epoch=0, within=LONG_SECONDS)).epoch
         await self.drain(within=0.0)
         return self

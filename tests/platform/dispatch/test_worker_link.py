@@ -100,12 +100,12 @@ def test_a_new_dispatcher_gets_the_evaluations_that_tune_may_not_have_received(d
     assert [point.step for point in dispatcher.state.pull("x", -1).points] == [2]
 
 
-def test_a_cancelled_trial_is_unwanted_from_the_next_exchange_on(dispatcher, link):
+def test_a_cancelled_trial_must_end_from_the_next_exchange_on(dispatcher, link):
     job = leased(dispatcher, link)
     dispatcher.state.cancel("x")
-    assert not link.is_unwanted(job.epoch)
+    assert not link.is_cancelled(job.epoch)
     link.exchange()
-    assert link.is_unwanted(job.epoch)
+    assert link.is_cancelled(job.epoch)
 
 
 def test_a_replica_that_was_given_up_must_end(dispatcher, link):

@@ -41,7 +41,7 @@ def start(monkeypatch, tmp_path):
 
     def plan_from(plan, *searches):
         known = {search.launch: search for search in searches}
-        monkeypatch.setattr(warm_start, "earlier_search", lambda name, **where: known[name])
+        monkeypatch.setattr(warm_start, "read_earlier_search", lambda name, **where: known[name])
         return plan_warm_start(
             plan, list(known), results=tmp_path, tracking_uri="sqlite:///none.db", digest_of=lambda source: "weights"
         )

@@ -146,4 +146,4 @@ def test_what_was_chosen_to_confirm_the_search_is_in_the_state_once_it_is_kept(o
     keeper.enqueue(record)
     keeper.keep_enqueued()
     assert list(opened.confirmations.trials)[1] == spec.key
-    assert opened.state.in_all == opened.plan.search_trials + 2
+    assert opened.state.trials_in_all == opened.plan.search_trials + 2

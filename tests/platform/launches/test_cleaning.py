@@ -27,7 +27,7 @@ CHECKPOINTS, LEFTOVERS, RAY = 2 * 5000, 2 * 37 + 11, 2000
 class Made:
     """A launch of two configurations (losses 20 and 10) with the folders of their trials, recorded in a store."""
 
-    def __init__(self, folder, plan, *, uri, last="finished", is_over=True):
+    def __init__(self, folder, plan, *, uri, last="finished", has_ended=True):
         study = plan.study
         self.launch = create(study, results=folder / "results", settings={"tracking_uri": uri, "address": None,
                                                                           "max_failures": 3})  # fmt: skip
@@ -38,7 +38,7 @@ class Made:
             self.records.append(TrialSubmitted(key=spec.key, spec=spec.model_dump(mode="json")))
             if status:
                 self.records.append(TrialEnded(key=spec.key, result=self._result(spec, loss, status)))
-        if is_over:
+        if has_ended:
             self.records.append(LaunchEnded(status="finished", time=1_700_000_000_000, tags={}))
         (self.launch.folder / "ray" / "session").mkdir(parents=True)
         (self.launch.folder / "ray" / "session" / "log").write_bytes(bytes(RAY))
@@ -173,9 +173,9 @@ def _lose_the_store(made):
     (made.launch.folder.parents[2] / "nmlab.db").unlink()
 
 
-@pytest.mark.parametrize(("last", "is_over"), [("", False), ("stopped", True)])
-def test_what_can_go_on_keeps_its_checkpoints_and_its_launch(made, last, is_over):
-    made = made(last=last, is_over=is_over).deliver()
+@pytest.mark.parametrize(("last", "has_ended"), [("", False), ("stopped", True)])
+def test_what_can_go_on_keeps_its_checkpoints_and_its_launch(made, last, has_ended):
+    made = made(last=last, has_ended=has_ended).deliver()
     found = cleaned(made, whole=True)
     assert found.kept_because.startswith("1 of its trials have not ended; `nmlab resume")
     assert cleaned(made).bytes_by_kind["checkpoints"] == CHECKPOINTS // 2

@@ -86,7 +86,7 @@ def test_it_is_resumed_and_extended(earlier, scripted):
     resumed, before = scripted.earlier, earlier.journal()
     assert scripted.found["in a task"]["counts"] == {"finished": 6}
     assert scripted.found["in a task"]["extended"]["counts"] == {"finished": 2 + 3 * 3}
-    check_complete(resumed, planned=2 + 3 * 3)
+    check_complete(resumed, trials=2 + 3 * 3)
     assert resumed.journal()[: len(before)] == before
     since = resumed.journal()[len(before) :]
     assert not FINISHED & set(keys(since, "leased"))

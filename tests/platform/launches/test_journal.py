@@ -2,7 +2,7 @@
 
 import pytest
 
-from nmlab.platform.launches.journal import ended_trials, evaluations
+from nmlab.platform.launches.journal import evaluations, trials_ended_for_good
 from nmlab.platform.records.events import TrialEnded, TrialMetrics, TrialSubmitted
 
 PERPLEXITY = "eval/perplexity"
@@ -33,7 +33,7 @@ def test_evaluations_are_by_trial_and_step_and_the_last_one_comes_with_the_resul
 
 
 @pytest.mark.parametrize(
-    ("status", "others", "is_over"),
+    ("status", "others", "is_for_good"),
     [
         ("finished", {}, True),
         ("diverged", {}, True),
@@ -42,11 +42,11 @@ def test_evaluations_are_by_trial_and_step_and_the_last_one_comes_with_the_resul
         ("failed", {}, False),
     ],
 )
-def test_a_resumable_trial_has_not_ended(status, others, is_over):
-    found = ended_trials(iter([ended("a", status, **others)]))
-    assert list(found) == ["a"] * is_over
+def test_a_resumable_trial_has_not_ended(status, others, is_for_good):
+    found = trials_ended_for_good(iter([ended("a", status, **others)]))
+    assert list(found) == ["a"] * is_for_good
     assert not found or found["a"][PERPLEXITY] == 9.0
 
 
 def test_the_last_result_of_a_trial_counts():
-    assert ended_trials(iter([ended("a", "failed"), ended("a", "finished")]))["a"]["status"] == "finished"
+    assert trials_ended_for_good(iter([ended("a", "failed"), ended("a", "finished")]))["a"]["status"] == "finished"

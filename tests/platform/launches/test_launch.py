@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from nmlab.platform.launches import launch as launches
-from nmlab.platform.launches.journal import Journal, ended_trials
+from nmlab.platform.launches.journal import Journal, trials_ended_for_good
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.records.events import LaunchEnded, TrialEnded, TrialMetrics
 from nmlab.trials.files.checked_json import checked_line
@@ -142,19 +142,19 @@ def test_a_journal_that_ends_properly_is_not_changed_by_opening_it(launch):
     [("finished", True), ("diverged", True), ("oom", True), ("stopped", True), ("failed", False)],
 )
 def test_only_what_would_end_the_same_again_has_ended_for_good(status, for_good):
-    assert ("aa" in ended_trials(iter([ended("aa", status)]))) is for_good
+    assert ("aa" in trials_ended_for_good(iter([ended("aa", status)]))) is for_good
 
 
 def test_a_trial_that_was_interrupted_goes_on(launch):
     """One that a scheduler stopped has ended; one that Ctrl-C or the time limit stopped has not."""
     record = ended("aa", "stopped")
     record.result["resumable"] = True
-    assert ended_trials(iter([record])) == {}
+    assert trials_ended_for_good(iter([record])) == {}
 
 
 def test_the_last_end_of_a_trial_counts_and_carries_its_metrics():
     records = [ended("aa", "failed"), POINT, ended("aa", "finished", **{"eval/perplexity": 3.0})]
-    found = ended_trials(iter(records))
+    found = trials_ended_for_good(iter(records))
     assert found["aa"]["status"] == "finished"
     assert found["aa"]["eval/perplexity"] == 3.0
     assert found["aa"]["step"] == 4

@@ -107,7 +107,7 @@ def test_trials_of_a_lost_replica_wait_and_those_of_others_go_on(state):
 
 def test_what_replicas_found_of_their_weights_outlives_the_process_and_a_change_is_never_forgotten(state):
     assert state.frozen_weights == "unverified"
-    state.recall([REPLICA, WeightsChecked(host="replica-0", unchanged=True)], over=())
+    state.recall([REPLICA, WeightsChecked(host="replica-0", unchanged=True)], ended_for_good=())
     assert state.frozen_weights == "verified"
     state.update([WeightsChecked(host="replica-0", unchanged=False)])
     state.update([WeightsChecked(host="replica-1", unchanged=True)])
@@ -116,7 +116,7 @@ def test_what_replicas_found_of_their_weights_outlives_the_process_and_a_change_
 
 def test_what_an_earlier_process_ended_counts_but_not_towards_the_pace(state):
     earlier = [trial("u"), leased("u"), ended("u"), trial("v"), leased("v"), ended("v"), trial("x"), leased("x")]
-    state.recall([REPLICA, *earlier], over={"u", "v"})
+    state.recall([REPLICA, *earlier], ended_for_good={"u", "v"})
     assert (state.ended, state.eta_seconds(), state.replicas) == (2, None, {})
     assert {key: line.status for key, line in state.trials.items()} == {
         "u": "finished",

@@ -114,15 +114,15 @@ def choice(plan, *specs):
 def test_a_launch_is_over_once_what_was_chosen_has_ended(confirmed):
     plan = confirmed("{top: 2, seeds: 3}", "baselines=[random]")
     searched = {str(number) for number in range(plan.search_trials)}
-    assert not plan.is_over(searched, Confirmations()), "nothing was chosen yet"
-    assert plan.is_over(searched, confirmations_of([choice(plan)])), "nothing could be chosen"
+    assert not plan.nothing_left_to_run(searched, Confirmations()), "nothing was chosen yet"
+    assert plan.nothing_left_to_run(searched, confirmations_of([choice(plan)])), "nothing could be chosen"
     one = confirmations_of([choice(plan, plan.baselines[0])])
     fresh = set(one.trials)
     assert len(fresh) == 3
-    assert not plan.is_over(searched, one)
-    assert not plan.is_over({*searched, *sorted(fresh)[:2]}, one)
-    assert plan.is_over(searched | fresh, one)
-    assert not plan.is_over(sorted(searched)[1:] + sorted(fresh), one), "a trial of the search failed"
+    assert not plan.nothing_left_to_run(searched, one)
+    assert not plan.nothing_left_to_run({*searched, *sorted(fresh)[:2]}, one)
+    assert plan.nothing_left_to_run(searched | fresh, one)
+    assert not plan.nothing_left_to_run(sorted(searched)[1:] + sorted(fresh), one), "a trial of the search failed"
 
 
 @pytest.mark.parametrize("asked", ["null", "{top: 2, seeds: 3}"])

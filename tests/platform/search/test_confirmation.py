@@ -114,8 +114,8 @@ def ended(spec, value=None, *, status="finished", **more):
 
 
 def found_in(plan, records):
-    outside = {spec.key for spec in plan.baselines}
-    return searched_configurations(records, metric=METRIC, seeds=SEEDS, outside=outside)
+    not_searched = {spec.key for spec in plan.baselines}
+    return searched_configurations(records, metric=METRIC, seeds=SEEDS, not_searched=not_searched)
 
 
 def test_means_are_over_the_seeds_of_the_search_in_the_order_in_which_configurations_began(plan, specs):

@@ -52,7 +52,7 @@ def recorded(plan, journal, *results):
         namespace="test",
         ended={},
         evaluated={},
-        stopped=(),
+        stopped_early=(),
         metric_mode=(search.metrics[0], search.modes[0]),
     )
     for number in range(len(results)):

@@ -1,4 +1,4 @@
-"""What an earlier launch's records say of its search: each configuration as it was told, and what differs from here."""
+"""What an earlier launch's records say of its search: how each configuration came out, and what differs from here."""
 
 import math
 
@@ -6,7 +6,13 @@ import pytest
 
 from nmlab.platform.planning.study_trials import trial_spec
 from nmlab.platform.records.events import TrialEnded, TrialSubmitted
-from nmlab.platform.search.earlier_search import EarlierSearch, best_of, differences, entered, told_by
+from nmlab.platform.search.earlier_search import (
+    EarlierSearch,
+    best_of,
+    differences,
+    earlier_configurations,
+    known_outcome_of,
+)
 from nmlab.search_spaces.schema.constraints import Constraint
 from nmlab.search_spaces.space import grid_points
 
@@ -36,8 +42,8 @@ def ended(spec, value=None, status="finished", *, step=4, **others):
 
 def search_of(plan, records, **others):
     given = {"data_digest": plan.facts.data_digest, "model_digest": "weights", **others}
-    outside = {spec.key for spec in plan.baselines}
-    return EarlierSearch("quickstart", "earlier", (METRIC,), ("min",), (0, 1), outside, records, **given)
+    not_searched = {spec.key for spec in plan.baselines}
+    return EarlierSearch("quickstart", "earlier", (METRIC,), ("min",), (0, 1), not_searched, records, **given)
 
 
 def unlike(search, plan, **here):
@@ -55,13 +61,13 @@ def test_each_is_told_by_the_mean_over_its_seeds(plan, specs):
         *(ended(a, 1.0), ended(b, 3.0), ended(c, **stopped), ended(d, **stopped), ended(e, 1.0)),
         ended(f, status="diverged"),
     ]
-    told = told_by(search_of(plan, records, curves=curves), constraints=())
-    assert [each.spec.configuration for each in told] == [own[0].configuration for own in specs]
-    assert [each.values for each in told] == [[2.0], None, None]
-    assert [each.outcome.pruned for each in told] == [False, True, False]
-    assert told[0].outcome.intermediate == {2: 8.0, 4: 2.0}
-    assert told[1].outcome.intermediate == {2: 35.0}
-    assert told[0].outcome.attributes[f"seed 1: {METRIC}"] == 3.0
+    found = earlier_configurations(search_of(plan, records, curves=curves), constraints=())
+    assert [each.spec.configuration for each in found] == [own[0].configuration for own in specs]
+    assert [each.values for each in found] == [[2.0], None, None]
+    assert [each.outcome.pruned for each in found] == [False, True, False]
+    assert found[0].outcome.intermediate == {2: 8.0, 4: 2.0}
+    assert found[1].outcome.intermediate == {2: 35.0}
+    assert found[0].outcome.attributes[f"seed 1: {METRIC}"] == 3.0
 
 
 @pytest.mark.parametrize("last", [None, {"status": "stopped", "resumable": True}])
@@ -69,17 +75,17 @@ def test_one_that_has_not_ended_does_not_enter(plan, specs, last):
     (a, b), *_ = specs
     records = [begun(a), begun(b), ended(a, 1.0), *([] if last is None else [ended(b, **last)])]
     search = search_of(plan, records)
-    (told,) = told_by(search, constraints=())
-    assert told.outcome is None
-    assert entered(told, search=search) is None
+    (found,) = earlier_configurations(search, constraints=())
+    assert found.outcome is None
+    assert known_outcome_of(found, search=search) is None
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, None])
 def test_one_without_a_finite_value_enters_as_a_failure(plan, specs, value):
     (a, b), *_ = specs
     search = search_of(plan, [begun(a), begun(b), ended(a, 1.0), ended(b, value)])
-    (told,) = told_by(search, constraints=())
-    record = entered(told, search=search)
+    (found,) = earlier_configurations(search, constraints=())
+    record = known_outcome_of(found, search=search)
     assert "values" not in record
     assert not record["pruned"]
 
@@ -87,18 +93,18 @@ def test_one_without_a_finite_value_enters_as_a_failure(plan, specs, value):
 def test_constraints_are_those_of_the_search_that_it_enters(plan, specs):
     (a, b), *_ = specs
     search = search_of(plan, [begun(a), begun(b), ended(a, 1.0), ended(b, 3.0)])
-    (told,) = told_by(search, constraints=(Constraint("memory/peak_bytes", max=100.5),))
-    assert entered(told, search=search)["constraints"] == {"memory/peak_bytes": 0.5}
-    (told,) = told_by(search, constraints=(Constraint("cost/seconds", max=1.0),))
-    assert "values" not in entered(told, search=search), "nobody can say that it keeps the limit"
-    assert best_of([told], mode="min", top=3) == []
+    (found,) = earlier_configurations(search, constraints=(Constraint("memory/peak_bytes", max=100.5),))
+    assert known_outcome_of(found, search=search)["constraints"] == {"memory/peak_bytes": 0.5}
+    (found,) = earlier_configurations(search, constraints=(Constraint("cost/seconds", max=1.0),))
+    assert "values" not in known_outcome_of(found, search=search), "nobody can say that it keeps the limit"
+    assert best_of([found], mode="min", top=3) == []
 
 
 def test_what_enters_names_its_launch_its_seeds_and_every_value(plan, specs):
     (a, b), *_ = specs
     search = search_of(plan, [begun(a), begun(b), ended(a, 1.0), ended(b, 3.0)])
-    (told,) = told_by(search, constraints=())
-    record = entered(told, search=search)
+    (found,) = earlier_configurations(search, constraints=())
+    record = known_outcome_of(found, search=search)
     assert (record["launch"], record["configuration"], record["seeds"]) == ("earlier", a.configuration, [0, 1])
     assert record["settings"]["alpha"] == 0.9
     assert record["settings"]["data.calibration.samples"] == a.calibration.samples
@@ -108,17 +114,17 @@ def test_what_enters_names_its_launch_its_seeds_and_every_value(plan, specs):
 def test_a_method_that_is_not_known_here_enters_nothing(plan, specs):
     gone = [spec.model_copy(update={"method": "gone"}) for spec in specs[0]]
     search = search_of(plan, [*map(begun, gone), *(ended(spec, 1.0) for spec in gone)])
-    (told,) = told_by(search, constraints=())
-    assert entered(told, search=search) is None
+    (found,) = earlier_configurations(search, constraints=())
+    assert known_outcome_of(found, search=search) is None
 
 
 def test_the_best_come_first_and_without_those_that_break_a_constraint(plan, specs):
     records = [record for own in specs for spec in own for record in (begun(spec),)]
     records += [ended(spec, value) for own, value in zip(specs, (5.0, 3.0, 4.0), strict=True) for spec in own]
-    told = told_by(search_of(plan, records), constraints=())
-    assert [each.values for each in best_of(told, mode="min", top=2)] == [[3.0], [4.0]]
-    assert [each.values for each in best_of(told, mode="max", top=2)] == [[5.0], [4.0]]
-    limited = told_by(search_of(plan, records), constraints=(Constraint("memory/peak_bytes", max=1.0),))
+    found = earlier_configurations(search_of(plan, records), constraints=())
+    assert [each.values for each in best_of(found, mode="min", top=2)] == [[3.0], [4.0]]
+    assert [each.values for each in best_of(found, mode="max", top=2)] == [[5.0], [4.0]]
+    limited = earlier_configurations(search_of(plan, records), constraints=(Constraint("memory/peak_bytes", max=1.0),))
     assert best_of(limited, mode="min", top=2) == []
 
 

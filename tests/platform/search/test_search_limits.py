@@ -207,8 +207,8 @@ def test_the_plan_counts_what_is_left_out(plan):
     journal = [record for alpha in ALPHAS[:3] for record in run(study, alpha, 9, 9)]
     ends = {record.key for record in journal if isinstance(record, TrialEnded)} | {s.key for s in study.baselines}
     assert study.withheld(journal) == 3 * 2
-    assert study.ended_by(journal, ends)
-    assert not study.ended_by(journal, list(ends)[1:])
+    assert study.nothing_left_after(journal, ends)
+    assert not study.nothing_left_after(journal, list(ends)[1:])
 
 
 def test_what_stops_the_search_is_described(plan):

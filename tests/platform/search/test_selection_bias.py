@@ -48,10 +48,10 @@ SETTINGS = (
 
 
 @pytest.fixture(scope="module")
-def plan(thirteenth):
+def plan(outside_method):
     """The plan of a search by the method of another package, which confirms its best three."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(thirteenth))
+        patch.syspath_prepend(str(outside_method))
         registry.rescan()
         study = loader.load("quickstart", overrides=SETTINGS)
         yield LaunchPlan.unchecked(study, facts=plan_study(study).facts)

@@ -49,10 +49,10 @@ CHANCES = 10
 
 
 @pytest.fixture(scope="module")
-def plan_of(thirteenth):
+def plan_of(outside_method):
     """Return a builder of plans for the method of another package."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(thirteenth))
+        patch.syspath_prepend(str(outside_method))
         registry.rescan()
         facts = plan_study(loader.load("quickstart", overrides=[*SETTINGS, GRID])).facts
 

@@ -48,7 +48,7 @@ def searcher_of(plan, journal, ended=()):
         namespace="test",
         ended=dict(ended),
         evaluated={},
-        stopped=_All(),
+        stopped_early=_All(),
         metric_mode=(search.metrics[0], search.modes[0]),
         max_failures=0,
     )

@@ -163,12 +163,12 @@ def test_a_space_that_cannot_go_on_is_refused_in_one_line():
     old = study_of("{alpha: {grid: [0.9, 0.95]}}", algorithm="grid")
     new = study_of("{alpha: {grid: [0.9, 0.99]}}", algorithm="grid")
     line = "space: the new grid lacks {alpha: 0.95}; expected every point of the old grid, and more"
-    assert space_problem(new, earlier=(old,), planned=2, possible=2) == line
+    assert space_problem(new, earlier=(old,), to_try=2, possible=2) == line
     longer = study_of("{alpha: {grid: [0.9, 0.95, 0.99]}}", algorithm="grid")
-    assert space_problem(longer, earlier=(old,), planned=3, possible=3) == ""
+    assert space_problem(longer, earlier=(old,), to_try=3, possible=3) == ""
     small = study_of("{alpha: {choice: [0.9, 0.95]}}")
     line = "space: it has 2 configurations; expected 6 or more, as search.samples says"
-    assert space_problem(small, earlier=(study_of(FIRST),), planned=6, possible=2) == line
+    assert space_problem(small, earlier=(study_of(FIRST),), to_try=6, possible=2) == line
 
 
 def test_a_hyperparameter_that_was_fixed_and_is_searched_from_now_on_keeps_what_was_tried(earlier, journal):

@@ -128,7 +128,7 @@ def test_points_come_after_those_of_the_study_and_only_if_they_lie_in_its_space(
 def test_a_sobol_sequence_begins_where_it_would_without_them(warm, journal):
     study = study_of(samples=12, more=", startup: qmc")
     own = strategy_of(
-        study, journal=journal, warm=WarmStart(warm.entered[2:3])
+        study, journal=journal, warm=WarmStart(warm.known_outcomes[2:3])
     )  # a failure is no outcome to learn from
     cold = strategy_of(study, journal=journal.with_name("cold"))
     assert [own.next().configuration for _ in range(3)] == [cold.next().configuration for _ in range(3)]
@@ -183,7 +183,7 @@ def test_a_changed_space_is_told_what_lies_in_it(warm, journal):
 
 
 def test_the_journal_of_a_launch_keeps_all_of_it(warm):
-    record = WarmStarted(sources=[], entered=warm.entered, points=[{"alpha": 0.9, "learning_rate": 1.0}])
+    record = WarmStarted(sources=[], entered=warm.known_outcomes, points=[{"alpha": 0.9, "learning_rate": 1.0}])
     again = record_from_json(json.loads(json.dumps(record.to_json())))
     assert warm_start_of([again]) == WarmStart(record.entered, record.points)
     assert warm_start_of([]) == WarmStart()

@@ -74,10 +74,10 @@ def test_what_an_earlier_launch_found_enters_and_is_none_of_its_trials(plan_of, 
     shutil.rmtree(earlier.launch.folder)
     launch = launched(plan, in_memory, warm=warm)
     found = optuna_trials(launch)
-    entered = [each for each in found if WARM_STARTED_FROM in each.user_attrs]
-    assert [each.user_attrs[WARM_STARTED_FROM] for each in entered] == [earlier.launch.name] * 6
-    assert [each.value for each in entered] == [
-        pytest.approx(30.0005 + each.params["alpha"] + each.params["learning_rate"] / 100) for each in entered
+    from_earlier = [each for each in found if WARM_STARTED_FROM in each.user_attrs]
+    assert [each.user_attrs[WARM_STARTED_FROM] for each in from_earlier] == [earlier.launch.name] * 6
+    assert [each.value for each in from_earlier] == [
+        pytest.approx(30.0005 + each.params["alpha"] + each.params["learning_rate"] / 100) for each in from_earlier
     ]
     assert len(found) == 6 + 4
     assert launch.results[-1].counts == {"finished": 1 + 4 * 2}

@@ -31,7 +31,7 @@ def test_the_clock_moves_only_while_all_wait(scheduler):
 
     process = Process("p", "node")
     tasks = [scheduler.start(process, lambda each=each: work(*each), name="t") for each in (("a", 3600.0), ("b", 5.0))]
-    scheduler.run(lambda: all(task.is_over for task in tasks), within=4000.0, what="both")
+    scheduler.run(lambda: all(task.has_ended for task in tasks), within=4000.0, what="both")
     assert seen == [("b", 5.0), ("a", 3600.0)]
 
 
@@ -58,7 +58,7 @@ def test_a_killed_process_has_no_effects_any_more(scheduler):
     scheduler.later(6.0, int)
     scheduler.run(lambda: scheduler.now > 5.0, within=10.0, what="a while")
     scheduler.kill(process)
-    assert task.is_over
+    assert task.has_ended
     assert effects == []
 
 
@@ -83,7 +83,7 @@ def test_a_condition_is_seen_and_a_lock_excludes(scheduler):
 
     process = Process("p", "node")
     tasks = [scheduler.start(process, target, name="t") for target in (work, work, work, wait)]
-    scheduler.run(lambda: all(task.is_over for task in tasks), within=100.0, what="all")
+    scheduler.run(lambda: all(task.has_ended for task in tasks), within=100.0, what="all")
     assert max(most) == 1
     assert not scheduler.failures
 

@@ -16,10 +16,10 @@ from nmlab.platform.records.events import (
     TrialMetrics,
     TrialSubmitted,
 )
-from nmlab.platform.search.earlier_search import differences, told_by
+from nmlab.platform.search.earlier_search import differences, earlier_configurations
 from nmlab.platform.search.initial_points import points
 from nmlab.platform.tracking import MlflowStore, Recorder
-from nmlab.platform.tracking.earlier_launch import earlier_search
+from nmlab.platform.tracking.earlier_launch import read_earlier_search
 
 METRIC = "eval/perplexity"
 
@@ -31,7 +31,7 @@ def plan(plan_of):
 
 def told(search):
     """Return the outcomes of a search by configuration."""
-    return {each.spec.configuration: each.outcome for each in told_by(search, constraints=())}
+    return {each.spec.configuration: each.outcome for each in earlier_configurations(search, constraints=())}
 
 
 def trial_records(spec, value, *, status="finished"):
@@ -74,7 +74,7 @@ def recorded(plan, tmp_path, tracking_uri):
 
 
 def test_it_is_read_from_its_folder(plan, recorded, tmp_path, tracking_uri):
-    search = earlier_search("quickstart", results=tmp_path / "results", tracking_uri=tracking_uri)
+    search = read_earlier_search("quickstart", results=tmp_path / "results", tracking_uri=tracking_uri)
     assert (search.study, search.launch) == ("quickstart", recorded.name)
     assert (search.model_digest, search.data_digest, search.seeds) == ("weights", "dd", (0, 1))
     finished, stopped = told(search).values()
@@ -85,12 +85,12 @@ def test_it_is_read_from_its_folder(plan, recorded, tmp_path, tracking_uri):
 @pytest.mark.parametrize("by", ["name", "study", "folder"])
 def test_it_is_the_same_from_mlflow_where_the_folder_is_gone(recorded, tmp_path, tracking_uri, by):
     results = tmp_path / "results"
-    before = earlier_search(recorded.name, results=results, tracking_uri=tracking_uri)
+    before = read_earlier_search(recorded.name, results=results, tracking_uri=tracking_uri)
     shutil.rmtree(recorded.folder)
     text = {"name": recorded.name, "study": "quickstart", "folder": str(recorded.folder)}[by]
-    after = earlier_search(text, results=results, tracking_uri=tracking_uri)
+    after = read_earlier_search(text, results=results, tracking_uri=tracking_uri)
     assert told(after) == told(before)
-    assert (after.launch, after.seeds, after.outside) == (before.launch, before.seeds, before.outside)
+    assert (after.launch, after.seeds, after.not_searched) == (before.launch, before.seeds, before.not_searched)
     assert (after.model_digest, after.data_digest) == ("weights", "dd")
 
 
@@ -99,20 +99,20 @@ def test_one_that_was_killed_and_has_no_folder_is_refused_in_one_line(recorded, 
     store.begin({}, {})
     store.attach(recorded.folder / "study.yaml")
     with pytest.raises(ValueError, match=r"launch quickstart-killed has no log\.jsonl in MLflow, because") as refused:
-        earlier_search("quickstart-killed", results=tmp_path / "results", tracking_uri=tracking_uri)
+        read_earlier_search("quickstart-killed", results=tmp_path / "results", tracking_uri=tracking_uri)
     assert "\n" not in str(refused.value)
 
 
 def test_one_that_is_in_neither_is_refused_in_one_line(recorded, tmp_path, tracking_uri):
     with pytest.raises(ValueError, match=r"no launch 'quickstrat' in .*; did you mean 'quickstart'") as refused:
-        earlier_search("quickstrat", results=tmp_path / "results", tracking_uri=tracking_uri)
+        read_earlier_search("quickstrat", results=tmp_path / "results", tracking_uri=tracking_uri)
     assert "\n" not in str(refused.value)
 
 
 def test_a_launch_of_the_first_version_is_read(tmp_path):
     """Its texts and weights are those of a study that names the same ones today."""
     earlier = earlier_launch(tmp_path)
-    search = earlier_search(
+    search = read_earlier_search(
         "old-grid", results=earlier.folder / "results", tracking_uri=f"sqlite:///{earlier.folder / 'nmlab.db'}"
     )
     found = told(search)
@@ -129,7 +129,7 @@ def test_a_launch_of_the_first_version_compares_with_its_own_study_of_today(tmp_
 
     earlier = earlier_launch(tmp_path)
     monkeypatch.chdir(earlier.folder)
-    search = earlier_search("old-grid", results=earlier.folder / "results", tracking_uri="sqlite:///nmlab.db")
+    search = read_earlier_search("old-grid", results=earlier.folder / "results", tracking_uri="sqlite:///nmlab.db")
     plan = planned(launches.find("old-grid", results=earlier.folder / "results"))
     unlike = differences(
         search,

@@ -43,13 +43,13 @@ def test_a_method_from_outside_runs_in_rays_workers(scripted, runs):
     assert len(outside) == len(STUDY["seeds"])
     assert all("train/accepted" in run.data.metrics for run in outside)
     (parent,) = runs["study"]
-    assert json.loads(parent.data.tags["nmlab.versions"])["nmlab-thirteenth"] == "1.0"
+    assert json.loads(parent.data.tags["nmlab.versions"])["nmlab-hill-climb"] == "1.0"
 
 
 @pytest.fixture
-def printed(thirteenth, monkeypatch, capsys):
+def printed(outside_method, monkeypatch, capsys):
     """Return a function that runs a command in this process, with the other package installed."""
-    monkeypatch.syspath_prepend(str(thirteenth))
+    monkeypatch.syspath_prepend(str(outside_method))
     registry.rescan()
 
     def run(*arguments):
@@ -62,14 +62,14 @@ def printed(thirteenth, monkeypatch, capsys):
     yield run
     monkeypatch.undo()
     registry.rescan()
-    sys.modules.pop("nmlab_thirteenth", None)
+    sys.modules.pop("nmlab_hill_climb", None)
 
 
 def test_a_method_from_outside_is_listed_and_explained(printed):
     assert "hill_climb" in printed("methods")
-    assert "nmlab-thirteenth" in printed("methods", "hill_climb")
+    assert "nmlab-hill-climb" in printed("methods", "hill_climb")
     (record,) = json.loads(printed("methods", "hill_climb", "--json"))
-    assert record["package"] == "nmlab-thirteenth"
+    assert record["package"] == "nmlab-hill-climb"
     assert record["hyperparameters"]["mutation"]["default_from"] == "ours"
 
 

@@ -78,7 +78,7 @@ class Launch:
             namespace="test",
             ended=dict(self.ended),
             evaluated={key: dict(curve) for key, curve in self.curves.items()},
-            stopped=self.stopped,
+            stopped_early=self.stopped,
             metric_mode=(search.metrics[0], search.modes[0]),
         )
 

@@ -48,7 +48,7 @@ class SearchRun:
             namespace="test",
             ended=self.ended,
             evaluated={},
-            stopped=(),
+            stopped_early=(),
             metric_mode=(search.metrics[0], search.modes[0]),
         )
 

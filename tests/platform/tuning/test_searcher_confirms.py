@@ -37,7 +37,7 @@ def asked(plan):
     return Asked(plan)
 
 
-class Told:
+class CountingStrategy:
     """A strategy that counts what it is told."""
 
     def __init__(self, strategy):
@@ -52,7 +52,7 @@ class Told:
 
 
 def searcher_of(plan, folder, after_search, *, ended=None):
-    strategy = Told(strategy_of(plan.study, journal=folder / "optuna.journal"))
+    strategy = CountingStrategy(strategy_of(plan.study, journal=folder / "optuna.journal"))
     searcher = ReplicateSearcher(
         plan,
         strategy,
@@ -60,7 +60,7 @@ def searcher_of(plan, folder, after_search, *, ended=None):
         namespace="test",
         ended=ended or {},
         evaluated={},
-        stopped=(),
+        stopped_early=(),
         after_search=after_search,
         metric_mode=("eval/perplexity", "min"),
     )

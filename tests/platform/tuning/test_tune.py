@@ -27,7 +27,7 @@ class DeadlyDispatcher:
     def __init__(self, victims):
         self._victims, self._turns, self._submitted = victims, 0, []
 
-    def submit(self, key, *, spec, attempts):
+    def submit(self, key, *, spec, times_leased):
         self._submitted.append(key)
         for caller in reused_actors():  # one at most, as one trial runs at a time
             self._turns += 1
@@ -35,7 +35,7 @@ class DeadlyDispatcher:
                 os.kill(caller, signal.SIGKILL)
 
     def pull(self, key, *, after, within):
-        return TrialUpdate(points=(), ended=ENDED, attempts=0)
+        return TrialUpdate(points=(), ended=ENDED, times_leased=0)
 
     def submitted(self):
         return self._submitted
@@ -71,7 +71,9 @@ def test_a_trial_whose_actor_dies_before_it_is_begun_is_begun_by_another(plan_of
             return fresh
 
         watch = TuneWatch(lambda: None, lambda key, error: lost.append(key), after_search=after_search)
-        tune_trials(plan, strategy, dispatcher=NAME, ended={}, evaluated={}, stopped=(), folder=tmp_path, watch=watch)
+        tune_trials(
+            plan, strategy, dispatcher=NAME, ended={}, evaluated={}, stopped_early=(), folder=tmp_path, watch=watch
+        )
         submitted = ray.get(dispatcher.submitted.remote())
     assert len(set(submitted)) == plan.trials + len(fresh)
     assert [len(keys) for keys in before] == [plan.trials], "the confirmation is chosen once, after the search"

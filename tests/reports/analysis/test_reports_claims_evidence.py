@@ -8,7 +8,7 @@ from measured import with_metrics
 
 from nmlab.reports.analysis.claims import ClaimVerdict, Evidence, checks_of
 from nmlab.reports.analysis.claims.claim import BeatsTest, ChoiceTest, FlatTest, ImprovesTest, OrderTest, Selector
-from nmlab.reports.analysis.claims.select import NotTestableError, planned_values
+from nmlab.reports.analysis.claims.select import NotTestableError, planned_values_of
 from nmlab.reports.tables.claims import claims_table
 from nmlab.trials.contract.metrics import initial_name
 
@@ -139,7 +139,7 @@ def test_what_a_study_planned_is_read_from_its_parameters():
         "space.cut.grid": "[0.1, 0.2, 0.",
         "seeds": "[0, 1]",
     }
-    assert planned_values(params) == {
+    assert planned_values_of(params) == {
         "alpha": (0.9, 0.99),
         "start": ("wanda", "random"),
         "data.calibration.samples": (1, 32),

@@ -297,7 +297,7 @@ def test_seeds_that_never_began_are_missing(writer, store, trial):
     writer.launch("confirming", runs, name="confirming-1", tags=tags)
     found = analyse(store, runs=collect(store, study="confirming"))
     (item,) = found.configurations
-    assert (item.planned, item.confirmation.planned, item.confirmation.is_complete) == (1, 3, False)
+    assert (item.runs_in_all, item.confirmation.runs_in_all, item.confirmation.is_complete) == (1, 3, False)
     caveats = " ".join(caveats_of(found))
     assert "1 of 3 runs on fresh seeds did not finish" in caveats
     assert "only one finished seed" not in caveats, "two fresh ones show how far seeds differ"

@@ -66,8 +66,8 @@ def test_printed_rows_find_ours_by_their_setting(alphas):
     assert len(found) == 10
     pair = found["LLaMA-2-7B", "alpha=0.99"]
     assert (pair.number.value, pair.searched.mean, pair.rank, pair.our_rank) == (49.62, 60.5, 1, 1)
-    assert (pair.ours, pair.difference) == (None, None)  # accuracy there, perplexity here
-    assert not found["LLaMA-2-7B", "alpha=0.95"].has_ours
+    assert (pair.measured, pair.difference) == (None, None)  # accuracy there, perplexity here
+    assert not found["LLaMA-2-7B", "alpha=0.95"].has_counterpart
     assert found["LLaMA-13B", "alpha=0.7"].rank == 3
     assert agreement(alphas.pairs["maskpro/table-10"])["LLaMA-2-7B", "average/acc"] == (pytest.approx(1.0), 3)
 
@@ -93,18 +93,18 @@ def test_a_difference_is_only_of_the_same_quantity(configuration):
     with_metrics(item, {"eval/word_perplexity": 500.0, "memory/peak_bytes": 2e9})
     pairs = pairs_of("maskpro/table-1", configurations=[item])
     own = next(pair for pair in pairs if pair.number.model == "LLaMA-2-7B" and pair.number.method == "wanda")
-    assert (own.number.metric, own.number.value, own.ours.mean) == ("wikitext/word_perplexity", 23.44, 500.0)
+    assert (own.number.metric, own.number.value, own.measured.mean) == ("wikitext/word_perplexity", 23.44, 500.0)
     assert own.difference == pytest.approx(476.56)
     memory = next(iter(pairs_of("maskpro/table-7", configurations=[replace(item, method="maskpro")])))
-    assert memory.ours is None  # at 1:4, which was not run
+    assert memory.measured is None  # at 1:4, which was not run
 
 
 def test_the_searched_metric_orders_only_what_is_printed_of_quality(configuration):
     """A perplexity says which of two accuracies should be higher, and nothing of times or parameters."""
     items = [configuration([20.0 + place], method=method) for place, method in enumerate(("susi", "maskllm"))]
     accuracies = pairs_of("susi/table-1", configurations=items)
-    assert {pair.our_rank for pair in accuracies if pair.has_ours} == {1, 2}
-    assert not any(pair.has_ours for pair in pairs_of("susi/table-3", configurations=items))
+    assert {pair.our_rank for pair in accuracies if pair.has_counterpart} == {1, 2}
+    assert not any(pair.has_counterpart for pair in pairs_of("susi/table-3", configurations=items))
 
 
 def measured(item, **values):
@@ -119,16 +119,16 @@ def test_multiples_and_shares_in_print_are_worked_out_from_what_they_follow_from
     ]
     table_3 = {(pair.number.method, pair.number.metric): pair for pair in pairs_of("susi/table-3", configurations=items)
                if (pair.number.model, pair.number.pattern) == ("Qwen2.5-7B", "2:4")}  # fmt: skip
-    ratios = {method: pair.ours.mean for (method, metric), pair in table_3.items() if metric.endswith("ratio")}
+    ratios = {method: pair.measured.mean for (method, metric), pair in table_3.items() if metric.endswith("ratio")}
     assert ratios == {"susi": 1.0, "maskllm": 1.5, "proxsparse": 2.24}
     assert table_3["maskllm", "cost/trainable_ratio"].difference == 0.0
     without_susi = pairs_of("susi/table-3", configurations=items[1:])
-    assert all(pair.ours is None for pair in without_susi if pair.number.metric.endswith("ratio"))
+    assert all(pair.measured is None for pair in without_susi if pair.number.metric.endswith("ratio"))
 
     step = measured(configuration([20.0]), time__sample_s=0.2, time__forward_s=0.7, time__update_s=0.1)
-    shares = {pair.number.metric: pair.ours.mean for pair in pairs_of("maskpro/table-15", configurations=[step])}
+    shares = {pair.number.metric: pair.measured.mean for pair in pairs_of("maskpro/table-15", configurations=[step])}
     assert [shares[f"time/{part}_share"] for part in ("sample", "forward", "update")] == pytest.approx([20, 70, 10])
-    assert pairs_of("maskpro/table-15", configurations=[configuration([20.0])])[0].ours is None
+    assert pairs_of("maskpro/table-15", configurations=[configuration([20.0])])[0].measured is None
 
     samplers = [
         measured(configuration([20.0], sampler=name), time__sample_s=seconds)
@@ -136,7 +136,7 @@ def test_multiples_and_shares_in_print_are_worked_out_from_what_they_follow_from
     ]
     faster = {pair.number.setting: pair for pair in pairs_of("maskpro/table-17", configurations=samplers)
               if pair.number.metric == "time/sample_speedup" and pair.number.model == "LLaMA-13B"}  # fmt: skip
-    assert {setting: (pair.ours.mean, pair.our_rank) for setting, pair in faster.items()} == {
+    assert {setting: (pair.measured.mean, pair.our_rank) for setting, pair in faster.items()} == {
         "sampler=gumbel_topk": (3.0, 2),
         "sampler=gaussian_topk": (4.0, 1),
     }

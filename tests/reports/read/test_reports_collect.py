@@ -67,7 +67,7 @@ def test_reasons_are_kept(runs):
 
 
 def test_launch_and_objective(runs):
-    assert (runs.launch.name, runs.launch.planned, runs.launch.status) == ("maskpro-alpha-1", 18, "finished")
+    assert (runs.launch.name, runs.launch.planned_runs, runs.launch.status) == ("maskpro-alpha-1", 18, "finished")
     assert runs.launch.ended > runs.launch.started
     assert (runs.objective.metric, runs.objective.mode) == ("eval/perplexity", "min")
     assert runs.objective.initial == "initial/perplexity"

@@ -62,7 +62,7 @@ def test_a_trial_that_two_launches_ran_counts_once(writer, searched, baseline):
     assert {len(item.trials) for item in found.values() if not item.is_baseline} == {2}
     assert all(item.is_complete for item in found.values())
     assert (runs.count("finished"), runs.count("duplicate")) == (2 + 3 * 2, 4)
-    assert runs.launch.planned == runs.recorded == 8
+    assert runs.launch.planned_runs == runs.recorded == 8
     assert not any("Planned" in line for line in warnings_of(runs, check=None))
 
 
@@ -79,7 +79,7 @@ def test_other_seeds_of_a_configuration_join_it_and_those_that_lack_none_are_com
     second = [*baseline, *searched(0.9, 2, 3), *searched(0.99, 2, 3)]
     store = launches(writer, "pool-seeds", first, second)
     found = [item for item in configurations_of(pool(store, "pool-seeds")) if not item.is_baseline]
-    assert sorted((item.settings["alpha"], len(item.trials), item.planned, item.is_complete) for item in found) == [
+    assert sorted((item.settings["alpha"], len(item.trials), item.runs_in_all, item.is_complete) for item in found) == [
         (0.9, 4, 4, True),
         (0.95, 2, 2, True),
         (0.99, 2, 2, True),
@@ -94,7 +94,7 @@ def test_one_that_lacks_a_seed_in_its_launch_is_incomplete(writer, searched, bas
         for item in configurations_of(pool(store, "pool-lacks"))
         if item.settings.get("alpha")
     }
-    assert (found[0.95].planned, found[0.95].is_complete) == (2, False)
+    assert (found[0.95].runs_in_all, found[0.95].is_complete) == (2, False)
 
 
 def test_a_seed_that_any_launch_searched_with_confirms_nothing(writer, searched, baseline):

@@ -95,23 +95,23 @@ def test_a_damaged_checkpoint_is_passed_over_and_kept_aside(folder, damage):
 
 def test_reading_the_checkpoints_of_another_process_changes_nothing(folder, tmp_path):
     """A partial file may be one that it is writing, and a file that cannot be read may have been removed since."""
-    theirs = CheckpointFolder(tmp_path / "trial", key=KEY, theirs=True)
-    assert theirs.newest() is None
+    followed = CheckpointFolder(tmp_path / "trial", key=KEY, read_only=True)
+    assert followed.newest() is None
     folder.save(5, tensors=TENSORS, values=VALUES)
     folder.save(6, tensors=TENSORS, values=VALUES).write_bytes(b"")
     (tmp_path / "trial" / "checkpoint-000000007.123.partial").write_bytes(b"half")
     before = sorted(tmp_path.glob("trial/*"))
-    assert theirs.newest().step == 5
+    assert followed.newest().step == 5
     assert sorted(tmp_path.glob("trial/*")) == before
     assert len(before) == 3
 
 
 def test_a_checkpoint_that_another_process_removes_meanwhile_is_skipped(folder, tmp_path, monkeypatch):
-    theirs = CheckpointFolder(tmp_path / "trial", key=KEY, theirs=True)
+    followed = CheckpointFolder(tmp_path / "trial", key=KEY, read_only=True)
     folder.save(5, tensors=TENSORS, values=VALUES)
     dropped = tmp_path / "trial" / "checkpoint-000000006.safetensors"
     monkeypatch.setattr(CheckpointFolder, "_paths", lambda self: [*sorted(self._folder.glob("*.safetensors")), dropped])
-    assert theirs.newest().step == 5
+    assert followed.newest().step == 5
 
 
 def test_when_all_are_damaged_there_is_none(folder):

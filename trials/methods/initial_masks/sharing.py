@@ -83,7 +83,7 @@ def _scattered(whole: Priced[SharedMask] | None, context: TrialContext) -> Price
         common = {"digest": whole.value.digest, "record": whole.value.record}
         costs = {"bill": asdict(whole.bill), "spent": asdict(whole.spent)}
         bits = whole.value.bits
-        parts = [{"bits": {name: bits[name] for name in theirs}, **common, **costs} for theirs in names]
+        parts = [{"bits": {name: bits[name] for name in of_stage}, **common, **costs} for of_stage in names]
     own = pipeline.scatter(parts)
     mask = SharedMask(own["bits"], own["digest"], own["record"])
     return Priced(mask, Bill(**own["bill"]), Bill(**own["spent"]))

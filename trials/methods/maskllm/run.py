@@ -90,7 +90,7 @@ class MaskLLMRun(SoftMaskRun):
 
     def _over_all(self, own_L: Tensor) -> Tensor:
         """Return the sum over the layers of all pipeline stages, with the gradient of those that are held here."""
-        sums = [value for theirs in self._pipeline.all_gather(own_L.detach().tolist()) for value in theirs]
+        sums = [value for of_stage in self._pipeline.all_gather(own_L.detach().tolist()) for value in of_stage]
         return own_L.new_tensor(sums).sum() + (own_L.sum() - own_L.detach().sum())
 
     def _learning_rate(self, step: int) -> float:

@@ -35,12 +35,12 @@ def rescan():
 
 
 @pytest.fixture
-def installed(thirteenth, monkeypatch, rescan):
+def installed(outside_method, monkeypatch, rescan):
     with monkeypatch.context() as patch:
-        patch.syspath_prepend(str(thirteenth))
+        patch.syspath_prepend(str(outside_method))
         rescan()
         yield
-    sys.modules.pop("nmlab_thirteenth", None)
+    sys.modules.pop("nmlab_hill_climb", None)
 
 
 def _offer(folder, line, *, package="nmlab-other"):
@@ -54,27 +54,27 @@ def _offer(folder, line, *, package="nmlab-other"):
 def test_an_installed_method_is_found_by_name(installed):
     assert registry.names()[-1] == "hill_climb"
     assert registry.get("hill_climb").learned
-    assert registry.package_of("hill_climb") == "nmlab-thirteenth"
+    assert registry.package_of("hill_climb") == "nmlab-hill-climb"
     assert registry.package_of("wanda") == "nmlab"
-    assert registry.packages() == ("nmlab-thirteenth",)
+    assert registry.packages() == ("nmlab-hill-climb",)
     assert "hill_climb" not in initial_mask_methods(), "it learns"
 
 
-def test_where_it_is_not_installed_it_is_not_listed(rescan):
+def test_where_it_is_not_installed_it_is_not_found(rescan):
     rescan()
     assert "hill_climb" not in registry.names()
     assert registry.packages() == ()
 
 
 @pytest.fixture(scope="module")
-def outcomes(thirteenth, tmp_path_factory):
+def outcomes(outside_method, tmp_path_factory):
     """Run the suite as an author would, in a process that has the packages on its path: on the method, and on faults.
 
     Return what became of each test, by the name of its class and its own. Each fault is a copy of the method; of its
     tests those run that are meant for one.
     """
     folder = tmp_path_factory.mktemp("author")
-    source, faults = (thirteenth / "nmlab_thirteenth.py").read_text(), [CONFORMANCE.splitlines()[1]]
+    source, faults = (outside_method / "nmlab_hill_climb.py").read_text(), [CONFORMANCE.splitlines()[1]]
     for number, (right, wrong) in enumerate(FAULTS.values()):
         assert right in source
         faulty = source.replace(right, wrong).replace('"hill_climb"', f'"fault_{number}"')
@@ -83,7 +83,7 @@ def outcomes(thirteenth, tmp_path_factory):
         faults.append(f"class TestFault{number}(MethodConformance):\n    name = 'fault_{number}'\n")
     (folder / "test_hill_climb.py").write_text(CONFORMANCE)
     (folder / "test_faults.py").write_text("\n".join(faults))
-    return _pytest(folder, [thirteenth, folder], "-k", "TestHillClimb or 2:4-float32 or every_step_records")
+    return _pytest(folder, [outside_method, folder], "-k", "TestHillClimb or 2:4-float32 or every_step_records")
 
 
 @pytest.mark.slow
