@@ -9,7 +9,7 @@ from nmlab.trials.models.needs import Needs, Shape, masked_by
 
 # Of a step: noise and AdamW, and for each of the N + 2 counts the draw and the gradient; see
 # benchmarks/plan_accuracy.py.
-_PASSES, _PASSES_A_COUNT = 40.0, 10.0
+_PASSES, _PASSES_A_COUNT = 20.0, 18.0
 
 
 def needs(shape: Shape, config: SimpleConfig) -> Needs:

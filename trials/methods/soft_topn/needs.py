@@ -8,7 +8,7 @@ from nmlab.trials.methods.soft_topn.config import SoftTopNConfig
 from nmlab.trials.models.needs import Needs, Shape, masked_by
 
 # Of a step: the soft top-N, AdamW, and the noise where there is any; see benchmarks/plan_accuracy.py.
-_PASSES, _PASSES_OF_NOISE = 30.0, 15.0
+_PASSES, _PASSES_OF_NOISE = 37.0, 8.0
 
 
 def needs(shape: Shape, config: SoftTopNConfig) -> Needs:
