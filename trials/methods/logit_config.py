@@ -27,7 +27,7 @@ class LogitMethodConfig(MethodConfig):
         description="of AdamW, falling to a tenth along a cosine; null is a forecast from the number of weights",
         json_schema_extra=default_from(
             f"ours: {_SMALL[1]:g} for {_SMALL[0]:,} weights or fewer, {_LARGE[1]:g} for {_LARGE[0]:,}, a power "
-            "between them and beyond; both from one model, so search it"
+            "between them and beyond; each from one model, so search it"
         ),
     )
     weight_decay: float = Field(
