@@ -8,7 +8,7 @@ from nmlab.trials.methods.base import MethodConfig, default_from
 from nmlab.trials.methods.initial_logits.settings import NO_MASK, InitialLogits
 
 _SMALL, _LARGE = (26_624, 0.15), (106_168_320, 0.01)
-"""Prunable weights and learning rate of the two models on which rates were tried: builtin:tiny, and SmolLM2-135M."""
+"""Prunable weights and learning rate of two models on which rates were tried, the second SmolLM2-135M."""
 
 
 class LogitMethodConfig(MethodConfig):
