@@ -38,7 +38,7 @@ def row(name: str, value: float | None, *, unit: str = "", aim: str = "", holds:
 
 def correctness(device: torch.device, *, small: bool) -> Iterator[Callable[[], Row]]:
     """Yield the checks; each returns its row when it is called."""
-    groups = 1_500 if small else 2_000_000
+    groups = 1_000 if small else 2_000_000
 
     def likelihood(name: str, pattern: str, family: str) -> Row:
         p = chi_square(name, pattern, FAMILIES[family], groups, device)
@@ -46,7 +46,7 @@ def correctness(device: torch.device, *, small: bool) -> Iterator[Callable[[], R
 
     for name in ENGINES:
         for pattern in ("1:4", "2:4", "4:8"):
-            yield partial(gradient, name, pattern, device)
+            yield partial(gradient, name, pattern, device, small=small)
             for family in FAMILIES:
                 yield partial(likelihood, name, pattern, family)
         yield partial(tail, name, device, small=small)
@@ -102,12 +102,12 @@ def tail(name: str, device: torch.device, *, small: bool) -> Row:
                unit="ratio", aim=f"1 +- {room:.3f}", holds=abs(seen / expected - 1) < room)  # fmt: skip
 
 
-def gradient(name: str, pattern: str, device: torch.device) -> Row:
+def gradient(name: str, pattern: str, device: torch.device, *, small: bool) -> Row:
     """Return the largest error of a move by two masks against the float64 score, in units of an ulp of the logit."""
-    parsed = Pattern.parse(pattern)
+    parsed, groups = Pattern.parse(pattern), 500 if small else 3_000
     draw = torch.Generator().manual_seed(0)
-    scale_G1 = 12 * torch.rand(3_000, 1, generator=draw) ** 2
-    logits_GM = (scale_G1 * torch.randn(3_000, parsed.m, generator=draw)).to(device)
+    scale_G1 = 12 * torch.rand(groups, 1, generator=draw) ** 2
+    logits_GM = (scale_G1 * torch.randn(groups, parsed.m, generator=draw)).to(device)
     engine = make(name, logits_GM.clone(), pattern)
     draws = [engine.sample(MaskKey(1, 0, index)) for index in range(2)]
     masks = [each.over(engine.mode()) for each in draws]

@@ -32,7 +32,7 @@ from nmlab.trials.models.sources import locate
 from nmlab.trials.trial.checkpoint import CheckpointFolder
 
 # Hidden size, intermediate size, blocks, heads, vocabulary, tokens of a step as batch x length: Llama-2-7B, and a toy.
-LARGE, SMALL = (4096, 11008, 32, 32, 32000, (32, 128)), (32, 64, 2, 2, 32000, (2, 8))
+LARGE, SMALL = (4096, 11008, 32, 32, 32000, (32, 128)), (32, 64, 1, 2, 32000, (2, 8))
 COLD = {"logit_magnitude": 10.0, "initial_mask": "magnitude"}
 # What a run is called, its settings, and the most that its step may cost of a dense forward. The slow ones come last.
 RUNS: tuple[tuple[str, Mapping[str, Any], float | None], ...] = (
@@ -65,7 +65,7 @@ def timings(device: torch.device, *, small: bool, until: float) -> Iterator[Call
     """Yield the measurements; each returns its rows when it is called, and takes no new step after ``until``."""
     sizes = SMALL if small else LARGE
     replica = random_replica(sizes, device=device)
-    repeats = 2 if small else 20
+    repeats = 1 if small else 20
     for name, settings, aim in RUNS:
         yield partial(step_rows, replica, name, settings, aim=aim, tokens=sizes[-1], repeats=repeats, until=until)
     yield partial(checkpoint_rows, random_replica(SMALL, device=device), tokens=SMALL[-1])

@@ -1,45 +1,31 @@
-"""Compare several studies in one table with chosen rows, columns and metrics."""
+"""Compare two sides by tests, or several studies in one table with chosen rows, columns and metrics."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from nmlab.reports.analysis.comparability import refuse_mixed
+from nmlab.reports.analysis.comparability import Difference, refuse_mixed
 from nmlab.reports.analysis.compared_studies import (
-    ComparedConfiguration,
+    ComparedStudy,
     differences_between,
     evidence_of,
     read_studies,
 )
 from nmlab.reports.analysis.cross_tabulation import cross_tabulation, layout_of
-from nmlab.reports.narrative.provenance import moment_text
+from nmlab.reports.analysis.two_sides import LETTERS, TwoSides, compare_sides
+from nmlab.reports.figures.differences import differences_of
+from nmlab.reports.narrative.two_sides import cost_sentence, title_of, verdict_of, warnings_of
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.store import open_store
-from nmlab.reports.render import csv_text, html_text, latex_text, markdown_text, table_json
+from nmlab.reports.read.store import RunStore, open_store
+from nmlab.reports.render.compared import FORMATS, Compared
 from nmlab.reports.render.document import Document, RunLinks
 from nmlab.reports.tables.pivot import pivot_table
+from nmlab.reports.tables.two_sides import two_sides_tables
 from nmlab.reports.values import ReportTable, with_notes
-from nmlab.trials.contract.near_names import unknown_name
 
-__all__ = ["FORMATS", "Compared", "compare", "rendered"]
+__all__ = ["FORMATS", "Compared", "compare"]
 
-FORMATS = ("html", "md", "tex", "csv", "json")
 UI_BASE = "http://127.0.0.1:5000"
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """The result of a comparison of studies: a document with one table."""
-
-    document: Document
-
-    def text(self, form: str) -> str:
-        """Return the comparison in one of the formats.
-
-        Raises:
-            ReportError: an unknown format.
-        """
-        return rendered(self.document, form=form)
 
 
 def compare(
@@ -49,27 +35,78 @@ def compare(
     rows: Sequence[str] = (),
     columns: Sequence[str] = (),
     metrics: Sequence[str] = (),
+    at_equal: str = "",
     mixed: bool = False,
     ui_base: str = UI_BASE,
 ) -> Compared:
-    """Put the configurations of several studies into one table.
+    """Compare two sides, or put the configurations of one or several studies into one table.
+
+    Two studies without ``columns`` are two sides: each pair of configurations is tested. Everything else is a table.
 
     Args:
-        studies: names of studies, each with ``@launch`` where not the newest launch is meant.
+        studies: studies, each with ``@launch`` where not the newest launch is meant, several launches joined by commas,
+            and with ``:selector`` where not all configurations are meant (see
+            :mod:`nmlab.reports.analysis.compared_studies`).
         tracking_uri: the MLflow store to read.
-        rows: dimensions of the rows: ``study``, ``method``, ``pattern``, ``role`` or a setting.
+        rows: dimensions of the rows: ``study``, ``method``, ``pattern``, ``role`` or a setting; of two sides, what
+            makes two configurations a pair.
         columns: dimensions of the columns, from the same names.
         metrics: the metrics to show; by default the one that the first study reports, usually ``eval/perplexity``.
-        mixed: allow runs that were not evaluated alike, or with other versions, in one table.
+        at_equal: of two sides, compare at an equal budget: ``tokens``, ``forwards``, ``backwards``, ``seconds`` or
+            ``steps``.
+        mixed: allow runs that were not evaluated alike; of a table also those with other versions.
         ui_base: address of the MLflow user interface that links lead to.
 
     Raises:
-        ReportError: an unknown study, launch, row, column or metric (with the nearest names), a study without a
-            finished run, a corrupted artifact, or runs that were not evaluated alike where ``mixed`` does not allow it.
+        ReportError: an unknown study, launch, selector, row, column, metric or budget (with the nearest names), a study
+            without a finished run, nothing to compare, a corrupted artifact, a budget of which no curve was recorded,
+            or runs that were not evaluated alike where ``mixed`` does not allow it.
     """
     if not studies:
         raise ReportError("name at least one study to compare")
     store = open_store(tracking_uri)
+    if len(studies) == 2 and not columns:
+        sides = (studies[0], studies[1])
+        found = compare_sides(store, sides, rows=rows, metrics=metrics, at_equal=at_equal)
+        return _of_two_sides(found, mixed=mixed, ui_base=ui_base)
+    if at_equal:
+        raise ReportError("an equal budget is of two sides; give A and B, and no columns")
+    return _of_studies(store, studies, rows=rows, columns=columns, metrics=metrics, mixed=mixed, ui_base=ui_base)
+
+
+def _of_two_sides(found: TwoSides, *, mixed: bool, ui_base: str) -> Compared:
+    if found.unlike.decisive and not mixed:
+        raise ReportError(_refusal(found.unlike.decisive))
+    verdict = verdict_of(found)
+    notes = tuple(f"Not evaluated alike: {item}." for item in found.unlike.decisive)
+    tables = tuple(with_notes(table, notes=notes) for table in two_sides_tables(found))
+    document = _document(tables, studies=found.sides, warnings=warnings_of(found), ui_base=ui_base)
+    facts = tuple((letter, _side_text(side)) for letter, side in zip(LETTERS, found.sides, strict=True))
+    headline = tuple(text for text in (verdict, cost_sentence(found)) if text)
+    shown = replace(document, title=title_of(found), facts=facts, headline=headline)
+    return Compared(shown, verdict, differences_of(found))
+
+
+def _side_text(side: ComparedStudy) -> str:
+    launches = ", ".join(launch.name for launch in side.runs.launches)
+    return f"{side.selector} of {launches}" if side.selector else launches
+
+
+def _refusal(found: Sequence[Difference]) -> str:
+    """Return one line that names every difference."""
+    return f"A and B were not evaluated alike: {'; '.join(map(str, found))}; --mixed compares them anyway, and marks it"
+
+
+def _of_studies(
+    store: RunStore,
+    studies: Sequence[str],
+    *,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    metrics: Sequence[str],
+    mixed: bool,
+    ui_base: str,
+) -> Compared:
     read = read_studies(store, studies=studies)
     members = [member for study in read for member in study.members]
     layout = layout_of(members, rows=rows, columns=columns, metrics=metrics)
@@ -77,40 +114,28 @@ def compare(
     warnings = refuse_mixed(found, mixed=mixed)
     tabulated = cross_tabulation(members, layout=layout, evidence=evidence_of(store, studies=read))
     table = with_notes(pivot_table(tabulated, members=members), notes=warnings)
-    return Compared(_document(table, members=members, warnings=warnings, ui_base=ui_base))
+    return Compared(_document((table,), studies=read, warnings=warnings, ui_base=ui_base))
 
 
 def _document(
-    table: ReportTable, *, members: Sequence[ComparedConfiguration], warnings: tuple[str, ...], ui_base: str
+    tables: tuple[ReportTable, ...], *, studies: Sequence[ComparedStudy], warnings: tuple[str, ...], ui_base: str
 ) -> Document:
-    """Return the table as a document whose numbers link to the runs of their own study."""
-    experiments = {run_id: member.experiment_id for member in members for run_id in member.item.run_ids}
-    launches = {member.study: member.launch for member in members}
+    """Return tables as a document whose numbers link to the runs of their own study."""
+    launches: Mapping[str, str] = {study.name: study.runs.launch.name for study in studies}
+    experiments = {
+        trial.run_id: study.runs.experiment_id
+        for study in studies
+        for item in study.configurations
+        for trial in item.every_trial
+    }
     return Document(
         study=", ".join(launches),
         facts=tuple((f"launch of {study}", launch) for study, launch in launches.items()),
         headline=(),
         warnings=warnings,
-        tables=(table,),
+        tables=tables,
         figures=(),
         provenance=(),
-        links=RunLinks(ui_base=ui_base, experiment_id=members[0].experiment_id, experiments=experiments),
+        links=RunLinks(ui_base=ui_base, experiment_id=studies[0].runs.experiment_id, experiments=experiments),
         written=datetime.now(tz=UTC),
     )
-
-
-def rendered(document: Document, *, form: str) -> str:
-    """Return a document of one table in one of the formats; only HTML says when it was written.
-
-    Raises:
-        ReportError: an unknown format.
-    """
-    table = document.tables[0]
-    if form == "html":
-        return html_text(document)
-    if form == "md":
-        return markdown_text(document).replace(f"Report written {moment_text(document.written)}\n", "")
-    writers = {"tex": latex_text, "csv": csv_text, "json": table_json}
-    if form not in writers:
-        raise ReportError(unknown_name(form, kind="format", known=FORMATS))
-    return writers[form](table)

@@ -86,8 +86,8 @@ def index_document(entries: list[IndexedStudy], *, uri: str, ui_base: str = UI_B
     table = ReportTable(
         key="studies",
         title="Studies",
-        caption="The newest launch of every study in the store, with the first finding of its report. The report has "
-        "the tests.",
+        caption="The newest launch of every study in the store, with the verdict of its report. The report has the "
+        "tests.",
         columns=COLUMNS,
         rows=tuple(_row(entry) for entry in entries),
         notes=(f"{counted(reports, noun='report')} of {len(entries)}.",),
@@ -132,7 +132,7 @@ def _row(entry: IndexedStudy) -> Row:
         Cell(", ".join(launch.reproduces)),
         Cell(launch.status),
         Cell(f"{runs.count(TrialStatus.FINISHED)} of {launch.planned_runs or len(runs.trials)}"),
-        Cell(entry.document.headline[0]),
+        Cell(entry.document.screen.verdict if entry.document.screen is not None else ""),
         Cell(claims),
         Cell(moment_text(launch.started)),
     ]

@@ -5,7 +5,7 @@ half-written report is ever visible.
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from nmlab.reports.analysis.comparability import (
 )
 from nmlab.reports.figures import study_figures
 from nmlab.reports.narrative.caveats import caveats_of
+from nmlab.reports.narrative.first_screen import first_screen_of
 from nmlab.reports.narrative.headline import headline_of
 from nmlab.reports.narrative.provenance import moment_text, provenance_of
 from nmlab.reports.narrative.verdicts import verdict_sentences
@@ -43,13 +44,17 @@ PAGES = ("report.html", "report.md", "report.json")
 
 @dataclass(frozen=True, slots=True)
 class ReportFiles:
-    """The files of a written report, and its headline of two to five sentences."""
+    """The files of a written report, its headline, and the best of each group.
+
+    The headline is the verdict in one sentence, then the findings.
+    """
 
     html: Path
     markdown: Path
     tables: list[Path]
     figures: list[Path]
     headline: tuple[str, ...]
+    winners: tuple[Mapping[str, object], ...] = ()
 
 
 def write_report(
@@ -147,6 +152,7 @@ def _document(store: RunStore, runs: StudyRuns, *, mixed: bool, ui_base: str, ur
         title=found.runs.launch.params.get(run_params.TITLE, ""),
         question=found.runs.launch.params.get(run_params.ANSWERS, ""),
         commands=commands_of(found, tracking_uri=uri),
+        screen=first_screen_of(found),
         winners=winner_values(
             found.winners,
             evaluations=found.evaluations,
@@ -189,7 +195,7 @@ def _write(document: Document, folder: Path) -> None:
     (folder / "report.html").write_text(html_text(document), encoding="utf-8")
     (folder / "report.md").write_text(markdown_text(document), encoding="utf-8")
     (folder / "report.json").write_text(json_text(document), encoding="utf-8")
-    for table in document.tables:
+    for table in document.every_table:
         (folder / "tables" / f"{table.key}.csv").write_text(csv_text(table), encoding="utf-8")
         (folder / "tables" / f"{table.key}.tex").write_text(latex_text(for_pages(table)), encoding="utf-8")
     for figure in document.figures:
@@ -233,7 +239,8 @@ def _report_at(output: Path, document: Document) -> ReportFiles:
         markdown=output / "report.md",
         tables=sorted((output / "tables").iterdir()),
         figures=sorted((output / "figures").iterdir()),
-        headline=document.headline,
+        headline=(*(() if document.screen is None else (document.screen.verdict,)), *document.headline),
+        winners=document.winners,
     )
 
 

@@ -61,6 +61,17 @@ def pytest_xdist_make_scheduler(config, log) -> RayInOneProcess | None:
     return RayInOneProcess(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_wait_for_the_disk() -> Iterator[None]:
+    """Let files be written without a wait until a disk has them, as far as no test is about it.
+
+    Tests kill processes, never the machine. A search of six configurations waits fifty times otherwise.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
     """Return a function that makes the contents of a folder once for all processes of this test run."""

@@ -14,6 +14,7 @@ called, so that a listing or a refusal loads neither torch nor Ray.
 | `masks` | `load_mask`, `load_model`, `Mask` |
 | `evaluating`, `exporting` | `evaluate` (`evaluation_record` is its JSON), `export` |
 | `reporting`, `comparing` | `report`; `compare`, `scale`, `diff` |
+| `comparison`, `compared_sides` | the value of `compare`; how the sides that it takes are written |
 | `listings` | `methods`, `studies` |
 | `checkup`, `launch_status`, `cleaning` | `doctor`, `status`, `clean` |
 | `submitting`, `browsing` | `submit` (`jobs` sends it), `ui` |

@@ -1,47 +1,23 @@
-"""Compare studies in one table, two masks layer by layer, and small models with a large one."""
+"""Compare two sides or studies, two masks layer by layer, and small models with a large one."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nmlab.platform.api.compared_sides import GivenSide
+from nmlab.platform.api.comparison import Comparison
 from nmlab.platform.api.named_results import Target, target_name
 from nmlab.platform.api.places import results_folder, store_uri
-from nmlab.platform.api.rendering import html_page
+from nmlab.platform.api.results import Configuration
+from nmlab.platform.api.sweep_result import SweepResult
 from nmlab.trials.contract.values import JsonObject
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nmlab.reports.compare import Compared
     from nmlab.reports.scaling import Scaled
     from nmlab.trials.export.overlap import MaskComparison, Overlap
-
-
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """Several studies in one table. As text it is Markdown; in a notebook it is shown as HTML."""
-
-    studies: tuple[str, ...]
-    _compared: "Compared" = field(repr=False)
-
-    def text(self, form: str = "md") -> str:
-        """Return the table as ``"html"``, ``"md"``, ``"tex"``, ``"csv"`` or ``"json"``; raises ``ReportError`` else."""
-        return self._compared.text(form)
-
-    def frame(self) -> "pd.DataFrame":
-        """Return the table as a DataFrame of what it shows, numbers as numbers."""
-        import io
-
-        import pandas as pd
-
-        return pd.read_csv(io.StringIO(self.text("csv")))
-
-    def __str__(self) -> str:
-        return self.text("md")
-
-    def _repr_html_(self) -> str:
-        return html_page(self.text("html"), height=400)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,44 +79,64 @@ class MaskDifference:
 
 
 def compare(
-    studies: Sequence[str],
-    *,
+    *studies: GivenSide,
     rows: Sequence[str] = (),
     columns: Sequence[str] = (),
     metrics: Sequence[str] = (),
+    at_equal: str = "",
     mixed: bool = False,
     tracking_uri: str | None = None,
 ) -> Comparison:
-    """Compare the configurations of studies in one table.
+    """Compare two sides by tests, or the configurations of studies in one table.
+
+    Two sides without ``columns`` are compared pair by pair: means, difference with its interval, test, costs, and in
+    what else they differ. One, three or more, or two with ``columns``, are one table.
 
     Args:
-        studies: studies (their newest launches), launches, or their folders.
-        rows: what rows are: ``"study"``, ``"method"``, ``"pattern"``, ``"role"`` or settings.
+        studies: a launch each, its folder, a study (its newest launch) or a result; with ``:`` and a selector a part
+            of it: ``"LAUNCH:maskpro"``, ``"LAUNCH:alpha=0.97"``, ``"LAUNCH:best"``, ``"LAUNCH:KEY"``, and ``":susi"``
+            of the launch before. Several launches of one study that are pooled are a sequence, or a text joined by
+            commas. A configuration is one of a result. All of them may also be given as one sequence.
+        rows: what rows are: ``"study"``, ``"method"``, ``"pattern"``, ``"role"`` or settings; of two sides, what makes
+            two configurations a pair.
         columns: what columns are, from the same names.
-        metrics: the metrics to show; by default the searched one of the first study.
+        metrics: the metrics to show; by default the reported one of the first study.
+        at_equal: of two sides, compare what they reached at an equal budget: ``"tokens"``, ``"forwards"``,
+            ``"backwards"``, ``"seconds"`` or ``"steps"``.
         mixed: allow runs that were not evaluated alike; the table marks them.
         tracking_uri: the MLflow store; by default ``MLFLOW_TRACKING_URI``, else ``sqlite:///nmlab.db``.
 
     Returns:
-        The table.
+        The comparison.
 
     Raises:
-        ReportError: an unknown study, launch, row, column or metric, with the nearest names; a study without a finished
-            run; runs that were not evaluated alike.
+        ReportError: an unknown study, launch, selector, row, column, metric or budget, with the nearest names; a study
+            without a finished run; nothing to compare; runs that were not evaluated alike; a budget of which no curve
+            was recorded.
 
     Example:
         >>> import nmlab
+        >>> found = nmlab.compare("quickstart:maskpro", ":susi")  # doctest: +SKIP
+        >>> found.verdict, found.frame()  # doctest: +SKIP
         >>> nmlab.compare(["quickstart"], rows=["method"]).frame()  # doctest: +SKIP
     """
-    from nmlab.platform.tracking.named_launch import as_study_text
+    from nmlab.platform.api.compared_sides import side_texts
     from nmlab.reports.compare import compare as compared
 
     uri = store_uri(tracking_uri)
-    given = (studies,) if isinstance(studies, str) else tuple(studies)
-    named = tuple(as_study_text(each, tracking_uri=uri) for each in given)
-    return Comparison(
-        named, compared(named, tracking_uri=uri, rows=rows, columns=columns, metrics=metrics, mixed=mixed)
+    named = side_texts(_sides(studies), tracking_uri=uri)
+    found = compared(
+        named, tracking_uri=uri, rows=rows, columns=columns, metrics=metrics, at_equal=at_equal, mixed=mixed
     )
+    return Comparison(named, found)
+
+
+def _sides(given: Sequence[GivenSide]) -> Sequence[GivenSide]:
+    """Return the sides; a single sequence holds all of them."""
+    only = given[0] if len(given) == 1 else None
+    if only is None or isinstance(only, str | Path | SweepResult | Configuration):
+        return given
+    return list(only)
 
 
 def diff(

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nmlab.platform.api.places import results_folder
-from nmlab.platform.api.rendering import html_of, text_of
+from nmlab.platform.api.rendering import WIDTH
 from nmlab.trials.contract.values import JsonObject
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from nmlab.platform.launches.snapshot import StoredSnapshot
+    from nmlab.platform.launches.view.view_line import ViewLine
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -41,20 +42,33 @@ class Status:
         """Return everything as plain JSON, as ``nmlab status --json`` prints it."""
         return dict(self._snapshot)
 
+    @property
+    def snapshot(self) -> "StoredSnapshot":
+        """Everything as `record` has it, with its types."""
+        return self._snapshot
+
     def view(self) -> "RenderableType":
         """Return what rich prints of it."""
-        from nmlab.platform.launches.status import render_status
+        from nmlab.platform.launches.view.outputs import as_rich
 
-        return render_status(self._snapshot)
+        return as_rich(self.lines())
+
+    def lines(self, *, width: int = WIDTH) -> "list[ViewLine]":
+        """Return what there is to see of it, none of its lines wider than ``width`` cells of a terminal."""
+        from nmlab.platform.launches.view.live_view import status_lines
+
+        return status_lines(self._snapshot, width=width)
 
     def __str__(self) -> str:
-        return text_of([self.view()])
+        return "\n".join(line.text for line in self.lines())
 
     def __repr__(self) -> str:
         return str(self)
 
     def _repr_html_(self) -> str:
-        return html_of([self.view()])
+        from nmlab.platform.launches.view.outputs import as_html
+
+        return as_html(self.lines())
 
 
 def status(launch: str | None = None, *, results: str | Path | None = None) -> Status:

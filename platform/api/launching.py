@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nmlab.platform.driver.launch_report import LaunchReport
     from nmlab.platform.driver.start_launch import ReadyLaunch
     from nmlab.platform.launches.endings import LaunchEnding
+    from nmlab.platform.process.posting import SecretUrl
 
 __all__ = [
     "Extension",
@@ -100,7 +101,13 @@ def _next_version(
 
 
 def run_ready(
-    ready: "ReadyLaunch", *, display: Display, report: bool, exits: bool = False, resumed_as: str = ""
+    ready: "ReadyLaunch",
+    *,
+    display: Display,
+    report: bool,
+    exits: bool = False,
+    resumed_as: str = "",
+    notify: "SecretUrl | None" = None,
 ) -> SweepResult:
     """Run a launch that is ready, and write its report where a trial has finished.
 
@@ -110,20 +117,25 @@ def run_ready(
         report: whether to write the report at the end.
         exits: whether this process is nmlab's own command, which a second signal, or anything that hangs, may end.
         resumed_as: what ``nmlab resume`` is given to find the launch; empty for its name.
+        notify: where messages on the launch are posted; None posts none.
 
     Raises:
         SweepError: no replica is left to run its trials, or records cannot be kept.
         OwnedError: another process owns the launch.
     """
+    from nmlab.platform.driver.notifications import both, notifications
     from nmlab.platform.sweep import run_launch
 
     for note in ready.notes:
         display.note(note)
     texts = [f"note: {note}" for note in ready.plan.facts.text_notes]
     display.begin([f"{ready.plan.study.name}: {ready.plan.trials_text}, launch {ready.launch.name}", *texts])
-    with display.watching() as show:
-        ending = run_launch(ready, watch=show, exits=exits, resumed_as=resumed_as)
-    written = _written(ready, ending) if report else None
+    with notifications(notify, study=ready.plan.study.name, launch=ready.launch.name) as messages:
+        with display.watching() as show:
+            ending = run_launch(ready, watch=both(show, messages), exits=exits, resumed_as=resumed_as)
+        if messages is not None:
+            messages.end(ending)
+        written = _written(ready, ending) if report else None
     return SweepResult(
         study=ready.plan.study.name,
         launch=ready.launch.name,

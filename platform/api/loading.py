@@ -10,8 +10,9 @@ from nmlab.platform.api.masks import Mask, load_mask
 from nmlab.platform.api.reading import Place, trial_of_record
 from nmlab.platform.api.results import Configuration, Trial
 from nmlab.platform.api.sweep_result import SweepResult
+from nmlab.platform.launches.confirming import confirmation_lines
 from nmlab.platform.launches.launch import LAUNCH_FILE, Launch
-from nmlab.platform.launches.status import confirmation_lines, read_status
+from nmlab.platform.launches.status import read_status
 from nmlab.platform.process.credentials import restored_uri
 from nmlab.platform.tracking.result_candidates import Candidate, search
 from nmlab.platform.tracking.result_files import located_files

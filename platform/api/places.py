@@ -1,11 +1,15 @@
-"""The results folder and the tracking store that a function takes where the caller names none.
+"""The results folder, the tracking store and the address for messages that a function takes where none is named.
 
 They are those of the command line: ``NMLAB_RESULTS``, else ``results``; ``MLFLOW_TRACKING_URI``, else
-``sqlite:///nmlab.db``.
+``sqlite:///nmlab.db``; ``NMLAB_NOTIFY``, else none.
 """
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nmlab.platform.process.posting import SecretUrl
 
 DEFAULT_URI = "sqlite:///nmlab.db"
 DEFAULT_RESULTS = "results"
@@ -38,6 +42,21 @@ def store_uri(given: str | None) -> str:
 def usual_uri() -> str:
     """Return the address of the store that is taken where none is named."""
     return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+
+
+def notify_url(given: str | None) -> "SecretUrl | None":
+    """Return the address that messages on a launch are posted to: ``given``, else ``NMLAB_NOTIFY``; None is nowhere.
+
+    Raises ``ValueError`` for what is no address of http or https; the text shows no more of it than its host.
+    """
+    from nmlab.platform.process.credentials import NOTIFY, NOTIFY_OPTION
+
+    text = (os.environ.get(NOTIFY) or None) if given is None else given
+    if text is None:
+        return None
+    from nmlab.platform.process.posting import secret_url
+
+    return secret_url(text, what=f"{NOTIFY_OPTION} ({NOTIFY})")
 
 
 def is_usual_store(uri: str) -> bool:

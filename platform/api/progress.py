@@ -4,18 +4,25 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from rich.console import Console
 
 from nmlab.platform.api.consoles import console
-from nmlab.platform.api.rendering import html_of
 from nmlab.platform.launches.snapshot import Snapshot
-from nmlab.platform.launches.status import ProgressView, render
+from nmlab.platform.launches.view.live_view import view_lines
+from nmlab.platform.launches.view.outputs import LaunchView, as_html, as_rich
+from nmlab.platform.launches.view.texts import wrapped
+
+if TYPE_CHECKING:
+    from nmlab.platform.api.launch_status import Status
 
 Show: TypeAlias = Callable[[Snapshot], None]
 """Shows a snapshot of a launch; one thread at a time calls it."""
 _EVERY_S = 0.5
+_LOOK_S = 1.0
+_NOTEBOOK_WIDTH = 100
+"""Characters of a line below a cell: what a notebook beside its list of files has room for."""
 
 
 class Display(Protocol):
@@ -46,7 +53,7 @@ class Silent:
 
 
 class Lines:
-    """Shows a launch on a console: live on a terminal, elsewhere one line for each trial that ends.
+    """Shows a launch on a console: live on a terminal, elsewhere as the lines of a log.
 
     Args:
         out: the console for the launch.
@@ -59,18 +66,24 @@ class Lines:
 
     def note(self, text: str) -> None:
         """Print the line."""
-        self._notes.print(f"note: {text}", markup=False)
+        _print_words(f"note: {text}", self._notes)
 
     def begin(self, lines: Sequence[str]) -> None:
         """Print the lines, unless it is quiet."""
         for line in () if self._quiet else lines:
-            self._out.print(line, markup=False)
+            _print_words(line, self._out)
 
     @contextmanager
     def watching(self) -> Iterator[Show]:
         """Yield what shows a snapshot."""
-        with ProgressView(self._out, quiet=self._quiet) as view:
+        with LaunchView(self._out, quiet=self._quiet) as view:
             yield view.show
+
+
+def _print_words(text: str, out: Console) -> None:
+    """Print text: on a terminal broken between words, elsewhere on one line."""
+    for line in wrapped(text, out.width, rest="  ") if out.is_terminal else (text,):
+        out.print(line, markup=False)
 
 
 class Notebook:
@@ -98,7 +111,7 @@ class Notebook:
             last = snapshot
             if now or time.monotonic() - drawn >= _EVERY_S:
                 drawn = time.monotonic()
-                handle.update(HTML(html_of([render(snapshot)])))
+                handle.update(HTML(as_html(view_lines(snapshot, width=_NOTEBOOK_WIDTH))))
 
         try:
             yield show
@@ -119,3 +132,18 @@ def in_notebook() -> bool:
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
     return shell is not None and type(shell).__name__ == "ZMQInteractiveShell"
+
+
+def print_status(found: "Status", out: Console) -> None:
+    """Print how a launch stands, with all of its trials."""
+    out.print(as_rich(found.lines(width=out.width)))
+
+
+def watch_status(found: "Status", out: Console, *, again: Callable[[], "Status"]) -> None:
+    """Show a launch until its process ends, as the process itself shows it; ``again`` looks once more."""
+    with LaunchView(out, stays=True) as view:
+        view.show(found.snapshot)
+        while found.is_alive:
+            time.sleep(_LOOK_S)
+            found = again()
+            view.show(found.snapshot)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nmlab.platform.api.named_results import GivenLaunch, launch_text, launch_texts
-from nmlab.platform.api.places import results_folder, store_uri
+from nmlab.platform.api.places import notify_url, results_folder, store_uri
 from nmlab.platform.api.study import Study, as_study
 from nmlab.platform.api.sweep_result import SweepResult
 
@@ -41,6 +41,7 @@ def sweep(
     warm_start: GivenLaunch | Sequence[GivenLaunch] = (),
     report: bool = True,
     progress: bool = True,
+    notify: str | None = None,
 ) -> SweepResult:
     """Run every trial of a study on shared frozen models, record the trials in MLflow, and write the report.
 
@@ -65,7 +66,10 @@ def sweep(
             are tried first. They do not count as tried, and are in none of the tables; what entered is kept with the
             launch.
         report: write the report at the end.
-        progress: show how far it is: live on a terminal and in a notebook, elsewhere a line for each trial that ends.
+        progress: show how far it is: live on a terminal and in a notebook, elsewhere a line for each configuration that
+            ends.
+        notify: an address of http or https that gets one JSON message when the launch ends, when an error ends it, and
+            when the disk is full; by default ``NMLAB_NOTIFY``, else none. It is kept nowhere.
 
     Returns:
         How the launch ended, with its trials and configurations. A launch whose trials all diverged or failed is
@@ -98,7 +102,7 @@ def sweep(
             warm_start=launch_texts(warm_start),
         )
 
-    return _ran(ready, report=report, progress=progress)
+    return _ran(ready, report=report, progress=progress, notify=notify)
 
 
 def resume(
@@ -110,6 +114,7 @@ def resume(
     take_over: bool = False,
     report: bool = True,
     progress: bool = True,
+    notify: str | None = None,
 ) -> SweepResult:
     """Continue a launch that was stopped or killed; each interrupted trial continues from its checkpoint.
 
@@ -123,6 +128,7 @@ def resume(
         take_over: take the launch from a process on another machine that is gone.
         report: write the report at the end.
         progress: show how far it is.
+        notify: where messages are posted, as in `sweep`; a launch does not remember it.
 
     Returns:
         How the launch ended.
@@ -149,7 +155,7 @@ def resume(
             take_over=take_over,
         )
 
-    return _ran(ready, report=report, progress=progress)
+    return _ran(ready, report=report, progress=progress, notify=notify)
 
 
 def extend(
@@ -163,6 +169,7 @@ def extend(
     take_over: bool = False,
     report: bool = True,
     progress: bool = True,
+    notify: str | None = None,
 ) -> SweepResult:
     """Add to a launch: more configurations, seeds, baselines, fresh seeds, another space, other limits; then run them.
 
@@ -181,6 +188,7 @@ def extend(
         take_over: take the launch from a process on another machine that is gone.
         report: write the report at the end.
         progress: show how far it is.
+        notify: where messages are posted, as in `sweep`; a launch does not remember it.
 
     Returns:
         How the launch ended.
@@ -207,16 +215,17 @@ def extend(
             take_over=take_over,
         )
 
-    return _ran(ready, report=report, progress=progress)
+    return _ran(ready, report=report, progress=progress, notify=notify)
 
 
-def _ran(ready: "Callable[[], ReadyLaunch]", *, report: bool, progress: bool) -> SweepResult:
+def _ran(ready: "Callable[[], ReadyLaunch]", *, report: bool, progress: bool, notify: str | None) -> SweepResult:
     """Run what ``ready`` makes ready; raises ``SweepInterrupted`` if a signal ended it."""
     from nmlab.platform.api.launching import kept_signal_handlers, run_ready
     from nmlab.platform.api.progress import display_for
 
+    url = notify_url(notify)  # refused before anything is made
     with kept_signal_handlers():
-        result = run_ready(ready(), display=display_for(progress), report=report)
+        result = run_ready(ready(), display=display_for(progress), report=report, notify=url)
     if result.interrupted:
         raise SweepInterrupted(result)
     return result

@@ -1,6 +1,5 @@
 """``nmlab sweep``, ``resume``, ``extend`` and ``status``: launch a study, continue, extend and show a launch."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +12,7 @@ from nmlab.platform.cli.next_steps import evaluate_command, export_command, laun
 from nmlab.platform.cli.options import (
     DEFAULT_URI,
     Json,
+    Notify,
     Preset,
     Quiet,
     Results,
@@ -76,6 +76,7 @@ def sweep(
     max_failures: MaxFailures = 3,
     warm_start: WarmStart = None,
     no_report: NoReport = False,
+    notify: Notify = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -94,7 +95,7 @@ def sweep(
         max_failures=max_failures,
         warm_start=warm_start or (),
     )
-    _run(ready, report=not no_report, quiet=quiet, as_json=as_json)
+    _run(ready, report=not no_report, notify=notify, quiet=quiet, as_json=as_json)
 
 
 def resume(
@@ -105,6 +106,7 @@ def resume(
     tracking_uri: NewTrackingUri = None,
     take_over: TakeOver = False,
     no_report: NoReport = False,
+    notify: Notify = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -117,7 +119,7 @@ def resume(
     from nmlab.platform.api.launching import ready_to_resume
 
     ready = ready_to_resume(name, results=results, tracking_uri=tracking_uri, address=address, take_over=take_over)
-    _run(ready, report=not no_report, quiet=quiet, as_json=as_json)
+    _run(ready, report=not no_report, notify=notify, quiet=quiet, as_json=as_json)
 
 
 def extend(
@@ -131,6 +133,7 @@ def extend(
     take_over: TakeOver = False,
     dry_run: DryRun = False,
     no_report: NoReport = False,
+    notify: Notify = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -150,7 +153,7 @@ def extend(
         console(stderr=as_json).print(line, markup=False, highlight=False, soft_wrap=True)
     if not dry_run:
         ready = ready_to_extend(extension, tracking_uri=tracking_uri, address=address, take_over=take_over)
-        _run(ready, report=not no_report, quiet=quiet, as_json=as_json)
+        _run(ready, report=not no_report, notify=notify, quiet=quiet, as_json=as_json)
 
 
 def status(
@@ -164,34 +167,31 @@ def status(
 
     Example: nmlab status quickstart --watch
     """
-    from rich.live import Live
-
     from nmlab.platform.api.launch_status import status as status_of
+    from nmlab.platform.api.progress import print_status, watch_status
 
     found = status_of(name, results=results)
     if as_json:
         print_json(found.record())
-        return
-    if not watch:
-        console().print(found.view())
-        return
-    with Live(found.view(), console=console(), refresh_per_second=2) as live:
-        while found.is_alive:
-            time.sleep(1.0)
-            found = status_of(found.launch, results=results)
-            live.update(found.view())
+    elif watch:
+        watch_status(found, console(), again=lambda: status_of(found.launch, results=results))
+    else:
+        print_status(found, console())
 
 
-def _run(ready: "ReadyLaunch", *, report: bool, quiet: bool, as_json: bool) -> None:
+def _run(ready: "ReadyLaunch", *, report: bool, notify: str | None, quiet: bool, as_json: bool) -> None:
     """Run a launch and print how it ended; exit code 1 unless it ended as planned, 2 if it fits nowhere."""
     from nmlab.platform.api.launching import run_ready
+    from nmlab.platform.api.places import notify_url
     from nmlab.platform.api.progress import Lines
 
     quiet = quiet or as_json
     display = Lines(console(stderr=as_json), notes=console(stderr=True), quiet=quiet)
     argument = launch_argument(ready.launch.folder)
     try:
-        result = run_ready(ready, display=display, report=report, exits=True, resumed_as=argument)
+        result = run_ready(
+            ready, display=display, report=report, exits=True, resumed_as=argument, notify=notify_url(notify)
+        )
     except nmlab.SweepError as error:
         console(stderr=True).print(f"nmlab: {error}", markup=False)
         raise typer.Exit(2 if isinstance(error, ValueError) else 1) from error

@@ -69,6 +69,25 @@ def usable_uri(uri: str | None) -> str | None:
 TrackingUri = Annotated[
     str, typer.Option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="MLflow store.", callback=usable_uri)
 ]
+
+
+def usable_notify(url: str | None) -> str | None:
+    """Return an address for messages as it is; raises ``ValueError``, which shows no more of it than its host."""
+    places.notify_url(url)
+    return url
+
+
+Notify = Annotated[
+    str | None,
+    typer.Option(
+        "--notify",
+        metavar="URL",
+        envvar="NMLAB_NOTIFY",
+        help="Post JSON there when the launch ends or fails, and when the disk is full. It is kept nowhere.",
+        show_default=False,
+        callback=usable_notify,
+    ),
+]
 LeaveDense = Annotated[
     list[str] | None,
     typer.Option(

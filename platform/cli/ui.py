@@ -12,7 +12,7 @@ def ui(
     study: Annotated[
         str | None,
         typer.Argument(
-            help="A study, a launch, or its folder, whose page is printed.",
+            help="A study, a launch, or its folder, whose table of runs is prepared and opened.",
             show_default=False,
             autocompletion=complete_launch,
         ),
@@ -22,7 +22,9 @@ def ui(
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = 5000,
 ) -> None:
-    """Serve MLflow's web pages on the tracking store until Ctrl-C. For a remote store only its address is printed.
+    """Serve MLflow's web pages on the tracking store until Ctrl-C. For a remote store only addresses are printed.
+
+    Of a study: the table of its runs, the means of its configurations over their seeds, and what its launch found.
 
     Example: nmlab ui quickstart --port 5001
     """
@@ -36,5 +38,6 @@ def ui(
             tracking_uri=tracking_uri,
             show=lambda address: console().print(address, markup=False),
         )
-    except RuntimeError as error:  # the server has said why
+    except RuntimeError as error:
+        console(stderr=True).print(f"nmlab: {error}")
         raise typer.Exit(1) from error

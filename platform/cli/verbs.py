@@ -82,7 +82,7 @@ VERBS = {
     ),
     "compare": Verb(
         "compare",
-        "Compare the configurations of studies in one table. Rows and columns are study, method, pattern or a setting.",
+        "Compare A with B by tests: difference, interval, cost and settings. Or show studies in one table.",
     ),
     "scale": Verb(
         "scale",

@@ -4,9 +4,9 @@ import time
 
 from nmlab.platform.driver.open_launch import OpenLaunch
 from nmlab.platform.driver.record_keeper import RecordKeeper
+from nmlab.platform.launches.confirming import confirmation_lines
 from nmlab.platform.launches.endings import LaunchEnding
 from nmlab.platform.launches.ownership import OwnershipLostError
-from nmlab.platform.launches.status import confirmation_lines
 from nmlab.platform.records.events import LaunchEnded
 from nmlab.platform.tracking import DELIVERY_SECONDS, UndeliveredError
 from nmlab.trials.contract import run_tags

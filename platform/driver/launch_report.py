@@ -1,13 +1,19 @@
 """The report of a launch that has ended, in its folder and in MLflow."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from nmlab.platform.driver.start_launch import ReadyLaunch
 from nmlab.platform.launches.endings import LaunchEnding
 from nmlab.platform.tracking import MlflowStore
+from nmlab.platform.tracking.launch_page import Findings, best_means, describe_launch
+from nmlab.reports.read.errors import ReportError
+from nmlab.reports.read.store import open_store
 from nmlab.reports.report import write_report
 from nmlab.trials.contract.run_artifacts import REPORT_FOLDER
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -19,7 +25,7 @@ class LaunchReport:
 
 
 def report_launch(ready: ReadyLaunch, result: LaunchEnding) -> LaunchReport | None:
-    """Write the report of a launch and attach it to its MLflow run.
+    """Write the report of a launch, attach it to its MLflow run, and describe the launch there.
 
     Returns None, and writes nothing, if no trial has finished, MLflow lacks records, or a signal ended the launch.
     """
@@ -35,4 +41,9 @@ def report_launch(ready: ReadyLaunch, result: LaunchEnding) -> LaunchReport | No
     )
     store = MlflowStore(study, launch=launch.name, uri=ready.tracking_uri)
     store.attach(launch.report_folder, folder=REPORT_FOLDER)
+    findings = Findings(report.headline, report.html.name, best_means(report.winners))
+    try:
+        describe_launch(open_store(ready.tracking_uri), study=study, launch=launch.name, findings=findings)
+    except ReportError as error:  # the report is there; only MLflow's own pages say less
+        _log.warning("MLflow's page of the launch lacks its note: %s", error)
     return LaunchReport(report.html, tuple(report.headline))

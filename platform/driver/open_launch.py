@@ -19,6 +19,7 @@ from nmlab.platform.search.confirmation import Confirmations
 from nmlab.platform.search.early_stopping import EarlyStopping
 from nmlab.platform.tracking import MlflowStore, Recorder
 from nmlab.platform.tracking.provenance import environment, facts_tags, provenance
+from nmlab.platform.tracking.run_names import RunNames
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ def open_launch(plan: LaunchPlan, launch: Launch, *, tracking_uri: str) -> OpenL
     launch.environment_file.write_text(json.dumps(environment(), indent=2) + "\n", encoding="utf-8")
     tags = {**provenance(), **facts_tags(plan.facts)}
     baselines = [spec.key for spec in plan.baselines]
-    recorder = Recorder(launch, journal=journal, store=store, baselines=baselines, tags=tags)
+    names = RunNames.of_studies((*plan.earlier, plan.study), baselines=plan.baselines)
+    recorder = Recorder(launch, journal=journal, store=store, baselines=baselines, tags=tags, names=names)
     return OpenLaunch(
         plan=plan,
         launch=launch,

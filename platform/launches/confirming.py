@@ -3,7 +3,8 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from nmlab.platform.launches.snapshot import ConfirmationSnapshot
+from nmlab.platform.launches.snapshot import ConfirmationSnapshot, Snapshot
+from nmlab.platform.launches.standings import read_standing
 from nmlab.platform.records.events import ConfirmationChosen
 from nmlab.platform.search.confirmation import Confirmations, ConfirmationTrial
 from nmlab.trials.contract.run_tags import Role
@@ -60,6 +61,14 @@ class ConfirmationState:
             "baselines": roles.count(Role.BASELINE),
             "asked": 0 if choice is None else choice.asked,
         }
+
+
+def confirmation_lines(snapshot: Snapshot) -> tuple[str, ...]:
+    """Return how a search and its confirmation stand, a line for each pattern; none if no confirmation is asked for."""
+    if (confirmation := snapshot.get("confirmation")) is None:
+        return ()
+    found = (read_standing(record).text for record in snapshot.get("best", ()))
+    return (*filter(None, found), confirmation_line(confirmation))
 
 
 def confirmation_line(found: ConfirmationSnapshot) -> str:

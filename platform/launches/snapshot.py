@@ -42,6 +42,11 @@ class TrialSnapshot(TypedDict):
     """True for a trial that confirms the search; absent otherwise."""
     limited: NotRequired[Mapping[str, float]]
     """The metrics that constraints of the search are on; absent without constraints."""
+    method: NotRequired[str]
+    settings: NotRequired[Mapping[str, str]]
+    """What tells its configuration from others of its method and pattern; earlier versions wrote neither of the two."""
+    seconds: NotRequired[float]
+    """What it took, once it has ended."""
 
 
 class FreshRecord(TypedDict):

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from typing import assert_never, cast
 
 from nmlab.platform.launches.confirming import ConfirmationState
-from nmlab.platform.launches.snapshot import ConfirmationSnapshot, ReplicaSnapshot, Snapshot, TrialSnapshot
+from nmlab.platform.launches.snapshot import ConfirmationSnapshot, ReplicaSnapshot, Snapshot
 from nmlab.platform.launches.standings import Entrant, Standing, plain, standings
+from nmlab.platform.launches.time_left import StepPace, seconds_left
+from nmlab.platform.launches.trial_line import TrialLine
 from nmlab.platform.records.events import (
     ConfirmationChosen,
     GroupRecord,
@@ -45,40 +47,6 @@ from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
 from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
 from nmlab.trials.contract.run_tags import FrozenWeights, Role
 
-_LEFT_OUT = ("confirmation", "limited")
-"""Fields that the snapshot of a trial leaves out where they are empty."""
-
-
-@dataclass
-class TrialLine:
-    """One trial in the live view and in ``nmlab status``."""
-
-    label: str
-    seed: int
-    steps: int
-    configuration: str = ""
-    pattern: str = ""
-    role: str = Role.SEARCH
-    replicates: int = 1
-    status: str = TrialStatus.WAITING
-    step: int = 0
-    host: str = ""
-    loss: float | None = None
-    initial: float | None = None
-    perplexity: float | None = None
-    """The objective, whatever its metric is; `status.json` has it under this name."""
-    reason: str = ""
-    ended: bool = False
-    confirmation: bool = False
-    """Whether its seed took no part in the search."""
-    limited: dict[str, float] = field(default_factory=dict)
-    """The metrics that constraints of the search are on, as far as it has them."""
-
-    def snapshot(self) -> TrialSnapshot:
-        """Return it as plain JSON."""
-        own = {name: value for name, value in vars(self).items() if name not in _LEFT_OUT or value}
-        return cast(TrialSnapshot, own)
-
 
 @dataclass
 class LaunchState:
@@ -103,7 +71,8 @@ class LaunchState:
     search_limits: SearchLimits | None = None
     """Follows what ends the search before it has tried everything; None where nothing does."""
     started: float = field(default_factory=time.time)
-    resumed: int = 0
+    at_work_since: float | None = None
+    """When this process gave the first trial to a replica."""
     loads: int = 0
     """How often a replica loaded the model, in all processes of this launch."""
     trials: dict[str, TrialLine] = field(default_factory=dict)
@@ -121,7 +90,9 @@ class LaunchState:
         for key, line in self.trials.items():
             line.ended = key in ended_for_good
             line.status = line.status if line.ended else TrialStatus.WAITING
-        self.resumed = sum(line.ended for line in self.trials.values())
+            line.earlier_step, line.is_earlier = line.step, line.ended
+            line.pace = StepPace()
+        self.at_work_since = None
 
     def update(self, records: Iterable[JournalRecord]) -> None:
         """Handle records in order."""
@@ -226,9 +197,10 @@ class LaunchState:
         return Counter(line.status for line in self.trials.values())
 
     def eta_seconds(self) -> float | None:
-        """Return the seconds to go at the pace so far; None before the first trial of this process has ended."""
-        done = self.ended - self.resumed
-        return (time.time() - self.started) / done * (self.trials_in_all - self.ended) if done else None
+        """Return the seconds to go, from what trials took and take; None as long as too little is measured."""
+        elapsed = 0.0 if self.at_work_since is None else time.time() - self.at_work_since
+        to_come = max(0, self.trials_in_all - len(self.trials))
+        return seconds_left([line.work for line in self.trials.values()], to_come=to_come, elapsed=elapsed)
 
     def snapshot(self) -> Snapshot:
         """Return the whole state as plain JSON."""
@@ -274,7 +246,13 @@ class LaunchState:
         label = f"{spec['method']} {spec['pattern']} {settings}".strip()
         steps = int(spec["hyperparameters"].get("steps", 0))
         line = TrialLine(
-            label=label, seed=spec["seed"], steps=steps, configuration=_configuration(spec), pattern=spec["pattern"]
+            label=label,
+            seed=spec["seed"],
+            steps=steps,
+            configuration=_configuration(spec),
+            pattern=spec["pattern"],
+            method=spec["method"],
+            settings={name: _short(value) for name, value in chosen.items()},
         )
         if record.key in self.baselines:
             line.role = "dense" if spec["method"] == "dense" else Role.BASELINE
@@ -302,12 +280,14 @@ class LaunchState:
 
     def _leased(self, record: TrialLeased) -> None:
         line = self.trials[record.key]
-        line.status, line.host = TrialStatus.RUNNING, record.host
+        line.status, line.host, line.pace = TrialStatus.RUNNING, record.host, StepPace()
+        self.at_work_since = self.at_work_since or time.time()
         self.phase = LaunchStatus.RUNNING
 
     def _metrics(self, record: TrialMetrics) -> None:
         line, values = self.trials[record.key], record.values
         line.step = max(line.step, record.step)
+        line.pace.follow(record.step, record.time)
         line.loss = values.get("train/loss", line.loss)
         line.initial = values.get(initial_name(self.metric), line.initial)
         if self.metric in values:
@@ -321,6 +301,7 @@ class LaunchState:
         line.status, line.reason, line.step = result["status"], result["reason"], result["step"]
         line.ended = not result.get("resumable", False)
         line.perplexity = result["metrics"].get(self.metric, line.perplexity)
+        line.seconds = result["metrics"].get("cost/spent_seconds", result["metrics"].get("cost/seconds"))
         names = [constraint.metric for constraint in self.constraints]
         line.limited = {name: result["metrics"][name] for name in names if name in result["metrics"]}
 

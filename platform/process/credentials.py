@@ -17,6 +17,10 @@ URI, USER, PASSWORD, TOKEN = (
     "MLFLOW_TRACKING_TOKEN",
 )
 OPTION = "--tracking-uri"
+NOTIFY_OPTION, NOTIFY = "--notify", "NMLAB_NOTIFY"
+"""An option whose whole value is a secret, and the environment variable that means the same."""
+_NOTIFYING = {"sweep", "resume", "extend"}
+_VARIABLES = {OPTION: URI, NOTIFY_OPTION: NOTIFY}
 
 
 def take_credentials(uri: str) -> str:
@@ -89,18 +93,25 @@ def arguments_without_secrets(
 ) -> tuple[list[str], dict[str, str]] | None:
     """Return a command line without passwords, and the environment that holds them; None if there is no password in it.
 
-    The option for the tracking store is taken out, because its environment variable means the same.
+    The option for the tracking store, and the one for the address of notifications, are taken out, because their
+    environment variables mean the same.
     """
     kept, moved, skip = [], dict(environment), False
     for place, argument in enumerate(arguments):
         if skip:
             skip = False
             continue
-        following = arguments[place + 1] if place + 1 < len(arguments) else ""
-        if argument == OPTION and has_secret(following):
-            moved[URI], skip = following, True
-        elif argument.startswith(f"{OPTION}=") and has_secret(argument):
-            moved[URI] = argument.removeprefix(f"{OPTION}=")
+        name, equals, value = argument.partition("=")
+        given = value if equals else next(iter(arguments[place + 1 :]), "")
+        if _is_secret(name, given, arguments):
+            moved[_VARIABLES[name]], skip = given, not equals
         else:
             kept.append(argument)
     return (kept, moved) if len(kept) != len(arguments) else None
+
+
+def _is_secret(option: str, value: str, arguments: Sequence[str]) -> bool:
+    """Return whether the value of an option is not to stay in a command line with these arguments."""
+    if option == NOTIFY_OPTION:
+        return bool(value) and not _NOTIFYING.isdisjoint(arguments)
+    return option == OPTION and has_secret(value)

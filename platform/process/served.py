@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import FrameType
 
@@ -13,12 +13,23 @@ import psutil
 from nmlab.platform.process.shutdown import SIGNALS, end_processes
 
 _END_S = 3.0
+_POLL_S = 0.1
 
 
-def serve(command: Sequence[str], *, environment: Mapping[str, str] | None = None) -> int:
+def serve(
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    answers: Callable[[], bool] = lambda: True,
+    ready: Callable[[], None] = lambda: None,
+) -> int:
     """Run a command until it ends or this process is asked to end; return its exit code, 0 if this process was asked.
 
-    Without an ``environment`` the command has that of this process.
+    Args:
+        command: the program of the server, with its arguments.
+        environment: its environment; by default that of this process.
+        answers: asked every tenth of a second whether the server answers, until it does.
+        ready: called once, when it answers.
 
     The command leads a session of its own, so that a terminal's Ctrl-C reaches it once, through this process. On
     Ctrl-C, SIGTERM or SIGHUP it and its descendants are asked to end, and killed after 3 seconds.
@@ -31,7 +42,11 @@ def serve(command: Sequence[str], *, environment: Mapping[str, str] | None = Non
     before = {number: signal.signal(number, ask) for number in SIGNALS}
     try:
         with subprocess.Popen(command, env=environment, start_new_session=True) as server:
-            while server.poll() is None and not asked.wait(0.1):
+            while server.poll() is None and not asked.wait(_POLL_S) and not answers():
+                pass
+            if server.poll() is None and not asked.is_set():
+                ready()
+            while server.poll() is None and not asked.wait(_POLL_S):
                 pass
             code = server.poll()
             _end(server.pid)

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from nmlab.reports.read.mlflow_access.addresses import canonical, check_address
-from nmlab.trials.contract.near_names import unknown_name
 
 _SQLITE = b"SQLite format 3\0"
 _FILE = "sqlite:///"
@@ -33,20 +32,6 @@ def check_store(uri: str, *, study: str | None = None) -> None:
     client = connect(uri)
     if study is not None:
         check_writing(client, study, uri=uri)
-
-
-def experiment_id(study: str, *, uri: str) -> str:
-    """Return the MLflow experiment id of a study; raises ``ValueError`` if it has none."""
-    from nmlab.reports.read.mlflow_access.connection import connect
-
-    if uri.startswith(_FILE) and not Path(uri.removeprefix(_FILE)).is_file():
-        raise ValueError(f"there is no tracking store at {uri!r} yet; a run or a sweep creates it")
-    client = connect(uri)
-    experiment = client.get_experiment_by_name(study)
-    if experiment is None:
-        names = [known.name for known in client.search_experiments() if known.name != "Default"]
-        raise ValueError(unknown_name(study, kind="study", known=names))
-    return str(experiment.experiment_id)
 
 
 def _check_writable(path: Path) -> None:

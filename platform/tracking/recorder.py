@@ -28,8 +28,10 @@ from nmlab.platform.records.events import (
 )
 from nmlab.platform.records.payloads import Point, ResultRecord
 from nmlab.platform.search.confirmation import ConfirmationTrial, trials_of
+from nmlab.platform.tracking.run_names import RunNames
 from nmlab.platform.tracking.store import MlflowStore
 from nmlab.trials.contract import run_tags
+from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.run_tags import Role
 from nmlab.trials.contract.secrets import masked
 from nmlab.trials.contract.trial_spec import TrialSpec
@@ -73,9 +75,11 @@ class Recorder:
         store: MlflowStore,
         baselines: Iterable[str],
         tags: Mapping[str, str],
+        names: RunNames | None = None,
     ) -> None:
         self._launch, self._journal, self._store = launch, journal, store
-        self._baselines, self._tags = frozenset(baselines), dict(tags)
+        self._baselines, self._tags, self._names = frozenset(baselines), dict(tags), names or RunNames()
+        self._objective = launch.study().search.metrics[0]
         self._begun: set[str] = set()
         self._confirming: dict[str, ConfirmationTrial] = {}
         self._position = self._failures = 0
@@ -208,10 +212,10 @@ class Recorder:
     def _settle_confirmation(self, tags: Mapping[str, str]) -> None:
         """Forget the confirmation of seeds that an extension added to the study; ``tags`` are those of the launch."""
         fresh = tags.get(run_tags.CONFIRMATION_SEEDS, "").split(",")
-        kept = {key: trial for key, trial in self._confirming.items() if str(trial.spec.seed) in fresh}
-        if run_tags.STUDY_VERSIONS in tags and len(kept) < len(self._confirming):
-            self._confirming = kept
-            self._store.settle_confirmation(kept)
+        others = {key for key, trial in self._confirming.items() if str(trial.spec.seed) not in fresh}
+        if run_tags.STUDY_VERSIONS in tags and others:
+            self._confirming = {key: trial for key, trial in self._confirming.items() if key not in others}
+            self._store.settle_confirmation(others)
 
     def _begin(self, spec: TrialSpec) -> None:
         if spec.key not in self._begun:
@@ -219,7 +223,8 @@ class Recorder:
             role = confirming.role if confirming is not None else Role.SEARCH
             role = Role.BASELINE if spec.key in self._baselines else role
             confirms = {run_tags.CONFIRMATION: run_tags.TRUE} if spec.key in self._confirming else {}
-            self._store.begin_trial(spec, role=role, tags={**self._tags, **confirms})
+            words = self._names.words(spec, is_confirmation=bool(confirms))
+            self._store.begin_trial(spec, role=role, tags={**self._tags, **confirms}, words=words)
             self._begun.add(spec.key)
 
     def _flush(self, points: dict[str, list[Point]], key: str) -> None:
@@ -232,7 +237,9 @@ class Recorder:
             self._store.keep_initial_mask(
                 digest, record=record, folder=self._launch.initial_masks_folder, tags=self._tags
             )
-        self._store.end_trial(result, folder=self._launch.trial_folder(result["key"]))
+        is_finished = result["status"] == TrialStatus.FINISHED
+        objective = result.get("metrics", {}).get(self._objective) if is_finished else None
+        self._store.end_trial(result, folder=self._launch.trial_folder(result["key"]), objective=objective)
 
     def _end_launch(self, record: LaunchEnded) -> None:
         write_log(self._launch, self._journal.read())

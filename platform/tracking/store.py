@@ -5,13 +5,17 @@ from pathlib import Path
 from time import time_ns
 from typing import TYPE_CHECKING, Protocol
 
+from nmlab.platform.compat.mlflow_pages import TRAINING_KIND
 from nmlab.platform.launches.journal import has_ended_for_good
 from nmlab.platform.launches.ownership import user_name
 from nmlab.platform.records.payloads import InitialMaskRecord, Point, ResultRecord
+from nmlab.platform.tracking.data_sets import dataset_inputs
+from nmlab.platform.tracking.end_tags import LONGEST_TEXT, end_tags, notes_tag, stale_tags
+from nmlab.platform.tracking.run_names import run_name, without_confirmation
 from nmlab.reports.read.mlflow_access import library
 from nmlab.trials.contract import run_params, run_tags
 from nmlab.trials.contract.declarations import has_phase
-from nmlab.trials.contract.metrics import Phase
+from nmlab.trials.contract.metrics import OBJECTIVE, Phase
 from nmlab.trials.contract.run_status import MLFLOW_RUNNING, MLFLOW_STATUS, LaunchStatus, TrialStatus
 from nmlab.trials.contract.run_tags import Role, RunKind, condition
 from nmlab.trials.contract.secrets import masked
@@ -23,18 +27,11 @@ if TYPE_CHECKING:
 
 _BATCH = 1000  # MLflow's limit on metrics a call
 _PARAMS = 100  # and on parameters
-_TEXT = 5000  # characters of a tag, below every store's limit
-_OF_ONE_END = {run_tags.COST}
-"""Tags that hold for one end of a trial only; a later end removes them."""
 
 
 def _shown_as(name: str) -> dict[str, str]:
     """Return the tags that MLflow's pages show as a run's name, source and owner."""
     return {run_tags.RUN_NAME: name, run_tags.SOURCE_NAME: "nmlab", run_tags.USER: user_name()}
-
-
-def _notes_tag(notes: Sequence[str]) -> dict[str, str]:
-    return {run_tags.NOTES: "\n".join(notes)[:_TEXT]} if notes else {}
 
 
 def _param_text(value: object) -> str:
@@ -139,7 +136,7 @@ class MlflowStore:
         changed: dict[str, str | None] = {}
         for name, before in data.params.items():
             text = texts.get(name, run_tags.REMOVED_PARAM)
-            changed[f"{run_tags.CHANGED_PARAM}{name}"] = None if text == before else text[:_TEXT]
+            changed[f"{run_tags.CHANGED_PARAM}{name}"] = None if text == before else text[:LONGEST_TEXT]
         self._set_or_delete(changed, before=data.tags)
 
     def _set_or_delete(self, wanted: Mapping[str, str | None], *, before: Mapping[str, str]) -> None:
@@ -151,16 +148,25 @@ class MlflowStore:
                 self._client.set_tag(self.parent, name, text)
 
     def settle_confirmation(self, keys: Collection[str]) -> None:
-        """Take the mark of a confirmation from the runs of all trials but ``keys``: their seeds are the study's now."""
+        """Take the mark of a confirmation from the runs of the trials ``keys``, whose seeds are the study's now.
+
+        No other run loses its mark: a later process of the launch tells of this again, when others confirm the search.
+        """
         for run in self._search(f"{self._of_launch} and {condition(run_tags.CONFIRMATION, run_tags.TRUE)}"):
-            if run.data.tags[run_tags.TRIAL_KEY] not in keys:
+            if run.data.tags[run_tags.TRIAL_KEY] in keys:
+                for name in (run_tags.CONFIGURATION_NAME, run_tags.RUN_NAME):
+                    if text := run.data.tags.get(name):
+                        self._client.set_tag(run.info.run_id, name, without_confirmation(text))
                 self._client.delete_tag(run.info.run_id, run_tags.CONFIRMATION)
 
-    def begin_trial(self, spec: "Recorded", *, role: Role, tags: Mapping[str, str]) -> None:
-        """Create a trial's child run, or open its existing one unless that has ended for good."""
+    def begin_trial(self, spec: "Recorded", *, role: Role, tags: Mapping[str, str], words: str = "") -> None:
+        """Create a trial's child run, or open its existing one unless that has ended for good.
+
+        ``words`` say what varies in its configuration; without them its run is named by digests.
+        """
         run = self._children.get(spec.key)
         if run is None:
-            own = self._child_tags(spec, role=role)
+            own = self._child_tags(spec, role=role, words=words)
             run = self._client.create_run(self._experiment, tags={**tags, **own}).info.run_id
             self._children[spec.key] = run
         elif self._has_ended_for_good(run):
@@ -169,16 +175,20 @@ class MlflowStore:
             self._client.update_run(run, status=MLFLOW_RUNNING)
             self._client.set_tag(run, run_tags.STATUS, TrialStatus.RUNNING)
             self._client.set_tag(run, run_tags.RESUMABLE, run_tags.FALSE)
-        self._log_params(run, spec.flat())
+        settings = spec.flat()
+        self._log_params(run, settings)
+        self._client.log_inputs(run, datasets=dataset_inputs(settings, data_digest=tags.get(run_tags.DATA_DIGEST, "")))
 
     def _has_ended_for_good(self, run: str) -> bool:
         tags = self._client.get_run(run).data.tags
         resumable = tags.get(run_tags.RESUMABLE) == run_tags.TRUE
         return has_ended_for_good(tags.get(run_tags.STATUS, ""), is_resumable=resumable)
 
-    def _child_tags(self, spec: "Recorded", *, role: Role) -> dict[str, str]:
+    def _child_tags(self, spec: "Recorded", *, role: Role, words: str) -> dict[str, str]:
+        name = run_name(words, seed=spec.seed) if words else f"{spec.method}-{spec.configuration}-seed{spec.seed}"
         return {
-            **_shown_as(f"{spec.method}-{spec.configuration}-seed{spec.seed}"),
+            **_shown_as(name),
+            **({run_tags.CONFIGURATION_NAME: words[:LONGEST_TEXT]} if words else {}),
             **({run_tags.PARENT_RUN: self.parent} if self.parent else {}),
             run_tags.KIND: RunKind.TRIAL,
             run_tags.LAUNCH: self._launch,
@@ -202,12 +212,13 @@ class MlflowStore:
             self._client.log_batch(run, metrics=metrics[start : start + _BATCH], synchronous=True)
         seen.update(fresh)
 
-    def end_trial(self, result: ResultRecord, *, folder: Path) -> None:
+    def end_trial(self, result: ResultRecord, *, folder: Path, objective: float | None = None) -> None:
         """Close a child run with its artifacts; a run that is already closed like this is left alone.
 
         ``folder`` holds its artifacts. Metrics of the end of a trial, such as its cost, are logged from the result
-        unless the last point had them. Raises ``FileNotFoundError`` for a missing artifact, after the run is closed
-        with all others.
+        unless the last point had them, and ``objective`` under the name by which pages sort runs.
+
+        Raises ``FileNotFoundError`` for a missing artifact, after the run is closed with all others.
         """
         run, status = self._children[result["key"]], result["status"]
         before = self._client.get_run(run).data.tags
@@ -217,25 +228,15 @@ class MlflowStore:
                 names = before[run_tags.MISSING_ARTIFACTS].split(",")
                 _refuse_missing(self._attach_files(run, names, before=before, folder=folder), folder=folder)
             return
-        self._log_end(result)
+        self._log_end(result, objective=objective)
         missing = self._attach_files(run, result.get("artifacts", ()), before=before, folder=folder)
-        if result["reason"]:
-            self._client.set_tag(run, run_tags.STATUS_REASON, result["reason"][:_TEXT])
-        elif run_tags.STATUS_REASON in before:  # it was stopped or failed, and was resumed
-            self._client.delete_tag(run, run_tags.STATUS_REASON)
-        started_from = ",".join(result.get("initial_masks", {}))
-        for tag, text in {**_notes_tag(result.get("notes", ())), run_tags.INITIAL_MASK_DIGEST: started_from}.items():
-            if text:
-                self._client.set_tag(run, tag, text)
-        for tag in _OF_ONE_END - {run_tags.fact_tag(name) for name in result.get("facts", {})}:
-            if tag in before:  # it was lost, and was resumed
-                self._client.delete_tag(run, tag)
-        for name, text in result.get("facts", {}).items():
-            self._client.set_tag(run, run_tags.fact_tag(name), text[:_TEXT])
+        for tag in stale_tags(result, before=before):
+            self._client.delete_tag(run, tag)
+        tags = end_tags(result)
         if is_resumable != was_resumable:
-            self._client.set_tag(run, run_tags.RESUMABLE, run_tags.flag(is_resumable))
-        if result.get("model_digest"):
-            self._client.set_tag(run, run_tags.MODEL_DIGEST, result["model_digest"])
+            tags[run_tags.RESUMABLE] = run_tags.flag(is_resumable)
+        if tags:
+            self._client.log_batch(run, tags=[library.tag(name, text) for name, text in tags.items()], synchronous=True)
         self._close(run, status)
         _refuse_missing(missing, folder=folder)
 
@@ -249,13 +250,14 @@ class MlflowStore:
             if name not in missing:
                 self._client.log_artifact(run, str(folder / name))
         if missing:
-            self._client.set_tag(run, run_tags.MISSING_ARTIFACTS, ",".join(missing)[:_TEXT])
+            self._client.set_tag(run, run_tags.MISSING_ARTIFACTS, ",".join(missing)[:LONGEST_TEXT])
         elif run_tags.MISSING_ARTIFACTS in before:
             self._client.delete_tag(run, run_tags.MISSING_ARTIFACTS)
         return missing
 
-    def _log_end(self, result: ResultRecord) -> None:
+    def _log_end(self, result: ResultRecord, *, objective: float | None) -> None:
         values = {name: value for name, value in result.get("metrics", {}).items() if has_phase((name,), Phase.END)}
+        values |= {} if objective is None else {OBJECTIVE: objective}
         if values:
             point: Point = {"step": result["step"], "time": time_ns() // 1_000_000, "values": values}
             self.log_points(result["key"], [point])
@@ -283,7 +285,7 @@ class MlflowStore:
             run_tags.STATUS: TrialStatus.RUNNING,
             run_tags.MODEL_DIGEST: record["model_digest"],
             run_tags.INITIAL_MASK_DIGEST: digest,
-            **_notes_tag(record["notes"]),
+            **notes_tag(record["notes"]),
         }
         found = self._find_initial_mask(digest) or self._client.create_run(self._experiment, tags={**tags, **own})
         if found.data.tags.get(run_tags.STATUS) == TrialStatus.FINISHED:
@@ -324,8 +326,7 @@ class MlflowStore:
     def _open_experiment(self) -> str:
         experiment = self._client.get_experiment_by_name(self._study)
         if experiment is None:
-            # With this kind MLflow's pages show training runs first, and not traces of a language application.
-            tags = {run_tags.STUDY: self._study, run_tags.EXPERIMENT_KIND: "custom_model_development"}
+            tags = {run_tags.STUDY: self._study, **TRAINING_KIND}
             return str(self._client.create_experiment(self._study, tags=tags))
         if experiment.lifecycle_stage == "deleted":
             self._client.restore_experiment(experiment.experiment_id)

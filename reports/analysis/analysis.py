@@ -8,6 +8,7 @@ from nmlab.reports.analysis.claims import Judgement, judgements_of
 from nmlab.reports.analysis.claims.select import planned_values_of
 from nmlab.reports.analysis.configurations import Configuration, configurations_of, searched
 from nmlab.reports.analysis.evaluation_check import EvaluationCheck, check_evaluations
+from nmlab.reports.analysis.leader import Leader, leaders_of
 from nmlab.reports.analysis.masks.overlaps import overlap
 from nmlab.reports.analysis.metrics import evaluation_metrics
 from nmlab.reports.analysis.pairwise import (
@@ -22,6 +23,7 @@ from nmlab.reports.analysis.pairwise import (
 from nmlab.reports.analysis.published import published_tables
 from nmlab.reports.analysis.published.versus_published import Pair, pairs_of
 from nmlab.reports.analysis.settings import setting_text, varying
+from nmlab.reports.analysis.space.effects import SettingEffects, setting_effects
 from nmlab.reports.analysis.summary_rows import SummaryRow, names_of, summary_rows_of
 from nmlab.reports.read.collect import StudyRuns
 from nmlab.reports.read.evaluations import MaskLosses, RunEvaluation, read_evaluations, read_mask_losses
@@ -42,6 +44,7 @@ class Analysis:
         comparisons: for each metric of the summary, the rows of each group against its best.
         winners: for each group of comparable masks, the best searched configuration against all others of the search.
         confirmed: for each group whose best ran again on fresh seeds, the best against other finalists and baselines.
+        effects: the effect of each setting that the search varied, by group and method.
         budgets: the result of each method at the same budget.
         front: every complete configuration with the fronts of quality against cost that it is on.
         masks: the masks of the rows and the initial masks of trials, by run id and layer, as far as kept.
@@ -58,6 +61,7 @@ class Analysis:
     comparisons: Mapping[str, Mapping[Hashable, tuple[PairwiseComparison, ...]]]
     winners: Mapping[Hashable, Winner]
     confirmed: Mapping[Hashable, Confirmed]
+    effects: tuple[SettingEffects, ...]
     budgets: tuple[EqualBudget, ...]
     front: tuple[FrontPoint, ...]
     masks: Mapping[str, Mapping[str, PackedMask]]
@@ -70,6 +74,17 @@ class Analysis:
         """The comparisons in the reported metric: on fresh seeds where there are any, otherwise over the summary."""
         fresh = {group: own.compared for group, own in self.confirmed.items() if own.compared}
         return {**self.comparisons[self.runs.objective.reported], **fresh}
+
+    @property
+    def leaders(self) -> tuple[Leader, ...]:
+        """The leader of each group of comparable masks."""
+        return leaders_of(
+            self.configurations,
+            winners=self.winners,
+            confirmed=self.confirmed,
+            compared=self.decisive_comparisons,
+            evaluations=self.evaluations,
+        )
 
     @property
     def names(self) -> dict[tuple[str, bool], str]:
@@ -106,6 +121,7 @@ def analyse(store: RunStore, *, runs: StudyRuns) -> Analysis:
         ),
         winners=winners_of(configurations, evaluations=evaluations, progress=runs.progress),
         confirmed=confirmed_of(configurations, evaluations=evaluations),
+        effects=setting_effects(configurations, progress=runs.progress),
         budgets=equal_budgets(configurations, progress=runs.progress),
         front=front_points(configurations),
         masks=masks,

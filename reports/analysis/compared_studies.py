@@ -1,4 +1,9 @@
-"""The configurations of several studies for one table, and how their evaluations differ."""
+"""The configurations of several studies for one table, and how their evaluations differ.
+
+A study is given as ``STUDY``, which means its newest launch, or ``STUDY@LAUNCH``; several launches of one study that
+are pooled are joined by commas. Behind a colon follows which of its configurations are meant, as in
+``STUDY:maskpro,alpha=0.97`` (:mod:`nmlab.reports.analysis.selector`).
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,9 +13,11 @@ from nmlab.reports.analysis.configurations import Configuration, configurations_
 from nmlab.reports.analysis.marks import MarkEvidence
 from nmlab.reports.analysis.metrics import is_of_task
 from nmlab.reports.analysis.pairwise import Side, winners_of
+from nmlab.reports.analysis.selector import selected
 from nmlab.reports.read.collect import StudyRuns, collect
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.evaluations import read_evaluations
+from nmlab.reports.read.pool import collect_pool
 from nmlab.reports.read.store import RunStore
 from nmlab.reports.read.typed_text import Value
 
@@ -37,11 +44,21 @@ class ComparedConfiguration:
 
 @dataclass(frozen=True)
 class ComparedStudy:
-    """One launch of a study under the name that the table gives it, with its configurations, best first."""
+    """A launch of a study, or several that are pooled, with those of its configurations that were selected, best first.
+
+    Attributes:
+        name: what tables call it.
+        runs: all its runs.
+        configurations: those that were selected.
+        every: all its configurations.
+        selector: which were selected; empty for all.
+    """
 
     name: str
     runs: StudyRuns
     configurations: tuple[Configuration, ...]
+    every: tuple[Configuration, ...] = ()
+    selector: str = ""
 
     @property
     def members(self) -> tuple[ComparedConfiguration, ...]:
@@ -55,19 +72,35 @@ def read_studies(store: RunStore, *, studies: Sequence[str]) -> tuple[ComparedSt
 
     Args:
         store: an opened store.
-        studies: names, each with ``@launch`` where not the newest launch is meant.
+        studies: as this module describes them.
 
     Raises:
-        ReportError: an unknown study or launch, one without a finished run, or a study that is named twice.
+        ReportError: an unknown study or launch, one without a finished run, launches of several studies that should be
+            pooled, a selector that fits nothing, or a study that is named twice.
     """
     found: dict[str, ComparedStudy] = {}
     for text in studies:
-        study, _, launch = text.partition("@")
         if text in found:
             raise ReportError(f"study {text!r} is named twice")
-        runs = collect(store, study=study, launch=launch or None)
-        found[text] = ComparedStudy(text if launch else study, runs, configurations_of(runs))
+        found[text] = read_study(store, text=text)
     return tuple(found.values())
+
+
+def read_study(store: RunStore, *, text: str) -> ComparedStudy:
+    """Read one study; arguments and errors as in :func:`read_studies`."""
+    launches, _, selector = text.partition(":")
+    named = [tuple(part.strip().partition("@")[::2]) for part in launches.split(",")]
+    studies = list(dict.fromkeys(study for study, _ in named))
+    if len(studies) > 1:
+        raise ReportError(f"launches of {' and '.join(studies)} can't be pooled; give each as a side of its own")
+    if len(named) == 1:
+        runs = collect(store, study=studies[0], launch=named[0][1] or None)
+    else:
+        runs = collect_pool(store, study=studies[0], launches=[launch or None for _, launch in named])
+    every = configurations_of(runs)
+    kept = selected(every, selector=selector, of=launches)
+    name = text if named[0][1] or selector else studies[0]
+    return ComparedStudy(name, runs, kept, every, selector)
 
 
 def evidence_of(store: RunStore, *, studies: Sequence[ComparedStudy]) -> MarkEvidence:

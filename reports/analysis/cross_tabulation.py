@@ -109,7 +109,9 @@ def cross_tabulation(
         inside = [member.item for member in members if _is_in(member.get, layout, (row, column))]
         complete = [item for item in inside if item.is_complete and Side(item).values(layout.objective.reported)]
         counts.append(len(complete))
-        first = _best([item for item in complete if not item.breaks_constraint], layout.objective)
+        first = best_configuration(
+            [item for item in complete if not item.breaks_constraint], objective=layout.objective
+        )
         if first is None and complete:
             infeasible |= {(row, column): tuple(complete)}
         if first is not None:
@@ -126,7 +128,7 @@ def cross_tabulation(
     return CrossTabulation(layout, tuple(rows), tuple(columns), best, marks, max(counts), infeasible)
 
 
-def _best(complete: Sequence[Configuration], objective: Objective) -> Configuration | None:
+def best_configuration(complete: Sequence[Configuration], *, objective: Objective) -> Configuration | None:
     """Return the best by what selects; where that differs between them, the best reported one of the best."""
     sides: dict[str, list[Side]] = {}
     for item in complete:

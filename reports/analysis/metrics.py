@@ -12,6 +12,8 @@ from nmlab.trials.contract.metrics import EVAL, VALIDATION
 SIGNED = {Style.FIXED2: Style.SIGNED2, Style.FIXED4: Style.SIGNED4}
 STYLES = {"perplexity": Style.FIXED2, "nats": Style.FIXED4, "bytes": Style.INTEGER}
 """How values are written, by unit."""
+BY_UNIT = (f"{EVAL}token_perplexity", f"{EVAL}word_perplexity")
+"""Recorded of every text beside ``eval/perplexity``, which is one of the two."""
 
 
 def metric_column(metric: str, *, objective: Objective | None = None, title: str = "") -> Column:
@@ -101,12 +103,13 @@ def direction_of(metric: str, *, objective: Objective | None = None) -> Directio
 def evaluation_metrics(configurations: Sequence[Configuration], *, objective: Objective) -> tuple[str, ...]:
     """Return the metrics that tables show: the reported one, and every other ``eval/*`` metric with other values.
 
-    The searched metric comes last where it is not the reported one. ``eval/perplexity`` is an alias of the token or the
-    word perplexity; a metric whose values equal those of one already listed, run by run, is left out.
+    The searched metric comes last where it is not the reported one. ``eval/perplexity`` is the perplexity of a token or
+    of a word, whichever the study asks for; the other one is left out unless the study searches by it. So is a metric
+    whose values equal those of one already listed, run by run.
     """
     chosen: dict[str, list[tuple[str, float]]] = {}
     first, last = objective.reported, objective.metric
-    names = _evaluated(configurations) | {first, last}
+    names = {name for name in _evaluated(configurations) if name not in BY_UNIT} | {first, last}
     for name in sorted(names, key=lambda name: (name != first, name == last, name)):
         own = _by_run(configurations, name)
         if own and own not in chosen.values():

@@ -8,7 +8,7 @@ from nmlab.reports.analysis.metrics import plain_name, style_of
 from nmlab.reports.analysis.pairwise import PairwiseComparison
 from nmlab.reports.analysis.settings import setting_text, varying
 from nmlab.reports.read.objective import Objective
-from nmlab.reports.values import Style, half_width_text, number_text
+from nmlab.reports.values import Style, number_text, plus_minus_text
 
 
 def metric_text(value: float, *, metric: str) -> str:
@@ -42,14 +42,12 @@ def quality(difference: float, *, objective: Objective) -> str:
 
 
 def mean_text(item: Configuration) -> str:
-    """Return ``80.00 ± 4.97 (3 seeds)`` of the reported metric of a configuration that has a value."""
+    """Return ``80.0 ± 5.0 (3 seeds)`` of the reported metric of a configuration that has a value."""
     value, metric = item.value, item.objective.reported
     assert value is not None
-    text = metric_text(value.mean, metric=metric)
     if value.half_width is None:
-        return f"{text} (one seed)"
-    half = half_width_text(value.half_width, mean=value.mean, style=style_of(metric))
-    return f"{text} ± {half} ({value.n} seeds)"
+        return f"{metric_text(value.mean, metric=metric)} (one seed)"
+    return f"{plus_minus_text(value.mean, half=value.half_width, style=style_of(metric))} ({value.n} seeds)"
 
 
 def named(item: Configuration, *, among: Sequence[Configuration]) -> str:

@@ -12,10 +12,10 @@ from nmlab.reports.analysis.pairwise import (
     reasons_text,
     untested_reason,
 )
-from nmlab.reports.analysis.statements import change_text, mean_text, metric_text, named, p_value_text
+from nmlab.reports.analysis.statements import change_text, mean_text, named, p_value_text
 from nmlab.reports.narrative.winner_words import listed, short_name
 from nmlab.reports.read.evaluations import RunEvaluation
-from nmlab.reports.values import Style, counted, number_text
+from nmlab.reports.values import Style, bracket_text, counted, number_text
 
 
 def confirmed_sentences(
@@ -98,10 +98,9 @@ def _optimism(best: Configuration) -> str:
     """Return how far the mean of the search is from that over fresh seeds."""
     found = optimism_of(best)
     assert found is not None
-    metric = best.objective.reported
     change = change_text(found.mean, objective=best.objective, of="that on fresh seeds")
     text = f"Its mean in the search, {mean_text(best)}, is {change}"
     if found.low is None or found.high is None:
         return f"{text} (one fresh seed, so no interval)."
-    low, high = (metric_text(end, metric=metric) for end in (found.low, found.high))
-    return f"{text}, with a 95% interval of the difference from {low} to {high}."
+    shown = bracket_text(found.mean, low=found.low, high=found.high, style=style_of(best.objective.reported))
+    return f"{text}. The difference is {shown}, with its 95% interval."

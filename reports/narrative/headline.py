@@ -14,7 +14,7 @@ from nmlab.reports.analysis.configurations import (
     groups_of,
     searched,
 )
-from nmlab.reports.analysis.metrics import chosen_on, is_counted, plain_name
+from nmlab.reports.analysis.metrics import chosen_on, is_counted, plain_name, style_of
 from nmlab.reports.analysis.pairwise import (
     Confirmed,
     Side,
@@ -40,7 +40,7 @@ from nmlab.reports.narrative.winner_words import winner_sentence
 from nmlab.reports.read.collect import StudyRuns
 from nmlab.reports.read.evaluations import RunEvaluation
 from nmlab.reports.statistics import MeanEstimate
-from nmlab.reports.values import counted
+from nmlab.reports.values import bracket_text, counted
 from nmlab.trials.contract import run_params
 from nmlab.trials.contract.run_status import UNFINISHED, WITH_ERROR, TrialStatus
 
@@ -192,9 +192,9 @@ def _interval_words(best: Configuration, gain: MeanEstimate) -> str:
         return " (one seed, so no interval)"
     if is_nothing(gain.mean, metric=best.objective.metric):
         return f", paired over {gain.n} seeds"
-    mean, low, high = (metric_text(value, metric=best.objective.metric) for value in (gain.mean, gain.low, gain.high))
+    shown = bracket_text(gain.mean, low=gain.low, high=gain.high, style=style_of(best.objective.metric))
     verdict = "excludes" if gain.excludes_zero else "does not exclude"
-    return f". Paired over {gain.n} seeds, the difference is {mean} [{low}, {high}]; the 95% interval {verdict} zero"
+    return f". Paired over {gain.n} seeds, the difference is {shown}; the 95% interval {verdict} zero"
 
 
 def _place_sentence(best: Configuration, members: Sequence[Configuration], basis: Basis) -> str:

@@ -12,7 +12,7 @@ from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.histories import restored
 from nmlab.reports.read.typed_text import Value, typed
 from nmlab.trials.contract import run_params, run_tags
-from nmlab.trials.contract.metrics import EVAL, INITIAL, VALIDATION, initial_name, reported_name
+from nmlab.trials.contract.metrics import EVAL, INITIAL, OBJECTIVE, VALIDATION, initial_name, reported_name
 from nmlab.trials.contract.run_status import FROM_MLFLOW, STOPPED_EARLY, TrialStatus
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def trial_records(runs: Sequence["Run"], *, histories: pd.DataFrame, objective: 
         record = replace(_record(run), settings=present, metrics=_without_nan(own))
         found.append(_with_checked_status(record, objective, recorded=run.data.metrics))
     ordered = sorted(_with_one_run_per_trial(found), key=_order)
-    measured = {name for run in runs for name in run.data.metrics if not name.startswith(INITIAL)}
+    measured = {name for run in runs for name in run.data.metrics if not name.startswith(INITIAL)} - {OBJECTIVE}
     return TrialTable(tuple(ordered), tuple(names), tuple(sorted(measured)))
 
 
@@ -205,6 +205,7 @@ def _last_values(run: "Run", starts: set[tuple[str, str]]) -> dict[str, float]:
         name: restored(value)
         for name, value in run.data.metrics.items()
         if not name.startswith(INITIAL)
+        and name != OBJECTIVE
         and not (name.startswith((EVAL, VALIDATION)) and (run.info.run_id, name) in starts)
     }
 

@@ -1,4 +1,4 @@
-"""The next commands after a report: export, evaluate and compare the best masks, and resume a launch."""
+"""The next commands after a report: for a surer verdict, for the best masks, and for an unfinished launch."""
 
 import shlex
 from collections.abc import Sequence
@@ -6,7 +6,9 @@ from urllib.parse import urlsplit
 
 from nmlab.reports.analysis.analysis import Analysis
 from nmlab.reports.analysis.configurations import Configuration, best_of, groups_of, searched
+from nmlab.reports.analysis.leader import Standing
 from nmlab.reports.render.document import Command
+from nmlab.reports.statistics import Noise
 from nmlab.trials.contract.run_status import LaunchStatus
 
 DEFAULT_STORE = "sqlite:///nmlab.db"
@@ -15,7 +17,7 @@ GROUPS = 2  # the most groups with commands
 
 
 def commands_of(analysis: Analysis, *, tracking_uri: str) -> tuple[Command, ...]:
-    """Return the next commands: for the best mask of each of the first groups, and for an unfinished launch.
+    """Return the next commands: for a surer verdict, the best mask of the first groups, and an unfinished launch.
 
     Args:
         analysis: one launch, compared.
@@ -23,13 +25,35 @@ def commands_of(analysis: Analysis, *, tracking_uri: str) -> tuple[Command, ...]
     """
     store = _store_option(tracking_uri)
     groups = groups_of(analysis.configurations)
-    found = [command for members in list(groups.values())[:GROUPS] for command in _of_group(members, store)]
+    found = _to_decide(analysis, store)
+    found += [command for members in list(groups.values())[:GROUPS] for command in _of_group(members, store)]
     found += [
         Command(f"nmlab resume {shlex.quote(launch.name)}", "Continue this launch")
         for launch in analysis.runs.launches
         if launch.status not in (LaunchStatus.FINISHED, LaunchStatus.RUNNING)
     ]
     return tuple(found)
+
+
+def _to_decide(analysis: Analysis, store: str) -> list[Command]:
+    """Return the command that adds what a verdict lacks: fresh seeds for a winner of the search, else more seeds."""
+    launch, leaders = analysis.runs.launch, analysis.leaders
+    rival = leaders[0].runner_up if len(leaders) == 1 else None
+    if rival is None or rival.difference is None or rival.difference.noise is not Noise.TRAINING:
+        return []
+    if analysis.runs.pooled or launch.status != LaunchStatus.FINISHED:
+        return []
+    leader, name = leaders[0], shlex.quote(launch.name)
+    if leader.standing in (Standing.NOT_SEPARABLE, Standing.SOME_NOT_SEPARABLE):
+        seeds = 2 * rival.difference.n
+        setting = f"search.confirm.seeds={seeds}" if leader.is_fresh else f"seeds={list(range(seeds))}"
+        does = f"Look for a smaller difference, with {seeds} {'fresh ' if leader.is_fresh else ''}seeds"
+    elif leader.standing is Standing.BEST and not leader.best.is_confirmed:
+        setting = f"search.confirm={{top: {min(3, len(leader.tried))}, seeds: 5}}"
+        does = "Confirm the winner on fresh seeds"
+    else:
+        return []
+    return [Command(f"nmlab extend {name} --set {shlex.quote(setting)}{store}", does)]
 
 
 def trial_of(item: Configuration) -> tuple[str, str]:

@@ -16,19 +16,20 @@ def csv_text(table: ReportTable) -> str:
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    parts = [_parts(column, table.column(column.key)) for column in table.columns]
+    parts = [column_names(column, table.column(column.key)) for column in table.columns]
     writer.writerow([*(csv_cell(name) for names in parts for name in names), "run_ids"])
     for row in table.rows:
         values = [
-            value
+            _text(values_of(column, cell)[name])
             for column, names, cell in zip(table.columns, parts, row.cells, strict=True)
-            for value in _values(column, names, cell)
+            for name in names
         ]
         writer.writerow([*values, csv_cell(" ".join(row.run_ids))])
     return out.getvalue()
 
 
-def _parts(column: Column, cells: tuple[Cell, ...]) -> tuple[str, ...]:
+def column_names(column: Column, cells: tuple[Cell, ...]) -> tuple[str, ...]:
+    """Return the names of the columns that one column of a table becomes, given its cells."""
     names = [column.key]
     if any(cell.n is not None for cell in cells):
         names += [f"{column.key}_low", f"{column.key}_high", f"{column.key}_n"]
@@ -37,15 +38,15 @@ def _parts(column: Column, cells: tuple[Cell, ...]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _values(column: Column, names: tuple[str, ...], cell: Cell) -> list[str]:
-    known = {
+def values_of(column: Column, cell: Cell) -> dict[str, float | int | str | None]:
+    """Return the values of one cell by the names of these columns."""
+    return {
         column.key: cell.value,
         f"{column.key}_low": cell.low,
         f"{column.key}_high": cell.high,
         f"{column.key}_n": cell.n,
         f"{column.key}_mark": str(cell.mark),
     }
-    return [_text(known[name]) for name in names]
 
 
 def _text(value: float | int | str | None) -> str:

@@ -5,11 +5,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from nmlab.reports.figures import FigureFile
+from nmlab.reports.narrative.first_screen import FirstScreen
 from nmlab.reports.narrative.provenance import ProvenanceSection
 from nmlab.reports.values import ReportTable, for_pages
 
-LEADING = ("summary", "winner", "rivals", "tasks", "claims", "published")
-"""The leading tables; there may be several published ones, named published-PAPER-ITEM."""
+LEADING = ("summary", "effects", "winner", "rivals", "tasks", "claims", "published", "differences")
+"""The leading tables; there may be several published ones, named published-PAPER-ITEM. The last is of two sides."""
+FIRST_COMMANDS = 2  # on the first screen
+FIRST = "ranking"
+"""The figure of the first screen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,8 @@ class Document:
     """The whole report; ``facts`` are the short list under the title, ``written`` is the time of writing.
 
     ``title`` and ``question`` are those of the study, where it has them. ``winners`` has the best searched
-    configuration of each group and its comparisons as plain values.
+    configuration of each group and its comparisons as plain values. ``screen`` is what a reader sees first; pages of
+    several studies have none.
     """
 
     study: str
@@ -63,6 +68,23 @@ class Document:
     question: str = ""
     commands: tuple[Command, ...] = ()
     winners: tuple[Mapping[str, object], ...] = ()
+    screen: FirstScreen | None = None
+
+    @property
+    def every_table(self) -> tuple[ReportTable, ...]:
+        """The tables that are files: the tiles of the first screen, then those of the page."""
+        return (*(() if self.screen is None else (self.screen.tiles,)), *self.tables)
+
+    @property
+    def first_commands(self) -> tuple[Command, ...]:
+        """The commands of the first screen: of an unfinished launch that which goes on with it, else the first two."""
+        going_on = tuple(command for command in self.commands if command.line.startswith("nmlab resume"))
+        return going_on or self.commands[:FIRST_COMMANDS]
+
+    @property
+    def first_figure(self) -> FigureFile | None:
+        """The figure of the first screen."""
+        return next((figure for figure in self.drawn if self.screen is not None and figure.key == FIRST), None)
 
     @property
     def heading(self) -> str:
@@ -83,6 +105,11 @@ class Document:
     def drawn(self) -> tuple[FigureFile, ...]:
         """The figures that have data."""
         return tuple(figure for figure in self.figures if not figure.skipped)
+
+    @property
+    def later_figures(self) -> tuple[FigureFile, ...]:
+        """The figures that have data, without that of the first screen."""
+        return tuple(figure for figure in self.drawn if figure is not self.first_figure)
 
     @property
     def undrawn(self) -> tuple[FigureFile, ...]:

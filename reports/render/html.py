@@ -32,11 +32,27 @@ def html_text(document: Document) -> str:
             title=_title,
             kind=_kind,
             cell=lambda cell, column: cell_html(cell, column=column, links=document.links, anchors=anchors),
+            tiles=[] if document.screen is None else _tiles(document, anchors),
             sort_value=_sort_value,
             drawing=inline_svg,
             linked=lambda text: _with_anchors(text.replace(" ± ", f"{NO_BREAK}±{NO_BREAK}"), anchors),
         )
     )
+
+
+def _tiles(document: Document, anchors: set[str]) -> list[tuple[str, Markup, Markup]]:
+    """Return what each tile of the first screen is about, its value linked to its runs, and its detail."""
+    assert document.screen is not None
+    table = document.screen.tiles
+    _, value, _ = table.columns
+    return [
+        (
+            cell_text(row.cells[0], column=table.columns[0]),
+            cell_html(row.cells[1], column=value, links=document.links, anchors=anchors),
+            _with_anchors(cell_text(row.cells[2], column=table.columns[2]), anchors),
+        )
+        for row in table.rows
+    ]
 
 
 def cell_html(cell: Cell, *, column: Column, links: RunLinks, anchors: set[str]) -> Markup:

@@ -16,6 +16,7 @@ def json_text(document: Document) -> str:
     value = {
         "study": document.study,
         "facts": dict(document.facts),
+        **_screen_value(document),
         "headline": list(document.headline),
         "warnings": list(document.warnings),
         "winners": [dict(winner) for winner in document.winners],
@@ -30,6 +31,21 @@ def json_text(document: Document) -> str:
         "provenance": {section.title: dict(section.facts) for section in document.provenance},
     }
     return _encoded(value)
+
+
+def _screen_value(document: Document) -> dict[str, object]:
+    """Return the first screen: title and question of the study, the verdict, the tiles, and what to know."""
+    screen = document.screen
+    if screen is None:
+        return {}
+    return {
+        "title": document.title,
+        "question": document.question,
+        "verdict": screen.verdict,
+        "verdict_findings": list(screen.findings),
+        "tiles": table_value(screen.tiles),
+        "before_you_trust_this": list(screen.trust),
+    }
 
 
 def table_json(table: ReportTable) -> str:

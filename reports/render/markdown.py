@@ -17,6 +17,7 @@ def markdown_text(document: Document) -> str:
     return template.render(
         document=document,
         tables=tables,
+        tiles="" if document.screen is None else markdown_table(document.screen.tiles, links=document.links),
         written=moment_text(document.written),
         escaped=escaped,
         code=markdown_code,

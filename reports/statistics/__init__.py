@@ -10,8 +10,9 @@ from nmlab.reports.statistics.comparison import Noise, SideComparison, compare_c
 from nmlab.reports.statistics.equivalence import beyond, equivalent
 from nmlab.reports.statistics.intervals import CONFIDENCE, MeanEstimate, mean_interval, paired_difference
 from nmlab.reports.statistics.multiplicity import adjusted, holm
-from nmlab.reports.statistics.power import LEVEL, detectable_by_normal, detectable_by_t
+from nmlab.reports.statistics.power import LEVEL, detectable_by_error, detectable_by_normal, detectable_by_t
 from nmlab.reports.statistics.questions import compare_questions, detectable_by_questions, divided, mcnemar
+from nmlab.reports.statistics.welch import compare_unpaired
 from nmlab.reports.statistics.winning import winner_margin, winner_power
 
 __all__ = [
@@ -26,7 +27,9 @@ __all__ = [
     "compare_constant",
     "compare_paired",
     "compare_questions",
+    "compare_unpaired",
     "compare_windows",
+    "detectable_by_error",
     "detectable_by_normal",
     "detectable_by_questions",
     "detectable_by_t",

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from nmlab.reports.analysis.configurations import Configuration
-from nmlab.reports.analysis.metrics import metric_column
+from nmlab.reports.analysis.metrics import metric_column, plain_name
 from nmlab.reports.analysis.pairwise import Side
 from nmlab.reports.analysis.settings import setting_text, value_text, varying, varying_by_method
 from nmlab.reports.read.objective import Objective
@@ -84,7 +84,8 @@ def metric_cell(item: Configuration, *, metric: str) -> Cell:
 
 def fresh_column(objective: Objective) -> Column:
     """Return the column of means over fresh seeds, in the reported metric."""
-    base = metric_column(objective.reported, objective=objective, title="on fresh seeds")
+    title = f"{plain_name(objective.reported)} on fresh seeds"
+    base = metric_column(objective.reported, objective=objective, title=title)
     return replace(base, key="fresh", help=f"{objective.reported} over seeds that took no part in the search")
 
 

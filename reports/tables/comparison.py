@@ -7,6 +7,7 @@ from nmlab.reports.tables.budget import equal_budget_table, pareto_table
 from nmlab.reports.tables.claims import claims_table
 from nmlab.reports.tables.confirmation import confirmation_table
 from nmlab.reports.tables.cost import cost_table
+from nmlab.reports.tables.effects import effects_table
 from nmlab.reports.tables.learned import learned_table
 from nmlab.reports.tables.memory import memory_table
 from nmlab.reports.tables.published import published_table
@@ -23,6 +24,7 @@ __all__ = [
     "configurations_table",
     "confirmation_table",
     "cost_table",
+    "effects_table",
     "initial_masks_table",
     "learned_table",
     "memory_table",
@@ -38,9 +40,15 @@ def comparison_tables(analysis: Analysis) -> tuple[ReportTable, ...]:
     configurations, names = analysis.configurations, analysis.names
     evidence = MarkEvidence(analysis.evaluations, tuple(analysis.winners.values()))
     built = (
-        summary_table(configurations, comparisons=analysis.comparisons, winners=evidence.winners),
+        summary_table(
+            configurations,
+            comparisons=analysis.comparisons,
+            winners=evidence.winners,
+            confirmed=analysis.confirmed,
+        ),
         confirmation_table(configurations, confirmed=analysis.confirmed, evaluations=analysis.evaluations),
         winner_table(configurations, winners=analysis.winners, evaluations=analysis.evaluations),
+        effects_table(analysis.effects),
         claims_table(analysis.judgements, notes=_not_run(analysis)),
         best_versus_rest_table(
             configurations, names=names, comparisons=analysis.decisive_comparisons, evaluations=analysis.evaluations

@@ -1,6 +1,15 @@
 """Tables as values, and how their numbers become text."""
 
-from nmlab.reports.values.format import cell_text, counted, half_width_text, number_text, title_text, wants_log
+from nmlab.reports.values.format import (
+    bracket_text,
+    cell_text,
+    counted,
+    number_text,
+    plus_minus_text,
+    rounded_texts,
+    title_text,
+    wants_log,
+)
 from nmlab.reports.values.table import (
     Cell,
     Column,
@@ -25,12 +34,14 @@ __all__ = [
     "ReportTable",
     "Row",
     "Style",
+    "bracket_text",
     "cell_text",
     "counted",
     "estimate_cell",
     "for_pages",
-    "half_width_text",
     "number_text",
+    "plus_minus_text",
+    "rounded_texts",
     "title_text",
     "wants_log",
     "with_notes",

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from nmlab.platform.api.browsing import ui
     from nmlab.platform.api.checkup import Check, doctor
     from nmlab.platform.api.cleaning import Cleaned, clean
-    from nmlab.platform.api.comparing import Comparison, MaskDifference, compare, diff, scale
+    from nmlab.platform.api.comparing import MaskDifference, compare, diff, scale
+    from nmlab.platform.api.comparison import Comparison
     from nmlab.platform.api.evaluating import Evaluation, evaluate
     from nmlab.platform.api.exporting import Export, export
     from nmlab.platform.api.launch_status import Status, status
@@ -84,7 +85,7 @@ _HOME = {
     # Values.
     "Check": f"{_API}.checkup",
     "Cleaned": f"{_API}.cleaning",
-    "Comparison": f"{_API}.comparing",
+    "Comparison": f"{_API}.comparison",
     "Configuration": f"{_API}.results",
     "Evaluation": f"{_API}.evaluating",
     "Export": f"{_API}.exporting",

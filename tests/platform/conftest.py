@@ -1,6 +1,7 @@
 """Plans of small studies, and MLflow stores that are copies of one migrated database."""
 
 import json
+import logging
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from nmlab.platform.testing.real_launches.launched import GRID, Nmlab
 from nmlab.platform.tracking.store import MlflowStore
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema.study import Study
+from nmlab.trials.contract.log_levels import at_least
 from nmlab.trials.methods import registry
 
 SMALL = (
@@ -54,10 +56,18 @@ def _resolved() -> LaunchPlan:
     return plan_study(small_study())
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _optuna_is_quiet() -> Iterator[None]:
+    """Let Optuna log errors alone, as every call of a search does: each change of a level takes milliseconds."""
+    with at_least(logging.ERROR, "optuna"):
+        yield
+
+
 @pytest.fixture(scope="session")
 def plan_of() -> Callable[..., LaunchPlan]:
     """Return a builder of small plans; they share one look at model and text, which their overrides leave alone."""
 
+    @cache
     def build(*overrides: str) -> LaunchPlan:
         study, facts = small_study(*overrides), _resolved().facts
         return LaunchPlan.unchecked(study, facts=facts)

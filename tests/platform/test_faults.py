@@ -17,6 +17,7 @@ import pytest
 import yaml
 from forked_commands import ForkedProcess
 from gates import PACED, STEPS, Gate
+from receivers import SECRET, Receiver
 from run_alone import run_alone, same_results
 
 from nmlab.platform.testing.real_launches.launched import (
@@ -63,10 +64,12 @@ class Battered:
         refusal: of a second process that was to resume it meanwhile, the exit code and what it printed.
         mask_written: when the file of the initial mask was written, as it was before the first driver was killed.
         printed: by the process that ended it.
+        receiver: what notifications are posted to.
     """
 
     nmlab: Nmlab
     gate: Gate
+    receiver: Receiver
     process: subprocess.Popen | ForkedProcess | None = None
     kills: dict = field(default_factory=dict)
     environment: list = field(default_factory=list)
@@ -75,7 +78,11 @@ class Battered:
     printed: dict = field(default_factory=dict)
 
     def start(self, *arguments):
-        self.process = self.nmlab.start(*arguments, "--json", **self.gate.environment)
+        self.process = self.nmlab.start(*arguments, "--json", **self.variables)
+
+    @property
+    def variables(self):
+        return {**self.gate.environment, "NMLAB_NOTIFY": self.receiver.url}
 
     def wait_until(self, condition, what):
         return self.nmlab.wait_until(
@@ -132,7 +139,7 @@ def events(records):
 def battered(new_nmlab, commands, paced, tmp_path_factory):
     """One launch whose dispatcher, trial actor, Train controller, worker and driver were killed in mid-trial."""
     gate = Gate(tmp_path_factory.mktemp("gate") / "limits.json", packages=paced)
-    launch = Battered(new_nmlab(commands=commands), gate)
+    launch = Battered(new_nmlab(commands=commands), gate, Receiver(500, 200))
     (launch.nmlab.folder / "grid.yaml").write_text(yaml.safe_dump(STUDY))
     launch.gate.let({0: 60, 1: 60, 2: 60})
     try:
@@ -152,7 +159,7 @@ def battered(new_nmlab, commands, paced, tmp_path_factory):
 def kill_what_runs_trials(launch):
     """Kill dispatcher, trial actor, Train controller and worker while two trials wait in their middle."""
     launch.wait_until(at_step(60), "two trials were in their middle")
-    launch.refusal = launch.nmlab.run("resume", "--json", **launch.gate.environment)
+    launch.refusal = launch.nmlab.run("resume", "--json", **launch.variables)
     launch.kill("dispatcher", "ray::Dispatcher")
     launch.gate.let({0: 90, 1: 90})
     launch.wait_until(at_step(90), "points arrived through another dispatcher")
@@ -254,6 +261,7 @@ def test_each_load_of_the_model_is_recorded_once(battered):
 
 def test_threads_of_a_replica_sleep_while_they_wait(battered):
     assert "OMP_WAIT_POLICY=PASSIVE" in battered.environment
+    assert not [variable for variable in battered.environment if SECRET in variable]
 
 
 def test_a_dispatcher_that_dies_moves_no_trial(battered):
@@ -273,3 +281,14 @@ def test_a_trial_that_was_moved_has_a_checkpoint_at_most_one_interval_before_its
         assert moved, f"killing the {what} moved no trial"
         for key in moved:
             assert kill.saved[key] >= (reached[key] - 1) // CHECKPOINT_EVERY * CHECKPOINT_EVERY
+
+
+def test_the_end_is_posted_once_by_the_driver_that_reached_it_and_its_address_is_kept_nowhere(battered):
+    """Two drivers were killed, and one was refused; the server failed at the first attempt."""
+    first, again = battered.receiver.bodies
+    assert first == again, "the same message, tried again"
+    assert (again["event"], again["status"], again["failed"]) == ("ended", "finished", {})
+    assert again["trials"]["planned"] == again["trials"]["ended"]
+    files = [path for path in battered.nmlab.folder.rglob("*") if path.is_file()]
+    assert any(battered.nmlab.launch.name.encode() in path.read_bytes() for path in files), "files are looked into"
+    assert [path for path in files if SECRET.encode() in path.read_bytes()] == []

@@ -5,6 +5,7 @@ import shlex
 from dataclasses import replace
 
 import pytest
+from receivers import SECRET, Receiver
 
 from nmlab.platform import cli
 from nmlab.platform.launches import launch as launches
@@ -68,7 +69,7 @@ def test_a_launch_that_is_over_says_that_nothing_was_left(ended_launch, nmlab):
     assert [shlex.split(command)[1] for command in commands] == ["evaluate", "export"]
     assert all(launch.name in command for command in commands)
     assert json.loads(nmlab("status", launch.folder, "--json")[1].out)["model_loads"] == 2, "of the process before"
-    assert "the model was loaded 2 time(s)" in nmlab("status", launch.folder)[1].out.replace("\n", " ")
+    assert "the model was loaded 2 times" in nmlab("status", launch.folder)[1].out.replace("\n", " ")
 
 
 @pytest.mark.parametrize("options", [(), ("--no-report",), ("--json",), ("--quiet",)])
@@ -122,3 +123,58 @@ def test_what_mlflow_does_not_take_is_named_at_the_end(ended_launch, nmlab):
     assert code == 1
     assert f"MLflow does not take trial {key}: " in printed.out
     assert f"mask.safetensors is gone; the run was closed without it; `nmlab resume {launch.name}`" in printed.out
+
+
+# --- notifications ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def receiver():
+    found = Receiver(200)
+    yield found
+    found.close()
+
+
+def holding(folder, text):
+    """Return the files of a folder that hold a text."""
+    return [path for path in folder.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
+
+
+@pytest.mark.parametrize("given", ["option", "variable"])
+def test_the_end_is_posted_once_and_its_address_is_kept_nowhere(
+    ended_launch, nmlab, receiver, monkeypatch, tmp_path, given
+):
+    launch = ended_launch("finished", "diverged")
+    if given == "variable":
+        monkeypatch.setenv("NMLAB_NOTIFY", receiver.url)
+    option = ("--notify", receiver.url) if given == "option" else ()
+    code, printed = nmlab("resume", launch.folder, "--no-report", *option)
+    assert code == 0
+    (message,) = receiver.bodies
+    assert (message["event"], message["status"], message["launch"]) == ("ended", "finished", launch.name)
+    assert (message["trials"]["ended"], message["failed"]) == (2, {"diverged": 1})
+    assert SECRET not in printed.out + printed.err
+    assert holding(tmp_path, "finished"), "files are looked into"
+    assert holding(tmp_path, SECRET) == []
+
+
+def test_a_server_that_is_down_costs_one_line_and_no_exit_code(ended_launch, nmlab, receiver, monkeypatch):
+    launch = ended_launch("finished", "diverged")
+    receiver.close()
+    monkeypatch.setattr("nmlab.platform.driver.notifications._LAST_SECONDS", 1.0)
+    code, printed = nmlab("resume", launch.folder, "--no-report", "--notify", receiver.url)
+    assert code == 0
+    (line,) = printed.err.splitlines()
+    assert line.startswith("nmlab: http://127.0.0.1:")
+    assert "did not take a notification" in line
+    assert SECRET not in line
+
+
+def test_a_bad_address_is_refused_before_anything_is_made(nmlab, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for option in (("--notify", f"ftp://host/{SECRET}"), ("--notify", SECRET), ("--notify", "")):
+        code, printed = nmlab("sweep", "quickstart", *option)
+        assert code == 2
+        assert printed.err.startswith("nmlab: --notify (NMLAB_NOTIFY): expected an address of http:// or https://")
+        assert SECRET not in printed.err
+    assert list(tmp_path.iterdir()) == []

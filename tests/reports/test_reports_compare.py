@@ -10,6 +10,8 @@ from nmlab.reports.compare import FORMATS, compare
 from nmlab.reports.read.errors import ReportError
 
 METRIC = "eval/perplexity"
+BY_STUDY = {"columns": ["study", "pattern"]}
+"""Two studies in one table; without columns they are two sides (test_two_sides.py)."""
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +38,8 @@ def values(found, key):
     return [None if cell.value is None else round(float(cell.value), 6) for cell in found.column(key)]
 
 
-def test_methods_by_study_and_pattern_by_default(studies):
-    found = table(studies, "cross-first", "cross-second")
+def test_methods_by_study_and_pattern(studies):
+    found = table(studies, "cross-first", "cross-second", **BY_STUDY)
     assert [column.title for column in found.columns] == ["method", "cross-first, 2:4", "cross-first, 4:8",
                                                           "cross-second, 2:4"]  # fmt: skip
     assert [cell.value for cell in found.column("method")] == ["dense", "maskpro", "susi", "wanda"]
@@ -64,7 +66,7 @@ def test_best_and_second_are_marked_in_each_column_and_dense_competes_nowhere(st
 
 
 def test_every_number_leads_to_its_runs_in_its_own_study(studies, store):
-    found = compare(["cross-first", "cross-second"], tracking_uri=studies)
+    found = compare(["cross-first", "cross-second"], tracking_uri=studies, **BY_STUDY)
     links = found.document.links
     ids = {name: store.experiment_id(name) for name in ("cross-first", "cross-second")}
     cells = found.document.tables[0].column(f"cross-second/2:4:{METRIC}")
@@ -91,9 +93,24 @@ def test_unknown_studies_and_launches_are_named(studies):
     with pytest.raises(ReportError, match="unknown launch 'x' of study 'cross-first'"):
         table(studies, "cross-first@x")
     with pytest.raises(ReportError, match="named twice"):
-        table(studies, "cross-first", "cross-first")
+        table(studies, "cross-first", "cross-first", **BY_STUDY)
     with pytest.raises(ReportError, match="at least one study"):
         table(studies)
+    with pytest.raises(ReportError, match="an equal budget is of two sides"):
+        table(studies, "cross-first", at_equal="tokens")
+
+
+def test_three_studies_are_one_table_with_methods_by_study_and_pattern(studies):
+    found = table(studies, "cross-first", "cross-second", "cross-first@cross-first-1")
+    assert found.columns[0].title == "method"
+    assert {column.title.split(", ")[0] for column in found.columns[1:]} == {
+        "cross-first", "cross-second", "cross-first@cross-first-1"}  # fmt: skip
+
+
+def test_a_part_of_a_study_is_one_side_of_a_table(studies):
+    found = table(studies, "cross-first:maskpro,alpha=0.99", columns=["pattern"])
+    assert [cell.value for cell in found.column("method")] == ["maskpro"]
+    assert values(found, f"2:4:{METRIC}") == [71.0]
 
 
 @pytest.mark.parametrize(
@@ -111,8 +128,8 @@ def test_what_was_not_evaluated_alike_is_refused_unless_asked(studies, writer, t
     name = f"cross-other-{len(message)}"
     writer.launch(name, [trial("wanda", 0, 60.0, params=params, tags=tags)], name=f"{name}-1")
     with pytest.raises(ReportError, match=f"do not belong in one table: {message}.*of {name}.*--mixed"):
-        table(studies, "cross-second", name)
-    shown = compare(["cross-second", name], tracking_uri=studies, mixed=True)
+        table(studies, "cross-second", name, columns=["study"])
+    shown = compare(["cross-second", name], tracking_uri=studies, mixed=True, columns=["study"])
     assert any(message in warning for warning in shown.document.warnings)
     for form in ("md", "html", "tex", "json"):
         assert "Not evaluated alike" in shown.text(form)
@@ -121,10 +138,10 @@ def test_what_was_not_evaluated_alike_is_refused_unless_asked(studies, writer, t
 
 
 def test_every_format_holds_the_same_numbers(studies):
-    found = compare(["cross-first", "cross-second"], tracking_uri=studies)
+    found = compare(["cross-first", "cross-second"], tracking_uri=studies, **BY_STUDY)
     texts = {form: found.text(form) for form in FORMATS}
     for form in ("html", "md", "tex"):
-        for number in ("71.00", "51.00", "90.00 (n = 1)"):
+        for number in ("71.0 ", "51.0 ", "90.00 (n = 1)"):
             assert number in texts[form].replace("&nbsp;", " "), (form, number)
     read = list(csv.DictReader(io.StringIO(texts["csv"])))
     own = json.loads(texts["json"])
@@ -132,6 +149,6 @@ def test_every_format_holds_the_same_numbers(studies):
         for key, cell in row["cells"].items():
             assert line[key] == ("" if cell["value"] is None else str(cell["value"]))
     assert "Report written" not in texts["md"]
-    assert texts["md"] == compare(["cross-first", "cross-second"], tracking_uri=studies).text("md")
+    assert texts["md"] == compare(["cross-first", "cross-second"], tracking_uri=studies, **BY_STUDY).text("md")
     with pytest.raises(ReportError, match="unknown format 'pdf'"):
         found.text("pdf")

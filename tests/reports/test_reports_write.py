@@ -16,7 +16,10 @@ from nmlab.reports.read.errors import ReportError
 from nmlab.reports.render import html_text, markdown_text
 from nmlab.reports.report import write_document, write_report
 
-TABLES = ("claims", "configurations", "cost", "learned_vs_initial", "pareto", "rivals", "runs", "summary", "winner")
+TABLES = (
+    *("claims", "configurations", "cost", "effects", "learned_vs_initial", "pareto", "rivals", "runs", "summary"),
+    *("verdict", "winner"),
+)
 FIGURES = ("loss_residual", "parallel_coordinates", "pareto", "ranking", "sensitivity", "step_cost")
 WITHOUT = """
 import json
@@ -70,7 +73,7 @@ def test_everything_is_there(written):
     assert written.markdown == folder / "report.md"
     assert [path.name for path in written.tables] == [f"{name}.{kind}" for name in TABLES for kind in ("csv", "tex")]
     assert len(written.figures) == 2 * len(FIGURES)
-    assert len(written.headline) == 8
+    assert len(written.headline) == 9
     assert all(sentence in written.markdown.read_text().replace("\\", "") for sentence in written.headline)
 
 

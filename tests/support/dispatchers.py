@@ -36,7 +36,7 @@ class Replica:
         """Send points; return whether the trial should go on."""
         messages = [self.message(job, TrialMetrics, **point) for point in points]
         answer = self.send(*messages, running=[(job.key, job.epoch)], now=now)
-        return isinstance(answer, Receipt) and not answer.stop
+        return isinstance(answer, Receipt) and not answer.cancelled
 
     def finish(self, job, status="finished"):
         return self.send(self.message(job, TrialEnded, result={**DONE, "key": job.key, "status": status}))

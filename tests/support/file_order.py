@@ -2,7 +2,8 @@
 
 A file that starts Ray clusters bears the mark ``ray``. Such files run first, one after the other in one process, so
 that at most one cluster is up at any time; the other processes take the other files. Of those, files with slow tests
-come first, so that no process is left with a long one at the end.
+come first, so that no process is left with a long one at the end. Files that bear the mark ``lm_eval`` share a process
+too: importing lm-evaluation-harness and listing its tasks takes each process ten seconds.
 
 Marks are looked for in a file's text: the process that hands files out to the others collects no tests.
 """
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from xdist.remote import Producer
 
 RAY = "all files that start Ray"
+TOGETHER = {"ray": RAY, "lm_eval": "all files that import lm_eval"}
 
 
 @cache
@@ -32,12 +34,12 @@ def place_of(path: Path) -> tuple[bool, bool]:
 
 
 def unit_of(path: Path) -> str:
-    """Return the name of what one process gets as a whole: the file, or all files that start Ray."""
-    return RAY if is_marked(path, "ray") else str(path)
+    """Return the name of what one process gets as a whole: the file, or all files with a mark of ``TOGETHER``."""
+    return next((unit for mark, unit in TOGETHER.items() if is_marked(path, mark)), str(path))
 
 
 class RayInOneProcess(LoadFileScheduling):
-    """Gives processes one file after the other, and one of them all files that start Ray."""
+    """Gives processes one unit after the other: a file, or all files that bear the same mark of ``TOGETHER``."""
 
     def __init__(self, config: pytest.Config, log: "Producer") -> None:
         super().__init__(config, log)

@@ -2,8 +2,6 @@
 
 import sqlite3
 
-from nmlab.platform.tracking.address import experiment_id
-
 LAUNCH = "quickstart-20300101-000000"
 RECORD = {  # of an initial mask
     "key": "00112233aabbccdd",
@@ -26,9 +24,13 @@ def result_of(spec, status="finished", *, reason="", **others):
     return {"key": spec.key, "status": status, "step": 4, "metrics": {}, "reason": reason, **others}
 
 
+def experiment_id(client, study="quickstart"):
+    """Return the id of a study's experiment."""
+    return client.get_experiment_by_name(study).experiment_id
+
+
 def children(client, store):
-    experiment = experiment_id("quickstart", uri=store.uri)
-    return client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{store.parent}'")
+    return client.search_runs([experiment_id(client)], f"tags.`mlflow.parentRunId` = '{store.parent}'")
 
 
 def history(tracking_uri):

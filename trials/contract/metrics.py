@@ -6,6 +6,7 @@ method alone records (`nmlab.trials.contract.declarations` finds the declaration
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from nmlab.trials.contract.measures import Direction, measure_of
 
@@ -59,6 +60,11 @@ class Metric:
         return label.replace("_", " ").replace("/", " ")
 
 
+OBJECTIVE: Final = "objective"
+"""The searched metric of a finished trial once more, for MLflow's pages, which sort by one metric. A trial that has not
+finished has none, so it sorts behind those that have. Reports do not read it."""
+BEST: Final = "best/"
+"""How the metrics of a launch begin: the mean of the best configuration, as its report says."""
 TRAIN, EVAL, INITIAL, VALIDATION = "train/", "eval/", "initial/", "validation/"
 _LEFT_OUT = ("eval", "time", "memory", "cost")
 

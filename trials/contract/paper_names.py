@@ -16,6 +16,8 @@ OURS: Mapping[str, tuple[str, ...]] = {
     "wd": ("weight_decay",),
 }
 """A name in lower case -> the hyperparameters that are meant by it, of one method or another."""
+SYMBOLS: Mapping[str, str] = {"logit_magnitude": "C", "learning_rate": "lr"}
+"""Short names of hyperparameters for the names of runs, where there is little room."""
 
 
 def our_names(given: object, *, known: Container[str] | None = None) -> tuple[str, ...]:

@@ -65,6 +65,8 @@ class LaunchStatus(StrEnum):
     """In the live view: its process is gone and has not said how it ended."""
 
 
+AT_WORK = (LaunchStatus.STARTING, LaunchStatus.RUNNING, LaunchStatus.STOPPING)
+"""A launch whose process runs."""
 MLFLOW_STATUS: Mapping[str, str] = {
     TrialStatus.FINISHED: "FINISHED",
     TrialStatus.DIVERGED: "FAILED",

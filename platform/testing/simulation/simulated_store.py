@@ -3,7 +3,7 @@
 It outlives the drivers of its launch, and keeps what it is given once, as ``MlflowStore`` does.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,14 +66,13 @@ class SimulatedStore:
         self.params = dict(params)
         self.parent, self.status = "parent", ""
 
-    def settle_confirmation(self, keys: Collection[str]) -> None:
+    def settle_confirmation(self, keys: Set[str]) -> None:
         """See ``MlflowStore.settle_confirmation``."""
         self.check()
-        for key, run in self.runs.items():
-            if key not in keys:
-                run.tags.pop(run_tags.CONFIRMATION, None)
+        for key in keys & self.runs.keys():
+            self.runs[key].tags.pop(run_tags.CONFIRMATION, None)
 
-    def begin_trial(self, spec: Recorded, *, role: str, tags: Mapping[str, str]) -> None:
+    def begin_trial(self, spec: Recorded, *, role: str, tags: Mapping[str, str], words: str = "") -> None:
         """See ``MlflowStore.begin_trial``."""
         self.check()
         run = self.runs.setdefault(spec.key, SimulatedRun(role=role, tags=dict(tags)))
@@ -89,7 +88,7 @@ class SimulatedStore:
                 if kept.setdefault((name, point["step"]), value) != value:
                     self.contradictions.append((key, name, point["step"]))
 
-    def end_trial(self, result: ResultRecord, *, folder: Path) -> None:
+    def end_trial(self, result: ResultRecord, *, folder: Path, objective: float | None = None) -> None:
         """See ``MlflowStore.end_trial``."""
         self.check()
         run, status = self.runs[result["key"]], result["status"]

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
 import torch
 
@@ -52,16 +51,14 @@ def put_in(
     changes += [(module, "threading", threading) for module in WITH_THREADS]
     changes += [(module, "ray", ray) for module in WITH_RAY]
     changes += [(module, name, value) for module, names in others.items() for name, value in names.items()]
-    patches = [mock.patch.object(module, name, value) for module, name, value in changes]
-    begun = []
+    before = [(module, name, getattr(module, name)) for module, name, _ in changes]
     try:
-        for patch in patches:
-            patch.start()
-            begun.append(patch)
+        for module, name, value in changes:
+            setattr(module, name, value)
         yield
     finally:
-        for patch in reversed(begun):
-            patch.stop()
+        for module, name, value in before:
+            setattr(module, name, value)
 
 
 def of_the_worker(simulation: "SimulatedLaunch") -> dict[str, object]:

@@ -5,6 +5,7 @@ made for the rest of the process, not for the import alone: MLflow reads its tim
 process that it starts decides on telemetry anew. A choice that the user made in the environment stays.
 """
 
+import json
 import logging
 import os
 import sys
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Param
+    from mlflow.entities import DatasetInput, Metric, Param, RunTag
     from mlflow.exceptions import MlflowException
 
 _FILE = "sqlite:///"
@@ -57,6 +58,32 @@ def param(name: str, value: str) -> "Param":
     from mlflow.entities import Param
 
     return Param(name, value)
+
+
+def tag(name: str, text: str) -> "RunTag":
+    """Return a tag of a run."""
+    _prepare()
+    from mlflow.entities import RunTag
+
+    return RunTag(name, text)
+
+
+def dataset_input(name: str, *, digest: str, profile: str, use: str) -> "DatasetInput":
+    """Return a data set as a run's input: its name, its digest, its settings as JSON, and what it is used for."""
+    _prepare()
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    source = json.dumps({"uri": name})
+    entity = Dataset(name=name, digest=digest, source_type="text", source=source, profile=profile)
+    return DatasetInput(entity, [InputTag("mlflow.data.context", use)])
+
+
+def server_app() -> object:
+    """Return the application of MLflow's server, which reads its store from the environment."""
+    _prepare()
+    from mlflow.server.fastapi_app import app
+
+    return app
 
 
 def error_type() -> "type[MlflowException]":

@@ -140,8 +140,8 @@ def test_a_wrong_command(folder, monkeypatch, capsys, arguments, message):
         (("run", "maskpro", "--set", "loss_masks=1", "--set", "loss_batches=9"), "makes no more than 4 minibatches"),
         ((*RUN, "--tasks", "none.jsonl"), "task file 'none.jsonl' does not exist"),
         pytest.param(
-            (*RUN, "--tasks", "arc_esy"), "did you mean 'arc_easy'?", marks=pytest.mark.slow
-        ),  # imports lm_eval
+            (*RUN, "--tasks", "arc_esy"), "did you mean 'arc_easy'?", marks=[pytest.mark.slow, pytest.mark.lm_eval]
+        ),
         ((*RUN, "--data", "no/such-set", "--split", "train"), "could not be fetched as a dataset"),
         ((*RUN, "--tracking-uri", "sqlite:///file/nmlab.db"), "cannot be written: Not a directory"),
         ((*RUN, "--tracking-uri", "sqlite:///no/such/folder/x.db"), "cannot be written: No such file or directory"),

@@ -17,6 +17,8 @@ from nmlab.search_spaces import loader
 from nmlab.trials.models import ModelSource, locate
 from nmlab.trials.models.frozen import read_tokenizer
 
+pytestmark = pytest.mark.lm_eval
+
 SHORT = ("--samples", "4", "--sequence-length", "32", "--batch-size", "2", "--windows", "4")
 QUIZ = [
     {"question": "Two of every _ are kept.", "choices": ["four", "eight", "nine"], "label": 0},

@@ -58,6 +58,7 @@ def test_a_gpu_gets_slots_that_share_its_weights(draft, facts, monkeypatch):
     assert fit_memory(draft, facts).draft.replicas[:2] == (2, 4)
 
 
+@pytest.mark.slow
 def test_with_less_room_there_are_fewer_replicas_then_fewer_sequences_at_once(draft, facts, monkeypatch):
     on(monkeypatch)
     load = fit_memory(draft, facts).estimate.load
@@ -71,6 +72,7 @@ def test_with_less_room_there_are_fewer_replicas_then_fewer_sequences_at_once(dr
     assert f"micro_batch: {smaller.micro_batch}" in smaller.text()
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_at_all_is_refused_with_the_numbers(draft, facts, monkeypatch):
     on(monkeypatch, free=PROCESS + 1)
     with pytest.raises(ValueError, match=r"slots = 1: weights .* but this machine has 1 B free"):

@@ -34,10 +34,10 @@ GRID = "search={algorithm: grid}"
         (["pattern={grid: ['2:4', '3:7']}", GRID, "space={}", "baselines=[]"], "pattern 3:7: M=7 does not divide"),
         (["replica.pipeline_stages=3"], "--set replica.pipeline_stages=3: builtin:tiny has 2 decoder blocks"),
         (["data.evaluation.tasks=[no-such.jsonl]"], "task file 'no-such.jsonl' does not exist"),
-        pytest.param(  # imports lm_eval
+        pytest.param(
             ["data.evaluation.tasks=[arc_eazy]"],
             "unknown task 'arc_eazy'; did you mean 'arc_easy'?",
-            marks=pytest.mark.slow,
+            marks=[pytest.mark.slow, pytest.mark.lm_eval],
         ),
         (["data.calibration.samples=1000000"], "1000000 samples were asked"),
         (["data.evaluation.sequence_length=100000"], "the model reads at most"),

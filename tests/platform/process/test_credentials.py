@@ -118,6 +118,20 @@ def test_a_command_line_without_a_password_stays():
     assert arguments_without_secrets(["sweep", "--tracking-uri"], {}) is None
 
 
+@pytest.mark.parametrize("verb", ["sweep", "resume", "extend"])
+@pytest.mark.parametrize("option", [("--notify", "http://host/geheim"), ("--notify=http://host/geheim",)])
+def test_the_address_of_notifications_leaves_the_command_line(verb, option):
+    arguments, environment = arguments_without_secrets(["-m", "nmlab", verb, "a", *option, "--quiet"], {})
+    assert arguments == ["-m", "nmlab", verb, "a", "--quiet"]
+    assert environment == {"NMLAB_NOTIFY": "http://host/geheim"}
+
+
+def test_an_option_that_a_verb_does_not_have_stays_to_be_refused():
+    assert arguments_without_secrets(["status", "--notify", "http://host/geheim"], {}) is None
+    assert arguments_without_secrets(["sweep", "a", "--notify"], {}) is None
+    assert arguments_without_secrets(["sweep", "a", "--notify="], {}) is None
+
+
 def test_a_job_takes_no_password_along():
     with pytest.raises(ValueError, match=r"'postgresql://u:\*\*\*@db/x': everybody who sees the cluster's jobs"):
         sweep_command(results="/shared", tracking_uri="postgresql://u:geheim@db/x")

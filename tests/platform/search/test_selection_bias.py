@@ -1,4 +1,4 @@
-"""Two hundred searches of another package's method, confirmed on fresh seeds: what the report says of their best.
+"""A hundred and twenty searches of another method, confirmed on fresh seeds: what the report says of their best.
 
 Trials are simulated: a last perplexity with noise of the seed. The searcher, the choice of what is confirmed, and the
 report's reading, tests and words are the real ones.
@@ -28,7 +28,7 @@ from nmlab.trials.methods import registry
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-SEARCHES, FINALISTS, SEEDS, FRESH_SEEDS = 200, 3, 3, 5
+SEARCHES, FINALISTS, SEEDS, FRESH_SEEDS = 120, 3, 3, 5
 NOISE = 0.02
 """Standard deviation over seeds of the logarithm of a perplexity."""
 TRUE_MEAN = 100 * math.exp(NOISE**2 / 2)

@@ -160,19 +160,19 @@ def crossing(draw, *, best):
     return curve
 
 
-def kept_and_spent(plan, folder, make):
-    """Return in how many of a hundred studies the best ran to the end, and the share of all steps that were run.
+def kept_and_spent(plan, folder, make, *, number=STUDIES):
+    """Return in how many of so many studies the best ran to the end, and the share of all steps that were run.
 
     The best is every configuration of the grid in turn, since a scheduler compares the first ones with few others.
     """
     kept, steps = 0, 0
-    for number in range(STUDIES):
-        best = CHANGES[number % CONFIGURATIONS]
-        sweep = SimulatedSweep(plan, folder, curve=make(np.random.default_rng(number), best=best))
+    for seed in range(number):
+        best = CHANGES[seed % CONFIGURATIONS]
+        sweep = SimulatedSweep(plan, folder, curve=make(np.random.default_rng(seed), best=best))
         sweep.drive()
         kept += statuses(sweep)[best] == ["finished"] * SEEDS
         steps += sum(result["step"] for result in sweep.results.values())
-    return kept, steps / (STUDIES * CONFIGURATIONS * SEEDS * STEPS[-1])
+    return kept, steps / (number * CONFIGURATIONS * SEEDS * STEPS[-1])
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
@@ -188,10 +188,10 @@ def test_a_scheduler_stops_the_best_where_it_learns_late(plan_of, tmp_path, sche
     """No rule knows what comes after the steps that it sees; a grace period past the crossing helps."""
     search = "search={{algorithm: grid, scheduler: {}, grace_period: {}}}"
     kept, _ = kept_and_spent(plan_of(search.format(scheduler, 10)), tmp_path, crossing)
-    late, _ = kept_and_spent(plan_of(search.format(scheduler, 50)), tmp_path, crossing)
+    late, _ = kept_and_spent(plan_of(search.format(scheduler, 50)), tmp_path, crossing, number=2 * CONFIGURATIONS)
     low, high = (0.6, 0.9) if scheduler == "hyperband" else (0.2, 0.5)  # a quarter to a third is compared with no other
     assert low * STUDIES <= kept <= high * STUDIES
-    assert late == STUDIES
+    assert late == 2 * CONFIGURATIONS
 
 
 def statuses(sweep):

@@ -8,6 +8,7 @@ import math
 import optuna
 import pytest
 from confirmed import choices
+from deaths import run_with_deaths
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
@@ -30,6 +31,8 @@ SEARCHED = (
 )
 MORE = ("search.samples=5", "seeds=[0, 1, 2]", "baselines=[dense, random]")
 CONFIRMED = ("search={algorithm: tpe, samples: 3, confirm: {top: 2, seeds: 2}}",)
+EVERY = 20
+"""Records between two deaths of a driver."""
 WIDER = "space={alpha: {choice: [0.9, 0.97]}, learning_rate: {loguniform: [0.5, 4.0]}}"
 
 
@@ -56,14 +59,14 @@ def versions(plan_of):
     return make
 
 
-def run(plans, folder, *, seed=0, kill_after=None):
-    """Run a launch through all versions; with ``kill_after`` kill the driver of the last one after so many records."""
-    with SimulatedLaunch(plans[0], folder, seed=seed, curve=by_alpha) as launch:
+def run(plans, folder, *, deaths_from=None):
+    """Run a launch through all versions; drivers of the last one are killed from record ``deaths_from`` on."""
+    with SimulatedLaunch(plans[0], folder, seed=0, curve=by_alpha) as launch:
         for plan in plans:
             launch.plan = plan
-            launch.start()
-            if plan is plans[-1] and kill_after is not None:
-                kill(launch, at=len(launch.written) + kill_after)
+            if plan is plans[-1] and deaths_from is not None:
+                assert run_with_deaths(launch, first=deaths_from, every=EVERY) >= 2
+            else:
                 launch.start()
             assert launch.finish().status == LaunchStatus.FINISHED
             check_launch(launch)
@@ -146,15 +149,15 @@ def undisturbed_outcomes():
 
 
 @pytest.mark.parametrize(
-    "kill_after", [pytest.param(number, marks=[pytest.mark.slow] if number % 6 else []) for number in range(1, 61)]
+    "first", [pytest.param(number, marks=[pytest.mark.slow] if number % 7 else []) for number in range(1, EVERY + 1)]
 )
-def test_a_driver_is_killed_at_any_record_of_an_extension(versions, in_memory, undisturbed_outcomes, kill_after):
+def test_a_driver_is_killed_at_any_record_of_an_extension(versions, in_memory, undisturbed_outcomes, first):
     """One trial runs at a time, so that the search has the same history in both."""
     change = (*MORE[1:], "search={algorithm: tpe, samples: 5, confirm: {top: 2, seeds: 2}}", WIDER)
     plans = versions((*CONFIRMED, "budget={max_concurrent: 1}"), change)
     if not undisturbed_outcomes:
         undisturbed_outcomes |= outcomes(run(plans, in_memory / "undisturbed"))
-    assert outcomes(run(plans, in_memory / "killed", kill_after=kill_after)) == undisturbed_outcomes
+    assert outcomes(run(plans, in_memory / "killed", deaths_from=first)) == undisturbed_outcomes
 
 
 def test_an_extension_confirms_anew_with_the_earlier_seeds(versions, in_memory):

@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from nmlab.platform.driver.notifications import Notifications
 from nmlab.platform.launches.endings import RefusedError, SweepError
 from nmlab.platform.records.events import (
     GroupEnded,
@@ -296,6 +297,21 @@ def test_what_a_store_never_took_is_delivered_by_a_later_process(small_plan, in_
         assert launch.train.loads == loads, "nothing is started for that"
 
 
+class Posted(list):
+    """Stands for a poster, and keeps what is posted."""
+
+    post = list.append
+
+
+def messages_on(launch):
+    """Return the events that the snapshots of a launch lead to."""
+    posted = Posted()
+    messages = Notifications(posted, study="study", launch="launch")
+    for snapshot in launch.snapshots:
+        messages.watch(snapshot)
+    return [message["event"] for message in posted]
+
+
 @every_seed
 def test_a_full_disk_is_waited_out(small_plan, in_memory, seed):
     with SimulatedLaunch(small_plan("fixed.steps=20"), in_memory, seed=seed) as launch:
@@ -311,6 +327,7 @@ def test_a_full_disk_is_waited_out(small_plan, in_memory, seed):
         launch.before_write = lambda: None
         launch.finish()
         check_launch(launch)
+        assert messages_on(launch) == ["disk full"], "one, however often the write is tried"
         leased = [record.key for record in of_kind(launch, TrialLeased)]
         assert len(leased) == len(set(leased)), "trials learned on meanwhile"
 

@@ -5,6 +5,7 @@
 
 import pytest
 from confirmed import confirming
+from deaths import run_with_deaths
 
 from nmlab.platform.driver.extend_launch import plan_extension
 from nmlab.platform.launches.status import read_status
@@ -47,15 +48,10 @@ def by_alpha(spec):
     return dict.fromkeys((0, int(settings.get("steps", 0))), value)
 
 
-def run(plan, folder, *, kill_at=None, seed=0):
-    """Run a launch to its end; with ``kill_at`` kill its first driver at that record."""
-    with SimulatedLaunch(plan, folder, seed=seed, curve=by_alpha) as launch:
+def run(plan, folder):
+    """Run a launch to its end."""
+    with SimulatedLaunch(plan, folder, seed=0, curve=by_alpha) as launch:
         launch.start()
-        if kill_at is not None:
-            launch.run_until(lambda: len(launch.written) >= kill_at or not launch.is_running)
-            launch.kill_driver()
-            launch.run_for(3.0)
-            launch.start()
         launch.finish()
         check_launch(launch)
         return launch
@@ -105,38 +101,39 @@ def test_a_budget_leaves_what_the_confirmation_takes(small_plan, in_memory):
     )
 
 
-RECORDS = 80
-"""That a launch of these studies writes, at most."""
+EVERY = 20
+"""Records between two deaths of a driver."""
 STUDIES = {"no improvement": (STALLED,), "budget": USED_UP, "grid": GRID}
 
 
 @pytest.fixture(scope="module")
 def undisturbed():
-    """Filled by the first test of each study that needs it: records and outcomes of a launch without a kill."""
+    """Filled by the first test of each study that needs it: outcomes of a launch without a death."""
     return {}
 
 
 @pytest.mark.parametrize(
-    "kill_at", [pytest.param(n, marks=[pytest.mark.slow] if n % 11 else []) for n in range(1, RECORDS + 1)]
+    "first", [pytest.param(n, marks=[pytest.mark.slow] if n % 10 else []) for n in range(1, EVERY + 1)]
 )
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_driver_that_is_killed_at_any_record_and_the_next_one_decide_alike(
-    small_plan, in_memory, undisturbed, name, kill_at
+    small_plan, in_memory, undisturbed, name, first
 ):
     plan = small_plan(*COMMON, *STUDIES[name], ONE_AT_A_TIME)
     if name not in undisturbed:
         whole = run(plan, in_memory / "undisturbed")
-        undisturbed[name] = (len(whole.written), outcomes(whole), whole.results[-1].search_stopped)
+        undisturbed[name] = (outcomes(whole), whole.results[-1].search_stopped)
         assert undisturbed[name][-1]
-        assert len(whole.written) <= RECORDS, "there are records at which no driver is killed"
-    records, ends, line = undisturbed[name]
-    launch = run(plan, in_memory / "killed", kill_at=min(kill_at, records))
+    ends, line = undisturbed[name]
+    with SimulatedLaunch(plan, in_memory / "killed", seed=0, curve=by_alpha) as launch:
+        assert run_with_deaths(launch, first=first, every=EVERY) >= 2
+        check_launch(launch)
     assert outcomes(launch) == ends
     assert launch.results[-1].search_stopped == line
     assert launch.store.tags[run_tags.SEARCH_STOPPED] == line
 
 
-@pytest.mark.parametrize("seed", [pytest.param(n, marks=[pytest.mark.slow] if n > 2 else []) for n in range(12)])
+@pytest.mark.parametrize("seed", [pytest.param(n, marks=[pytest.mark.slow] if n > 2 else []) for n in range(8)])
 @pytest.mark.parametrize("name", STUDIES)
 def test_whatever_happens_the_planned_trials_run_and_no_others(small_plan, in_memory, name, seed):
     plan = small_plan(*COMMON, *STUDIES[name], "replica={count: 2, slots: 2}")

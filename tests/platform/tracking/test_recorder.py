@@ -13,6 +13,7 @@ from nmlab.platform.launches.journal import Journal
 from nmlab.platform.planning.study_trials import trial_spec
 from nmlab.platform.records.events import (
     ConfirmationChosen,
+    LaunchBegan,
     ReplicaStarted,
     TrialActorLost,
     TrialEnded,
@@ -290,3 +291,18 @@ def test_a_second_process_knows_them_from_the_journal(launch, plan, specs, track
     second.record(story(fresh))
     second.close()
     assert runs(store)[fresh.key].data.tags["nmlab.confirmation"] == "true"
+
+
+def test_a_later_process_takes_no_mark_from_what_confirms_an_extended_launch(launch, plan, specs, tracking_uri):
+    """An extension made seed 5 one of the study; seed 6 and a later choice confirm, also when all is told again."""
+    one, other, last = (specs[0].model_copy(update={"seed": seed}) for seed in (5, 6, 7))
+    extended = LaunchBegan(tags={"nmlab.study_versions": "2", "nmlab.confirmation_seeds": "6,7"}, params={})
+    told = [confirmation(plan, specs[0]), *story(one), *story(other), extended]
+    told += [confirmation(plan, specs[0], seeds=(6, 7)), *story(last)]
+    for _ in range(2):
+        recorder, store = open_recorder(launch, plan, tracking_uri)
+        recorder.record(told)
+        recorder.close()
+        told = []
+        found = {key: run.data.tags.get("nmlab.confirmation") for key, run in runs(store).items()}
+        assert found == {one.key: None, other.key: "true", last.key: "true"}

@@ -11,7 +11,7 @@ from nmlab.platform.tracking.store import MlflowStore
 
 WRITES = {
     *("create_run", "update_run", "set_terminated", "set_tag", "delete_tag"),
-    *("log_batch", "log_metric", "log_artifact"),
+    *("log_batch", "log_metric", "log_artifact", "log_inputs"),
 }
 
 
@@ -75,7 +75,8 @@ def what_is_there(client, store, launch):
                    for name in run.data.metrics}  # fmt: skip
         files = [Path(file.path).name for file in client.list_artifacts(run.info.run_id)]
         name = tags.pop("mlflow.runName").replace(launch, "LAUNCH")
-        found.append((name, run.info.status, tags, run.data.params, history, files))
+        texts = sorted(used.dataset.digest for used in run.inputs.dataset_inputs)
+        found.append((name, run.info.status, tags, run.data.params, history, files, texts))
     return sorted(found, key=lambda each: each[0])
 
 

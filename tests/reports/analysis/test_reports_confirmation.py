@@ -250,7 +250,7 @@ def test_the_headline_rests_on_fresh_seeds(found):
         f"Best of 4 configurations by the search: maskpro with alpha=0.9 ({best.key}) reaches perplexity 83.00 ± 0.39 "
         "(5 seeds) on fresh seeds; tests at 5%, corrected after Holm, find it better than both other finalists."
     )
-    assert "Its mean in the search, 80.00 ± 1.08 (3 seeds), is 3.00 lower than that on fresh seeds" in first
+    assert "Its mean in the search, 80.0 ± 1.1 (3 seeds), is 3.00 lower than that on fresh seeds" in first
     assert gain.startswith("That is 37.00 lower (better) than its own initial mask (wanda, 120.00)")
     assert "37.00 lower (better: p <0.001, 5 seeds) than the wanda mask's 120.00 (one seed)" in place
     assert outcomes.endswith("Of these, 20 runs on fresh seeds.")
@@ -275,7 +275,9 @@ def test_the_table_shows_the_search_beside_fresh_seeds(found):
     assert "before these fresh seeds ran" in rivals.notes[-1]
     summary = tables(found)["summary"]
     assert [cell.value for cell in summary.column("looked_at") if cell.value] == [4]
-    assert [round(cell.value, 6) for cell in summary.column("fresh") if cell.value] == [201.0, 83.0]
+    assert [round(cell.value, 6) for cell in summary.column("fresh") if cell.value] == [120.0, 201.0, 83.0]
+    assert [cell.mark for cell in summary.column("fresh")] == ["second", "", "", "best"]
+    assert {cell.mark for cell in summary.column(METRIC)} == {""}, "the search selected by these means"
     parts = [cell.value for cell in tables(found)["runs"].column("part")]
     assert parts.count("confirmation") == 20
 

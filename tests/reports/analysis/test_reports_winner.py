@@ -76,7 +76,7 @@ def test_configurations_not_separable_from_the_best_are_named():
     assert [other.item.key for other in found.undecided] == ["b"]
     text = winner_sentence(found, members=items)
     assert text.startswith(
-        "No winner among 3 configurations: maskpro with alpha=a (a) has the best mean, perplexity 11.00"
+        "No winner among 3 configurations: maskpro with alpha=a (a) has the best mean, perplexity 11.0"
     )
     assert "is not separable from 1 of the 2 others that ran to the end: alpha=b (b)." in text
 

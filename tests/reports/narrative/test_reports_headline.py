@@ -25,10 +25,10 @@ def headline(store, study):
 def test_small_study(store, configurations):
     key = next(item.key for item in configurations if item.settings.get("alpha") == 0.99)
     assert headline(store, "maskpro-alpha") == (
-        f"Best of 5 configurations: maskpro with alpha=0.99 ({key}) reaches perplexity 80.00 ± 4.97 (3 seeds); tests "
+        f"Best of 5 configurations: maskpro with alpha=0.99 ({key}) reaches perplexity 80.0 ± 5.0 (3 seeds); tests "
         "at 5%, corrected after Holm, find it better than both others that ran to the end.",
         "That is 40.00 lower (better) than its own initial mask (wanda, 120.00). Paired over 3 seeds, the "
-        "difference is −40.00 [−42.48, −37.52]; the 95% interval excludes zero.",
+        "difference is −40.0 [−42.5, −37.5]; the 95% interval excludes zero.",
         "It is 40.00 higher than the dense model's 40.00 (one seed) and 40.00 lower (better: p = 0.001, 3 seeds) than "
         "the wanda mask's 120.00 (one seed).",
         "18 of 18 planned runs recorded: 16 finished, 1 diverged, 1 failed.",

@@ -31,6 +31,7 @@ def test_keys_are_hexadecimal_and_repeatable():
     assert TrialSpec.model_validate_json(SPEC.model_dump_json()).key == SPEC.key
 
 
+@pytest.mark.slow
 def test_another_process_finds_the_same_keys(elsewhere):
     """A trial finds its own checkpoints by its key in any process."""
     assert elsewhere["keys"] == [SPEC.key, SPEC.configuration]

@@ -86,6 +86,7 @@ def test_a_twin_follows_its_public_module(public: str, twin: str):
     assert python_docs.part_of(twin) == python_docs.part_of(public)
 
 
+@pytest.mark.slow
 def test_the_digest_is_the_same_in_another_process(elsewhere):
     assert elsewhere["digest"] == python_docs.digest()
     assert re.fullmatch(r"[0-9a-f]{16}", python_docs.digest())

@@ -10,8 +10,13 @@ from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.data import TextSource, evaluation_windows
 from nmlab.trials.data.rolling import rolling_windows
 
-lm_eval = pytest.importorskip("lm_eval.utils", reason="needs the extra `tasks`")
 DOCUMENTS = ["The first document, short.", " \n = A title = \n and a body of some more words than that . \n ", "3rd."]
+
+
+@pytest.fixture(scope="module")
+def harness():
+    """What the harness makes windows with."""
+    return pytest.importorskip("lm_eval.utils", reason="needs the extra `tasks`")
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +31,9 @@ def begins_with_bos(tokenizer):
     return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="<|endoftext|>")
 
 
-def _harness_windows(tokens, *, prefix, length):
-    made = lm_eval.get_rolling_token_windows(tokens, prefix, max_seq_len=length, context_len=1)
-    return [lm_eval.make_disjoint_window(window) for window in made]
-
-
-def _assert_like_the_harness(rolling, tokens, *, prefix, length):
-    expected = _harness_windows(tokens, prefix=prefix, length=length)
+def _assert_like_the_harness(harness, rolling, tokens, *, prefix, length):
+    made = harness.get_rolling_token_windows(tokens, prefix, max_seq_len=length, context_len=1)
+    expected = [harness.make_disjoint_window(window) for window in made]
     assert len(rolling.tokens) == len(expected)
     for window, counts, (context, predicted) in zip(rolling.tokens, rolling.predicted, expected, strict=True):
         assert window[1:][counts].tolist() == predicted
@@ -40,23 +41,28 @@ def _assert_like_the_harness(rolling, tokens, *, prefix, length):
         assert window[: last + 1].tolist() == [*context, *predicted]
 
 
+@pytest.mark.slow
+@pytest.mark.lm_eval
 @settings(deadline=None, max_examples=60)
 @given(words=st.lists(st.sampled_from(["mask", "the", "2:4", "日本", "\n"]), max_size=40), length=st.integers(1, 20))
-def test_windows_are_those_of_the_harness(tokenizer, words, length):
+def test_windows_are_those_of_the_harness(harness, tokenizer, words, length):
     document = " ".join(words)
     rolling = rolling_windows([document], tokenizer=tokenizer, length=length)
-    _assert_like_the_harness(rolling, tokenizer(document)["input_ids"], prefix=tokenizer.eos_token_id, length=length)
+    tokens = tokenizer(document)["input_ids"]
+    _assert_like_the_harness(harness, rolling, tokens, prefix=tokenizer.eos_token_id, length=length)
 
 
+@pytest.mark.slow
+@pytest.mark.lm_eval
 @pytest.mark.parametrize("length", [1, 5, 64])
-def test_a_tokenizer_with_a_first_token_keeps_it_as_in_the_harness(begins_with_bos, length):
+def test_a_tokenizer_with_a_first_token_keeps_it_as_in_the_harness(harness, begins_with_bos, length):
     prefix = begins_with_bos.bos_token_id
     for document in [*DOCUMENTS, "<s>It brings its own."]:
         tokens = begins_with_bos(document, add_special_tokens=not document.startswith("<s>"))["input_ids"]
         assert tokens[0] == prefix
         assert tokens.count(prefix) == 1
         rolling = rolling_windows([document], tokenizer=begins_with_bos, length=length)
-        _assert_like_the_harness(rolling, tokens, prefix=prefix, length=length)
+        _assert_like_the_harness(harness, rolling, tokens, prefix=prefix, length=length)
 
 
 @pytest.mark.parametrize("length", [1, 5, 64])

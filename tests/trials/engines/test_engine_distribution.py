@@ -36,7 +36,7 @@ CASES = [
 ]
 # Bonferroni: a false alarm in one of a hundred runs of the whole battery of one engine, if seeds were not fixed.
 LIMIT = 0.01 / (len(PATTERNS) * len(FAMILIES))
-GROUPS = 20_000
+GROUPS = 10_000
 
 
 @lru_cache(maxsize=1)

@@ -97,11 +97,11 @@ def test_points_are_a_poisson_process():
     assert ((tenths - events / 10).abs() < 4.5 * math.sqrt(events / 10)).all()
 
 
-# Groups, deviations to expect, and how far their number may be off: 2.2 standard deviations of 5e4 or
-# three of 2e4 for the event engine, and three of 2e3 for the linear one, which draws a number for every group.
+# Groups, deviations to expect, and how far their number may be off: 2.2 standard deviations of 12e3 or
+# three of 8e3 for the event engine, and three of 2e3 for the linear one, which draws a number for every group.
 TAILS = {
-    ("event", "2:4"): (1 << 23, 50_000, 0.01),
-    ("event", "8:16"): (1 << 20, 20_000, 0.021),
+    ("event", "2:4"): (1 << 22, 12_000, 0.02),
+    ("event", "8:16"): (1 << 19, 8_000, 0.034),
     ("linear", "8:16"): (1 << 18, 2_000, 0.067),
 }
 

@@ -18,6 +18,7 @@ def test_one_key_gives_one_sequence():
     assert np.array_equal(_draw(0, 7, "layer", 1), _draw(0, 7, "layer", 1))
 
 
+@pytest.mark.slow
 def test_another_process_draws_the_same_numbers(elsewhere):
     assert elsewhere["draws"] == _draw(3, 7, "layer", 1, count=50).tolist()
 

@@ -107,6 +107,7 @@ def _rolling_task(documents):
 
 
 @pytest.mark.slow
+@pytest.mark.lm_eval
 @pytest.mark.parametrize("length", [LENGTH, 200])
 def test_word_perplexity_is_that_of_the_harness(masked, length):
     lm_eval = pytest.importorskip("lm_eval", reason="needs the extra `tasks`")

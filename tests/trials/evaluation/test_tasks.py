@@ -3,6 +3,7 @@
 import json
 import random
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -16,8 +17,11 @@ from nmlab.trials.masks.topn import topn
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
 from nmlab.trials.trial.run import run_trial
 
-pytest.importorskip("lm_eval", reason="needs the extra `tasks`")
-pytestmark = pytest.mark.slow  # importing the harness takes seconds
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.lm_eval,
+    pytest.mark.skipif(find_spec("lm_eval") is None, reason="needs the extra `tasks`"),
+]
 WORDS = ["mask", "weight", "layer", "group", "sparse", "dense", "model", "token", "loss", "gradient"]
 
 

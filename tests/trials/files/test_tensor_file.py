@@ -29,6 +29,7 @@ def test_tensors_and_header_come_back(path):
     assert [path] == list(path.parent.iterdir())
 
 
+@pytest.mark.slow
 def test_the_same_contents_give_the_same_bytes_in_every_process(path, elsewhere):
     """The order of the library's hash table differs from one call to the next, and from process to process."""
     write_tensors(path, _tensors(), header=HEADER)

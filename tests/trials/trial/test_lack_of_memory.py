@@ -45,7 +45,7 @@ def run(spec, name, room):
 
 def spec_of(method):
     return TrialSpec(
-        method=method, pattern="2:4", seed=0, hyperparameters={"steps": 2}, model=replica.frozen.source,
+        method=method, pattern="2:4", seed=0, hyperparameters={"steps": 1}, model=replica.frozen.source,
         calibration=CalibrationSpec(
             source="builtin:python-docs", samples=256, sequence_length=64, batch_size=256
         ),

@@ -1,0 +1,99 @@
+"""What to know before trusting the verdict, in at most five short lines; all caveats stand below with their details."""
+
+from collections.abc import Sequence
+
+from nmlab.reports.analysis.analysis import Analysis
+from nmlab.reports.analysis.configurations import searched
+from nmlab.reports.analysis.leader import Leader
+from nmlab.reports.analysis.metrics import is_counted
+from nmlab.reports.analysis.pairwise import optimism_of
+from nmlab.reports.analysis.run_counts import run_counts
+from nmlab.reports.analysis.selection_bias import selection_bias_of
+from nmlab.reports.narrative.first_screen.differences import detectable_text
+from nmlab.reports.values import counted
+from nmlab.trials.contract import run_params, run_tags
+from nmlab.trials.contract.run_status import LaunchStatus
+from nmlab.trials.contract.run_tags import FrozenWeights
+
+MOST_LINES = 5
+
+
+def trust_lines(analysis: Analysis, *, leaders: Sequence[Leader]) -> tuple[str, ...]:
+    """Return the lines, the gravest first: what is wrong, what is missing, the selection, the power, the scope.
+
+    Args:
+        analysis: one launch, analysed.
+        leaders: the leader of each group of comparable masks.
+    """
+    found = [
+        *_integrity(analysis),
+        _missing(analysis),
+        _selection(analysis, leaders),
+        _power(leaders),
+        _scope(analysis),
+    ]
+    return tuple(line for line in found if line)[:MOST_LINES]
+
+
+def _integrity(analysis: Analysis) -> list[str]:
+    """Return what is wrong with the launch itself: weights, code, evaluations, an end that it did not reach."""
+    launch, check = analysis.runs.launch, analysis.check
+    found = []
+    if launch.tags.get(run_tags.FROZEN_WEIGHTS) == FrozenWeights.MISMATCH:
+        found.append("The frozen weights changed during the study.")
+    if check is not None and (check.disagreeing or not check.is_same_text):
+        found.append("The recorded results do not all follow from the losses that were kept.")
+    if any(trial.git_dirty == run_tags.TRUE for trial in analysis.runs.trials):
+        found.append("The code had uncommitted changes.")
+    if launch.status != LaunchStatus.FINISHED:
+        found.append(f"The launch is {launch.status}, not finished: what is missing may change the verdict.")
+    return found[:3]
+
+
+def _missing(analysis: Analysis) -> str:
+    """Return which runs are in no mean."""
+    counts = run_counts(analysis.runs)
+    early = sum(bool(item.pruned) for item in searched(analysis.configurations))
+    parts = [f"{counts.by_outcome[name]} {name}" for name in ("diverged", "failed") if counts.by_outcome.get(name)]
+    found = [f"{' and '.join(parts)} of {counted(counts.recorded, noun='run')}: left out of all means"] if parts else []
+    if early:
+        found.append(f"{counted(early, noun='configuration')} stopped early, compared at the step reached")
+    return f"{'; '.join(found)}." if found else ""
+
+
+def _selection(analysis: Analysis, leaders: Sequence[Leader]) -> str:
+    """Return what the choice of the best owes to luck."""
+    if not leaders or leaders[0].best.is_baseline or is_counted(leaders[0].best.objective.reported):
+        return ""
+    bias = selection_bias_of(analysis.configurations)
+    best = leaders[0].best
+    found = optimism_of(best)
+    if bias is None and found is not None:
+        return "Chosen on other text and other seeds than are reported here, so the choice does not flatter the result."
+    if bias is None:
+        return ""
+    if not bias.of_seeds:
+        return "Fresh seeds, but the text that chose the best is the text that is reported: its mean may flatter it."
+    if not bias.of_text:
+        return f"The best of {bias.tried} was chosen by the seeds that are reported: part of its lead can be luck."
+    return f"The best of {bias.tried} was chosen by the numbers that are reported: its mean is optimistic."
+
+
+def _power(leaders: Sequence[Leader]) -> str:
+    """Return how small a difference to the runner-up the study would have missed."""
+    rival = leaders[0].runner_up if len(leaders) == 1 else None
+    if rival is None or rival.difference is None or rival.detectable is None or rival.is_worse or rival.is_better:
+        return ""
+    small = detectable_text(rival.detectable, metric=leaders[0].best.objective.reported)
+    over = f"{rival.difference.n} {'fresh ' if leaders[0].is_fresh else ''}{rival.difference.noise}"
+    return f"{over} would mostly miss a difference below {small}: not separable does not mean equal."
+
+
+def _scope(analysis: Analysis) -> str:
+    """Return that a verdict holds for what was evaluated."""
+    params = analysis.runs.launch.params
+    model, text = params.get(run_params.MODEL_SOURCE, ""), params.get(run_params.EVALUATION_SOURCE, "")
+    if not model or not text:
+        return ""
+    windows = f", {counted(analysis.check.windows, noun='window')}" if analysis.check is not None else ""
+    return f"One model ({model}), one text ({text}{windows}), one budget: others may differ."

@@ -1,0 +1,282 @@
+"""The first screen of a report: verdict, tiles and lines of trust, for every kind of launch, in every format."""
+
+import csv
+import html
+import io
+import json
+import math
+import re
+
+import pytest
+
+from nmlab.reports.analysis.analysis import analyse
+from nmlab.reports.narrative.first_screen import first_screen_of
+from nmlab.reports.narrative.first_screen.differences import Difference
+from nmlab.reports.narrative.first_screen.sentence import duration_text
+from nmlab.reports.narrative.first_screen.trust import MOST_LINES
+from nmlab.reports.read.collect import collect
+from nmlab.reports.render import csv_text, html_text, json_text, latex_text, markdown_text
+from nmlab.reports.report import document_of
+from nmlab.reports.values import cell_text
+from nmlab.trials.contract import run_tags
+
+FRESH = {run_tags.CONFIRMATION: run_tags.TRUE}
+NONE = "no difference that this study could see"
+
+
+def learned(trial, values, *, seeds=range(3), tags=None, pattern="2:4", **settings):
+    """Runs of one configuration of MaskPro; a value of NaN diverged."""
+    params = {name: str(value) for name, value in settings.items()}
+    kind = {"params": params, "pattern": pattern, "tags": tags or {}, "residual": [0.0]}
+    return [
+        trial("maskpro", seed, None, status="diverged", **kind)
+        if math.isnan(value)
+        else trial("maskpro", seed, value, **kind)
+        for seed, value in zip(seeds, values, strict=False)
+    ]
+
+
+def rule(trial, method="wanda", value=120.0, **kind):
+    return trial(method, 0, value, role="baseline", **kind)
+
+
+@pytest.fixture
+def screen(writer, store):
+    """Return a function that writes a launch and returns its first screen."""
+
+    def make(name, trials, **launch):
+        writer.launch(name, trials, name=f"{name}-1", **launch)
+        return check(first_screen_of(analyse(store, runs=collect(store, study=name))))
+
+    return make
+
+
+def check(found):
+    """What holds of every first screen."""
+    assert found.verdict.endswith(".")
+    assert ". " not in found.verdict.replace("vs. ", ""), "one sentence"
+    assert len(found.tiles.rows) == 4
+    assert len(found.trust) <= MOST_LINES
+    assert not re.search(r"\b\d{4,}\.\d|\d,\d{3}\.\d\d", found.verdict + " ".join(found.findings))
+    return found
+
+
+def values(found):
+    return [cell_text(cell, column=found.tiles.columns[1]) for cell in found.tiles.column("value")]
+
+
+def details(found):
+    return [cell.value for cell in found.tiles.column("detail")]
+
+
+def test_a_search_with_confirmation(screen, trial):
+    search = [
+        *learned(trial, (80.0, 80.2, 79.9), alpha=0.9, rate=1),
+        *learned(trial, (82.0, 82.1, 82.3), alpha=0.95, rate=2),
+        *learned(trial, (90.0, 90.3, 90.2), alpha=0.99, rate=1),
+    ]
+    fresh = [
+        *learned(trial, (83.0, 83.2, 82.9), seeds=(3, 4, 5), tags=FRESH, alpha=0.9, rate=1),
+        *learned(trial, (85.0, 85.4, 85.1), seeds=(3, 4, 5), tags=FRESH, alpha=0.95, rate=2),
+    ]
+    found = screen("screen-confirmed", [*search, *fresh, rule(trial)])
+    assert found.is_decided
+    assert found.verdict.startswith(
+        "maskpro with alpha=0.9, rate=1 wins against the other finalist of 3 configurations, reaches perplexity 83.03 "
+        "± 0.38 on 3 fresh seeds and beats the one baseline; its runner-up has 2.57% higher perplexity (95% interval +"
+    )
+    assert re.search(r"; all 16 runs ended after \d.* s of computing\.$", found.verdict)
+    difference, _, cost, completeness = found.tiles.rows
+    assert difference.cells[1].value == pytest.approx((85.0 * 85.4 * 85.1 / (83.0 * 83.2 * 82.9)) ** (1 / 3))
+    assert difference.cells[1].n == 3
+    assert len(difference.run_ids) == 6
+    assert values(found)[1].startswith("yes, p ")
+    assert "better than the other finalist; tested over 3 fresh seeds" in details(found)
+    assert len(cost.run_ids) == len(completeness.run_ids) == 16
+    assert values(found)[3] == "all 16 runs"
+    assert "6 of them on fresh seeds" in details(found)[3]
+    assert any("text that chose the best is the text that is reported" in line for line in found.trust)
+
+
+def test_a_grid_of_factors_answers_for_each_factor(screen, trial):
+    wobble = {0: 0.0, 1: 0.4, 2: -0.3}
+    trials = [
+        run
+        for alpha, up in ((0.9, 0.0), (0.99, 0.1))
+        for rate, far in ((1, 0.0), (2, 20.0))
+        for run in learned(
+            trial, [80 + far + up * (-1) ** seed + wobble[seed] for seed in range(3)], alpha=alpha, rate=rate
+        )
+    ]
+    found = screen("screen-grid", trials)
+    assert found.verdict.startswith("rate makes a difference, alpha none that this study could see: maskpro with ")
+    alpha, rate = found.findings[:2]
+    assert re.match(rf"alpha \(0\.9 to 0\.99\): [+−]\d.*95% interval −.* to \+.*; {NONE}\.$", alpha)
+    assert re.match(r"rate \(1 to 2\): \+2\d\..*% perplexity \(95% interval .*\); makes a difference\.$", rate)
+
+
+def test_where_nothing_is_separable_it_says_so_and_names_all(screen, trial):
+    trials = [
+        run
+        for place, shift in enumerate((0.0, 0.3, 0.5, 0.2))
+        for run in learned(trial, (80.0 + shift, 84.0 - shift, 77.0 + 2 * shift), alpha=0.9 + place / 100)
+    ]
+    found = screen("screen-equal", trials)
+    assert not found.is_decided
+    assert found.verdict.startswith(f"alpha makes {NONE}: maskpro with alpha=")
+    assert values(found)[1].startswith("cannot tell, p = ")
+    assert any(
+        line.startswith("Cannot be told from the best (") and line.count("alpha=") == 3 for line in found.findings
+    )
+    assert any("not separable does not mean equal" in line for line in found.trust)
+    assert any("chosen by the numbers that are reported" in line for line in found.trust)
+
+
+def test_a_single_configuration_is_compared_with_the_best_baseline(screen, trial):
+    found = screen("screen-single", [*learned(trial, (80.0, 81.0, 79.0)), rule(trial), rule(trial, "magnitude", 140.0)])
+    assert found.verdict.startswith("maskpro is the only configuration, reaches perplexity 80.0 ± 2.5 on 3 seeds and ")
+    assert "beats both baselines" in found.verdict
+    assert found.tiles.rows[0].cells[0].value == "Best baseline against the best: perplexity"
+    assert values(found)[0].startswith("+50.")
+    assert details(found)[1].startswith("better than the best baseline")
+
+
+def test_a_launch_that_was_stopped_says_what_is_missing(screen, trial):
+    trials = [*learned(trial, (80.0, 80.2), alpha=0.9), *learned(trial, (90.0,), alpha=0.99)]
+    found = screen("screen-stopped", trials, tags={"nmlab.status": "stopped", "nmlab.planned": "6"})
+    assert "3 of 6 runs ended" in found.verdict
+    assert values(found)[3] == "3 of 6 runs"
+    assert "3 not begun" in details(found)[3]
+    assert found.trust[0].startswith("The launch is stopped, not finished")
+
+
+def test_where_all_diverged_the_baseline_stands(screen, trial):
+    found = screen("screen-lost", [*learned(trial, (math.nan,) * 3, alpha=0.9), rule(trial)])
+    assert found.verdict.startswith("No searched configuration has a result, and the best baseline is wanda with ")
+    assert not found.is_decided
+    assert values(found)[0] == "–"
+    assert any(line.startswith("3 diverged of 4 runs") for line in found.trust)
+    nothing = screen("screen-nothing", [trial("dense", 0, 40.0, role="baseline")])
+    assert nothing.verdict.startswith("No result: no mask that finished has a value")
+
+
+def test_several_objectives_are_said(screen, trial):
+    params = {"search.metric": "['eval/perplexity', 'cost/seconds']", "search.mode": "['min', 'min']"}
+    trials = [*learned(trial, (80.0, 80.2, 79.9), alpha=0.9), *learned(trial, (90.0, 90.5, 90.1), alpha=0.99)]
+    found = screen("screen-several", trials, params=params)
+    assert "; all this by perplexity, the first of 2 objectives;" in found.verdict
+
+
+def test_a_study_of_claims_counts_them(screen, trial):
+    trials = [*learned(trial, (80.0, 80.2, 79.9), alpha=0.99), *learned(trial, (90.0, 90.5, 90.1), alpha=0.9)]
+    found = screen("screen-claims", trials, tags={"nmlab.reproduces": "maskpro/table-10"})
+    assert any(re.match(r"Of \d+ claims? of the papers: ", line) for line in found.findings)
+
+
+def test_several_patterns_have_a_verdict_each(screen, trial):
+    trials = [
+        run
+        for pattern, shift in (("2:4", 0.0), ("4:8", -20.0))
+        for alpha, far in ((0.9, 0.0), (0.99, 10.0))
+        for run in learned(
+            trial, (80 + far + shift, 80.2 + far + shift, 79.9 + far + shift), alpha=alpha, pattern=pattern
+        )
+    ]
+    found = screen("screen-patterns", trials)
+    assert found.verdict.startswith("2:4: maskpro with alpha=0.9 wins with perplexity 80.03")
+    assert "; 4:8: maskpro with alpha=0.9 wins with perplexity 60.03" in found.verdict
+    assert values(found)[0] == "2 of 2"
+
+
+# --- in the formats ---------------------------------------------------------------------------------------------
+
+
+def test_every_format_holds_the_verdict_and_the_tiles(document):
+    screen, page = document.screen, html_text(document)
+    (shown,) = re.findall(r'<p class="verdict[^"]*"><strong>(.*?)</strong></p>', page)
+    assert html.unescape(re.sub(r"<[^>]+>", "", shown)).replace("\N{NO-BREAK SPACE}", " ") == screen.verdict
+    markdown, read = markdown_text(document).replace("\\", ""), json.loads(json_text(document))
+    assert f"**{screen.verdict}**" in markdown
+    assert read["verdict"] == screen.verdict
+    assert read["before_you_trust_this"] == list(screen.trust)
+    rows = list(csv.DictReader(io.StringIO(csv_text(screen.tiles))))
+    tiles = re.findall(r'<dd class="value">(.*?)</dd>', page)
+    for row, line, own, tile in zip(screen.tiles.rows, rows, read["tiles"]["rows"], tiles, strict=True):
+        cell = row.cells[1]
+        shown = cell_text(cell, column=screen.tiles.columns[1])
+        assert html.unescape(re.sub(r"<[^>]+>", "", tile)) == shown
+        assert f"| {shown} |" in markdown
+        assert own["cells"]["value"]["shown"] == shown
+        assert line["value"] == str(cell.value)
+        assert line["run_ids"].split() == list(row.run_ids) == own["runs"]
+        assert shown.replace("%", r"\%").replace("−", "$-$").split(" ")[0] in latex_text(screen.tiles)
+
+
+def test_every_tile_leads_to_its_runs(document, runs):
+    known = {trial.run_id for trial in runs.trials}
+    links = re.findall(r'<dd class="value"><a href="[^"]+" data-runs="([^"]+)"', html_text(document))
+    assert len(links) == 4
+    assert all(set(ids.split()) <= known for ids in links)
+
+
+def test_every_number_of_the_verdict_stands_in_a_table(document):
+    """From the sentence to the runs: each number is that of a cell, whose row names its runs."""
+    tables = document.every_table
+    texts = " ".join(
+        cell_text(c, column=k) for t in tables for r in t.rows for k, c in zip(t.columns, r.cells, strict=True)
+    )
+    sentence = re.sub(r"95% interval|\bp (?:= |<)", "", document.screen.verdict)
+    numbers = re.findall(r"\d[\d,]*\.?\d*", sentence)
+    assert len(numbers) > 6
+    missing = [number for number in numbers if number not in texts and float(number) > 5]
+    assert missing == []
+
+
+def test_the_parts_of_the_first_screen_come_before_everything_else(document):
+    page = html_text(document)
+    order = [
+        "<h1>",
+        '<p class="verdict">',
+        '<dl class="tiles">',
+        'id="figure-ranking"',
+        "Before you trust this",
+        "<nav",
+    ]
+    places = [page.index(mark) for mark in order]
+    assert places == sorted(places)
+    assert page.count('id="figure-ranking"') == 1
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_page_is_right_without_the_figure(store):
+    page = html_text(document_of(store, study="maskpro-alpha"))
+    assert '<p class="verdict' in page
+    assert 'id="figure-ranking"' not in page
+
+
+# --- numbers in words -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ends", "bracketed", "clause"),
+    [
+        ((1.033, 1.021, 1.045), "+3.3% [+2.1%, +4.5%]", "has 3.3% higher perplexity"),
+        ((0.996, 0.985, 1.008), "−0.4% [−1.5%, +0.8%]", "has 0.4% lower perplexity"),
+        ((3.1, 2.9, 3.4), "× 3.10 [× 2.90, × 3.40]", "has 3.10 times the perplexity"),
+        ((1.0, 0.9, 1.1), "0% [−10%, +10%]", "has the same perplexity"),
+    ],
+)
+def test_ratios_of_perplexities_are_written_in_percent(ends, bracketed, clause):
+    found = Difference("eval/perplexity", *ends)
+    assert (found.bracketed, found.clause) == (bracketed, clause)
+
+
+def test_other_differences_are_written_in_their_unit():
+    found = Difference("eval/quiz/acc", -0.0312, -0.05, -0.0124)
+    assert found.clause == "has 0.031 lower quiz acc"
+    assert found.interval == "95% interval −0.050 to −0.012"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(98.4, "98.4 s"), (505.0, "8.42 min"), (18720.0, "5.20 h")])
+def test_durations(seconds, text):
+    assert duration_text(seconds) == text

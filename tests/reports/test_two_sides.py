@@ -1,0 +1,270 @@
+"""Two sides compared, from a store to every format: verdict, tests, what differs, refusals."""
+
+import csv
+import io
+import json
+import re
+
+import pytest
+
+from nmlab.reports.compare import FORMATS, compare
+from nmlab.reports.read.errors import ReportError
+
+METRIC = "eval/perplexity"
+VALUES = {"0.9": (80.0, 82.0, 81.0), "0.99": (70.0, 72.0, 72.0)}
+LATER = {"0.9": (80.0, 82.0, 81.0), "0.99": (66.0, 67.5, 67.0), "0.5": (90.0, 91.0, 95.0)}
+
+
+@pytest.fixture(scope="module")
+def uri(store_writer, tmp_path_factory, trial):
+    """Two launches of one study of which the later has another seed range for one alpha, and a study of SUSI."""
+    writer = store_writer(tmp_path_factory.mktemp("two-sides"))
+
+    def launch(name, values, *, study="pair", method="maskpro", **options):
+        trials = [trial("dense", 0, 20.0, role="baseline"), trial("wanda", 0, 95.0, role="baseline")]
+        trials += [
+            trial(method, seed, value, 99.0, {"alpha": alpha}, residual=[0.0])
+            for alpha, own in values.items()
+            for seed, value in enumerate(own)
+        ]
+        writer.launch(study, trials, name=name, **options)
+
+    launch("pair-1", VALUES)
+    launch("pair-2", LATER, tags={"nmlab.git_commit": "f" * 40, "nmlab.versions": '{"torch": "2.14.0"}'},
+           params={"budget.steps": "200"})  # fmt: skip
+    launch("susi-1", {"0.3": (50.0, 51.0, 53.0)}, study="susi", method="susi")
+    bad = [trial("maskpro", seed, None, status="diverged", reason="loss became nan") for seed in range(2)]
+    writer.launch("lost", [*bad, trial("wanda", 0, 95.0, role="baseline")], name="lost-1")
+    return writer.uri
+
+
+def compared(uri, *sides, **options):
+    return compare(sides, tracking_uri=uri, **options)
+
+
+@pytest.fixture(scope="module")
+def launches(uri):
+    """The launch of yesterday against that of today."""
+    return compared(uri, "pair@pair-1", "pair@pair-2")
+
+
+@pytest.fixture(scope="module")
+def methods(uri):
+    return compared(uri, "pair@pair-1:maskpro", "susi:susi")
+
+
+def column(found, key, table=""):
+    return [cell.value for cell in found.table(table).column(key)]
+
+
+def test_launches_of_one_study_are_compared_configuration_by_configuration(launches):
+    assert column(launches, "method") == ["maskpro", "maskpro", "dense", "wanda"]
+    assert column(launches, "setting") == ["alpha=0.99", "alpha=0.9", "", ""]
+    assert column(launches, "a") == pytest.approx([214 / 3, 81.0, 20.0, 95.0])
+    assert column(launches, "b") == pytest.approx([200.5 / 3, 81.0, 20.0, 95.0])
+    assert column(launches, "difference") == pytest.approx([-4.5, 0.0, 0.0, 0.0])
+    assert column(launches, "finding")[1:] == ["equal"] * 3
+
+
+def test_the_numbers_by_hand(launches):
+    """The ratios of alpha 0.99 are 66/70, 67.5/72 and 67/72; t of their logarithms is -17.13 with 2 degrees."""
+    first = launches.table().rows[0]
+    cells = {own.key: cell for own, cell in zip(launches.table().columns, first.cells, strict=True)}
+    assert cells["ratio"].value == pytest.approx(((66 / 70) * (67.5 / 72) * (67 / 72)) ** (1 / 3), rel=1e-9)
+    assert (cells["ratio"].low, cells["ratio"].high) == pytest.approx((0.92175, 0.95241), abs=1e-5)
+    assert cells["p"].value == pytest.approx(0.00339, abs=1e-5)
+    assert cells["test"].value == "paired t-test over 3 shared seeds"
+    assert cells["finding"].value == "B better"
+    assert (str(cells["a"].mark), str(cells["b"].mark)) == ("", "best")
+
+
+def test_only_what_a_test_finds_better_is_bold(launches):
+    marks = [(str(a.mark), str(b.mark)) for a, b in zip(launches.table().column("a"), launches.table().column("b"), strict=True)]  # fmt: skip  # noqa: E501
+    assert marks == [("", "best"), ("", ""), ("", ""), ("", "")]
+    assert launches.text("md").count("**") == 2
+
+
+def test_the_verdict_counts_the_pairs_and_names_what_differs(launches):
+    assert launches.verdict == (
+        "Of 4 pairs, B is better in 1 (maskpro: alpha=0.99), 3 are equal (tests at 5%, corrected for their number)."
+    )
+    assert launches.document.headline[0] == launches.verdict
+
+
+def test_the_title_is_short(launches, methods):
+    assert launches.document.heading == "pair: 1 against 2"
+    assert methods.document.heading == "pair:maskpro against susi:susi"
+
+
+def test_nothing_is_dropped_in_silence(launches):
+    assert column(launches, "setting", "not_compared") == ["alpha=0.5"]
+    assert column(launches, "side", "not_compared") == ["B"]
+    assert column(launches, "reason", "not_compared") == ["no counterpart"]
+    assert "Listed as not compared: 1 configuration." in launches.document.warnings
+
+
+def test_what_the_sides_differ_in_besides_their_results(launches):
+    rows = {(row.cells[0].value, row.cells[1].value): tuple(cell.value for cell in row.cells[2:])
+            for row in launches.table("settings_apart").rows}  # fmt: skip
+    assert rows["code", "commit"] == ("0123456789abcdef0123456789abcdef01234567", "f" * 40)
+    assert rows["code", "torch"] == ("2.13.0", "2.14.0")
+    assert rows["study", "budget.steps"] == ("not set", "200")
+    assert ("compared runs", "alpha") not in rows
+
+
+def test_methods_are_compared_by_their_best(methods):
+    assert column(methods, "a_is") == ["maskpro: alpha=0.99 (best of 2)"]
+    assert methods.verdict.startswith("B (susi:susi) is better than A (pair:maskpro): perplexity 51.33 against 71.33, ")
+    assert re.search(r"28\.1% lower \(95% interval \d+\.\d% to \d+\.\d%; paired t-test over 3 shared seeds, p ", methods.verdict)  # fmt: skip  # noqa: E501
+    assert any("best of several configurations" in text for text in methods.document.warnings)
+
+
+def test_a_launch_against_itself_is_equal_everywhere(uri):
+    found = compared(uri, "pair@pair-1", "pair@pair-1")
+    assert found.verdict == "A and B are equal in all 4 pairs."
+    assert set(column(found, "difference")) == {0.0}
+    assert set(column(found, "finding")) == {"equal"}
+    assert "A and B are the same runs." in found.document.warnings
+    assert "settings_apart" not in found.tables
+
+
+def test_swapping_the_sides_flips_every_sign(uri, launches):
+    swapped = compared(uri, "pair@pair-2", "pair@pair-1")
+    by_key = {key: -value for key, value in zip(column(swapped, "configuration_a"), column(swapped, "difference"), strict=True)}  # fmt: skip  # noqa: E501
+    for key, value in zip(column(launches, "configuration_a"), column(launches, "difference"), strict=True):
+        assert by_key[key] == pytest.approx(value)
+    assert sorted(map(str, column(swapped, "finding"))) == ["A better", "equal", "equal", "equal"]
+    assert "A is better in 1" in swapped.verdict
+
+
+def test_rows_and_metrics_of_choice(uri):
+    found = compared(uri, "pair@pair-1", "pair@pair-2", rows=["role"], metrics=[METRIC, "cost/seconds"])
+    assert column(found, "role") == ["search", "baseline"] * 2
+    assert column(found, "metric") == ["perplexity"] * 2 + ["seconds"] * 2
+    with pytest.raises(ReportError, match="unknown metric 'eval/perplexty'; did you mean 'eval/perplexity'"):
+        compared(uri, "pair", "susi", metrics=["eval/perplexty"])
+    with pytest.raises(ReportError, match="unknown row or column 'rol'; did you mean 'role'"):
+        compared(uri, "pair", "susi", rows=["rol"])
+
+
+def test_pooled_launches_are_one_side(uri):
+    found = compared(uri, "pair@pair-1,pair@pair-2", "susi", rows=["role"])
+    assert dict(found.document.facts) == {"A": "pair-1, pair-2", "B": "susi-1"}
+    with pytest.raises(ReportError, match="launches of pair and susi can't be pooled"):
+        compared(uri, "pair@pair-1,susi", "susi")
+
+
+@pytest.mark.parametrize(
+    ("sides", "line"),
+    [
+        (("pair:maskpo", "susi"), "unknown selection 'maskpo'; did you mean 'maskpro'? expected a method"),
+        (("pair:alpha=0.77", "susi"), "of pair fits 'alpha=0.77': alpha is 0.99, 0.9, 0.5, never 0.77"),
+        (("pair:alhpa=0.9", "susi"), "unknown setting 'alhpa'; did you mean 'alpha'?"),
+        (("lost:maskpro", "susi:susi"),
+         "nothing to compare: maskpro of A: 0 of 2 runs finished (2 diverged); susi of B: no counterpart"),
+    ],
+)  # fmt: skip
+def test_what_selects_nothing_or_has_no_value_is_refused_in_one_line(uri, sides, line):
+    with pytest.raises(ReportError, match=re.escape(line)):
+        compared(uri, *sides)
+
+
+def test_an_equal_budget_without_curves_is_refused(uri):
+    with pytest.raises(ReportError, match=r"at equal tokens: maskpro .*recorded no curve with its tokens"):
+        compared(uri, "pair:maskpro", "susi:susi", at_equal="tokens")
+    with pytest.raises(ReportError, match="unknown budget 'token'; did you mean 'tokens'"):
+        compared(uri, "pair", "susi", at_equal="token")
+
+
+@pytest.mark.parametrize(
+    ("params", "tags", "message"),
+    [
+        ({"data.evaluation.source": "other"}, {}, "data.evaluation.source differs: builtin:python-docs"),
+        ({"data.evaluation.sequence_length": "64"}, {}, "data.evaluation.sequence_length differs: 64"),
+        ({"model.dtype": "bfloat16"}, {}, "model.dtype differs: bfloat16"),
+        ({}, {"nmlab.data_digest": "sha256:zz"}, "the digest of the data differs: sha256:bb22"),
+        ({}, {"nmlab.model_digest": "sha256:zz"}, "the digest of the model differs: sha256:aa11"),
+    ],
+)
+def test_what_was_not_evaluated_alike_is_refused_with_all_that_differs(
+    store_writer, tmp_path, trial, params, tags, message
+):
+    writer = store_writer(tmp_path)
+    writer.launch("one", [trial("wanda", 0, 60.0)], name="one-1")
+    writer.launch("two", [trial("wanda", 0, 61.0, params=params, tags=tags)], name="two-1")
+    with pytest.raises(ReportError, match=rf"A and B were not evaluated alike: {message}.*run .* of B.*--mixed"):
+        compared(writer.uri, "one", "two")
+    shown = compared(writer.uri, "one", "two", mixed=True)
+    for form in ("md", "html", "tex", "json"):
+        assert "Not evaluated alike" in shown.text(form)
+
+
+def test_versions_and_texts_of_calibration_are_noted_and_compared(store_writer, tmp_path, trial):
+    writer = store_writer(tmp_path)
+    other = {"nmlab.versions": '{"torch": "2.9.0"}', "nmlab.data_digest": "sha256:zz"}
+    writer.launch("one", [trial("wanda", 0, 60.0)], name="one-1")
+    calibrated = {"data.calibration.samples": "32"}
+    writer.launch("two", [trial("wanda", 0, 61.0, params=calibrated, tags=other)], name="two-1", params=calibrated)
+    found = compared(writer.uri, "one", "two")
+    noted = [text for text in found.document.warnings if text.startswith("Numbers may depend on it")]
+    assert [text.split(": ")[1].split(" differs")[0] for text in noted] == [
+        "the digest of the data",
+        "the version of torch",
+    ]
+    assert found.table("settings_apart").column("name")
+
+
+def test_sides_that_report_other_metrics_are_refused_unless_one_is_named(store_writer, tmp_path, trial):
+    writer = store_writer(tmp_path)
+    writer.launch("one", [trial("wanda", 0, 60.0)], name="one-1")
+    words = {"search.metric": "eval/word_perplexity"}
+    writer.launch("two", [trial("wanda", 0, 60.0)], name="two-1", params=words)
+    with pytest.raises(ReportError, match="A is reported by eval/perplexity and B reported by eval/word_perplexity"):
+        compared(writer.uri, "one", "two")
+    assert (
+        compared(writer.uri, "one", "two", metrics=[METRIC]).verdict
+        == "B (two) and A (one) are equal: perplexity 60.00."
+    )
+
+
+def test_every_format_holds_the_same_values(launches):
+    table, frame = launches.table(), launches.frame()
+    read = list(csv.DictReader(io.StringIO(launches.text("csv"))))
+    own = json.loads(launches.text("json", table="differences"))
+    whole = json.loads(launches.text("json"))
+    assert whole["headline"][0] == launches.verdict
+    assert [each["key"] for each in whole["tables"]] == list(launches.tables)
+    for place, line in enumerate(read):
+        for key, cell in own["rows"][place]["cells"].items():
+            assert line[key] == ("" if cell["value"] is None else str(cell["value"]))
+            value = frame[key][place]
+            assert cell["value"] == (None if value != value else value)
+        for form in ("html", "md", "tex"):
+            text = launches.text(form).replace("&nbsp;", " ").replace("$-$", "−")
+            shown = own["rows"][place]["cells"]["difference"]["shown"]
+            assert shown in text, form
+    assert len(frame) == len(table.rows)
+    assert "Report written" not in launches.text("md")
+    assert set(FORMATS) == {"html", "md", "tex", "csv", "json"}
+    with pytest.raises(ReportError, match="unknown table 'cost'; did you mean 'costs'"):
+        launches.frame("cost")
+
+
+def test_the_frame_has_typed_columns(launches):
+    kinds = launches.frame().dtypes.astype(str).to_dict()
+    assert {kinds[name] for name in ("a", "a_low", "difference", "ratio", "p")} == {"float64"}
+    assert (kinds["a_n"], kinds["method"], kinds["run_ids"]) == ("Int64", "string", "string")
+    assert launches.frame("not_compared")["reason"].tolist() == ["no counterpart"]
+
+
+def test_the_figure_says_in_words_what_it_shows(launches):
+    (figure,) = launches.document.figures
+    assert "Rows: 1 B better, 3 equal." in figure.caption
+    assert 'role="img" aria-label="Differences of B from A in perplexity"' in launches.text("html")
+    assert figure.svg.startswith(b"<?xml")
+
+
+def test_numbers_lead_to_the_runs_of_their_own_study(uri, methods):
+    links = methods.document.links
+    ids = {cell.run_ids[0] for cell in methods.table().column("b")}
+    assert {links.run(run_id).split("/")[-3] for run_id in ids} != {links.experiment_id}
