@@ -66,12 +66,12 @@ class Lines:
 
     def note(self, text: str) -> None:
         """Print the line."""
-        _print_words(f"note: {text}", self._notes)
+        print_words(f"note: {text}", self._notes)
 
     def begin(self, lines: Sequence[str]) -> None:
         """Print the lines, unless it is quiet."""
         for line in () if self._quiet else lines:
-            _print_words(line, self._out)
+            print_words(line, self._out)
 
     @contextmanager
     def watching(self) -> Iterator[Show]:
@@ -80,7 +80,7 @@ class Lines:
             yield view.show
 
 
-def _print_words(text: str, out: Console) -> None:
+def print_words(text: str, out: Console) -> None:
     """Print text: on a terminal broken between words, elsewhere on one line."""
     for line in wrapped(text, out.width, rest="  ") if out.is_terminal else (text,):
         out.print(line, markup=False)

@@ -237,12 +237,14 @@ def _print_result(result: "SweepResult", *, argument: str, quiet: bool, as_json:
     if as_json:
         print_json(result.record())
         return
+    from nmlab.platform.api.progress import print_words
+
     out = console()
     if not quiet:
-        out.print(_summary(result))
+        print_words(_summary(result), out)
     for sentence in (result.search_stopped, *result.headline, *result.confirmation):
         if sentence:
-            out.print(sentence, markup=False)
+            print_words(sentence, out)
     if result.page is not None:
         out.print(f"report: {result.page}", markup=False)
     for line in _what_is_left(result, argument):

@@ -23,7 +23,7 @@ from scipy import stats
 from nmlab.reports.statistics.intervals import CONFIDENCE
 
 Floats: TypeAlias = npt.NDArray[np.float64]
-Setting: TypeAlias = Sequence[int] | Floats
+FactorValues: TypeAlias = Sequence[int] | Floats
 """The value of a setting in each configuration: the places of categories, or numbers on a scale."""
 FEWEST_DEGREES = 3  # of freedom that a regression must leave for its residual
 _ROUNDING = 1e-12
@@ -84,7 +84,7 @@ def block_effect(value_LS: Floats) -> FactorEffect | None:
     return _between(mean_L, error_LL=_constant(levels, 2 * variance / seeds), p_value=p_value, degrees=degrees)
 
 
-def regressed_effects(value_N: Floats, *, settings: Sequence[Setting]) -> tuple[FactorEffect, ...] | None:
+def regressed_effects(value_N: Floats, *, settings: Sequence[FactorValues]) -> tuple[FactorEffect, ...] | None:
     """Return the effect of each setting by regression; None where too few configurations or too like ones were tried.
 
     Args:
@@ -109,7 +109,7 @@ def regressed_effects(value_N: Floats, *, settings: Sequence[Setting]) -> tuple[
     return tuple(found)
 
 
-def _columns(setting: Setting) -> Floats:
+def _columns(setting: FactorValues) -> Floats:
     """Return the columns of a setting in the design: one for each category but the first, or the number itself."""
     if isinstance(setting, np.ndarray):
         return np.asarray(setting - setting.mean(), dtype=float)[:, None]
@@ -117,7 +117,7 @@ def _columns(setting: Setting) -> Floats:
     return np.asarray(places[:, None] == np.arange(1, places.max() + 1)[None], dtype=np.float64)
 
 
-def _of_block(setting: Setting, coefficient_P: Floats, covariance_PP: Floats, degrees: int) -> FactorEffect:
+def _of_block(setting: FactorValues, coefficient_P: Floats, covariance_PP: Floats, degrees: int) -> FactorEffect:
     size = len(coefficient_P)
     explained = float(coefficient_P @ np.linalg.solve(covariance_PP, coefficient_P)) / size
     p_value = float(stats.f.sf(explained, size, degrees))

@@ -8,7 +8,7 @@ import signal
 from nmlab.platform.testing.real_launches.launched import GRID, session, steps_so_far
 from nmlab.platform.testing.real_launches.raylet_cluster import PLACE
 
-STEPS = 160
+STEPS = 100
 RESOURCES = {"cpus": 0.5, "custom": {PLACE: 1}}
 SHARED = {
     **GRID,
