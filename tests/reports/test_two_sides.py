@@ -304,7 +304,8 @@ def test_the_first_screen_of_many_pairs(launches):
         "16 runs; not compared: 1 configuration with 3 runs (B: no counterpart)",
     )
     assert launches.document.screen.trust[:3] == (
-        "Unequal budgets (A against B): budget.steps not set against 200. --at-equal tokens compares at an equal one.",
+        "Unequal budgets (A against B): budget.steps not set against 200. "
+        "--at-equal tokens compares at an equal one, from recorded curves.",
         "A and B ran other code or versions: commit, torch.",
         "Listed as not compared: 1 configuration.",
     )
@@ -315,6 +316,7 @@ def test_pages_begin_with_the_first_screen(launches, methods):
         screen, page, text = found.document.screen, found.text("html"), found.text("md")
         assert page.index('<p class="verdict">') < page.index("figure-differences") < page.index("table-differences")
         assert page.count('id="figure-differences"') == 1
+        assert 'href="#figures"' not in page, "the only figure is on the first screen"
         assert (
             text.index(f"**{screen.verdict[:40]}") < text.index("## Before you trust this") < text.index("## A and B")
         )

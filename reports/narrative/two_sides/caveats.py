@@ -103,9 +103,8 @@ def _about_budgets(found: TwoSides) -> str:
     apart = [f"{fact.name} {fact.values[0]} against {fact.values[1]}" for fact in found.facts if _is_budget(fact.name)]
     if not apart:
         return ""
-    return (
-        f"Unequal budgets (A against B): {', '.join(apart[:MOST_NAMES])}. --at-equal tokens compares at an equal one."
-    )
+    listed = ", ".join(apart[:MOST_NAMES])
+    return f"Unequal budgets (A against B): {listed}. --at-equal tokens compares at an equal one, from recorded curves."
 
 
 def _is_budget(name: str) -> bool:
