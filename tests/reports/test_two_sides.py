@@ -124,6 +124,7 @@ def test_methods_are_compared_by_their_best(methods):
 def test_a_launch_against_itself_is_equal_everywhere(uri):
     found = compared(uri, "pair@pair-1", "pair@pair-1")
     assert found.verdict == "A and B are equal in all 4 pairs."
+    assert tiles(found)[0][1:] == ("none", "the same values in every pair")
     assert set(column(found, "difference")) == {0.0}
     assert set(column(found, "finding")) == {"equal"}
     assert "A and B are the same runs." in found.document.warnings

@@ -59,6 +59,8 @@ def _difference(found: TwoSides) -> Row:
     detail = f"B {second} against A {first}"
     if len(found.leading) > 1:
         what = f"Largest difference of B from A: {name}"
+        if item.finding == "equal":
+            return _row(what, Cell("none"), "the same values in every pair")
         detail = f"{row_text(item.pair, matching=found.matching)}; {detail}"
     return _row(what, _change_cell(item), detail)
 
