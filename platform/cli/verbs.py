@@ -90,7 +90,7 @@ VERBS = {
     ),
     "ui": Verb(
         "ui",
-        "Serve MLflow's web pages on the tracking store until Ctrl-C. For a remote store only its address is printed.",
+        "Serve MLflow's web pages on the tracking store until Ctrl-C. For a remote store only addresses are printed.",
     ),
 }
 """The commands, in the order of ``nmlab --help``; a test compares the summaries with the docstrings."""

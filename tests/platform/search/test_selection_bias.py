@@ -17,6 +17,7 @@ from nmlab.platform.records.events import TrialSubmitted
 from nmlab.platform.search.confirmation import confirmations_of
 from nmlab.reports.analysis.configurations import configurations_of
 from nmlab.reports.analysis.pairwise import FreshVerdict, confirmed_of
+from nmlab.reports.analysis.statements import mean_text
 from nmlab.reports.narrative.confirmed_words import confirmed_sentences
 from nmlab.reports.read.objective import Objective
 from nmlab.reports.read.trials import trial_records
@@ -110,7 +111,8 @@ def test_of_equal_configurations_the_search_is_optimistic_and_the_report_sees_no
         searched.append(found.best.value.mean)
         fresh.append(again.mean)
         covered += again.low <= TRUE_MEAN <= again.high
-        seen += f"reaches perplexity {again.mean:.2f}" not in text or FreshVerdict.NO_DIFFERENCE not in text
+        assert f"reaches perplexity {mean_text(found.best.as_reported)}" in text
+        seen += FreshVerdict.NO_DIFFERENCE not in text
     chance = 3 * math.sqrt(SEARCHES * 0.05 * 0.95)
     assert mean_interval(searched).high < TRUE_MEAN - 100 * NOISE / math.sqrt(SEEDS)
     assert mean_interval(fresh).low <= TRUE_MEAN <= mean_interval(fresh).high

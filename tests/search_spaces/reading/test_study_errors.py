@@ -198,7 +198,7 @@ VALUES = [
     ),
     (
         "search.metric=train/tau",
-        "maskpro records no such metric; recorded by maskllm, susi",
+        "maskpro records no such metric; recorded by maskllm, soft_topn, susi",
     ),
     ("search.metric=train/flps", "unknown metric; did you mean 'train/flips'?"),
     (
