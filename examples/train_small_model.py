@@ -1,8 +1,8 @@
 """Train a small language model on any text, to repeat the studies on a model other than `builtin:tiny`.
 
     python examples/train_small_model.py 'corpus.txt[:80%]' --output small --held-out 'corpus.txt[90%:]'
-    nmlab sweep methods-2-4 --set model.source=small \\
-        --set 'data.calibration.source=corpus.txt[80%:90%]' --set 'data.evaluation.source=corpus.txt[90%:]'
+    nmlab sweep methods-2-4 --set model.source=small --set 'data.calibration.source=corpus.txt[80%:86%]' \\
+        --set 'data.validation.source=corpus.txt[86%:90%]' --set 'data.evaluation.source=corpus.txt[90%:]'
 
 A text is whatever a study takes: a text file, a folder of them, JSON lines, or a slice such as `corpus.txt[:80%]`. The
 tokenizer is a byte-level BPE of its own, learned from the same text. Architecture: Qwen3
