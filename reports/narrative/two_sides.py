@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from nmlab.reports.analysis.metrics import plain_name, style_of
 from nmlab.reports.analysis.pairwise import Side
-from nmlab.reports.analysis.statements import metric_text
+from nmlab.reports.analysis.statements import metric_text, p_value_text
 from nmlab.reports.analysis.two_sides import (
     LETTERS,
     Finding,
@@ -135,8 +135,7 @@ def _pair_text(values: tuple[str, str]) -> str:
 
 def _test_text(item: PairResult) -> str:
     p_value = item.comparison.p_adjusted
-    shown = "" if p_value is None else number_text(p_value, style=Style.P_VALUE)
-    return f"{deciding_test(item)}, p {shown if shown.startswith('<') else f'= {shown}'}"
+    return deciding_test(item) + ("" if p_value is None else f", {p_value_text(p_value)}")
 
 
 def _change_text(item: PairResult, *, of: int) -> str:

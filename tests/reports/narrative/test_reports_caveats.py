@@ -186,7 +186,7 @@ def test_a_gain_over_random_logits_is_no_finding(writer, store, trial, start, in
     assert has_telling_start(best, members=found.configurations) is telling
     text = " ".join(headline_of(found.runs, configurations=found.configurations))
     assert ("than its own initial mask" in text) is telling
-    assert "43.00 lower (better: p <0.001, 3 seeds) than the wanda mask's 110.00" in text
+    assert "43.00 lower (better: p < 0.001, 3 seeds) than the wanda mask's 110.00" in text
 
 
 # --- what next --------------------------------------------------------------------------------------------------
