@@ -34,12 +34,14 @@ def draw_ranking(info: Ranking) -> FigureFile:
         figure = new_figure(1.7 + 0.27 * len(info.points))
         axes = figure.add_subplot()
         _draw_lines(axes, info)
+        has_fresh = any(point.fresh is not None for point in info.points)
         for place, point in enumerate(info.points):
-            _draw_point(axes, point, place)
+            _draw_point(axes, point, place, has_fresh=has_fresh)
         _format_axes(axes, info)
         if not info.is_grouped:
             label_lines(axes, info)
-        figure.legend(loc="outside upper left", ncols=6, fontsize=8.5)
+        shown = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+        figure.legend(list(shown.values()), list(shown), loc="outside upper left", ncols=6, fontsize=8.5)
         spots = [spot for place, point in enumerate(info.points) for spot in _spots(axes, info, point, place)]
         return saved(figure, key=KEY, title=TITLE, caption=_caption(info), alternative=_in_words(info), spots=spots)
 
@@ -81,14 +83,13 @@ def _draw_lines(axes: "matplotlib.axes.Axes", info: Ranking) -> None:
         named.add(line.name)
 
 
-def _draw_point(axes: "matplotlib.axes.Axes", point: RankedPoint, place: int) -> None:
-    first = place == 0
+def _draw_point(axes: "matplotlib.axes.Axes", point: RankedPoint, place: int, *, has_fresh: bool) -> None:
     if point.initial is not None:
         axes.plot(
             point.initial,
             place,
             marker="o",
-            label="its own initial mask" if first else None,
+            label="its own initial mask",
             markerfacecolor=PAPER,
             markeredgecolor=MUTED,
             markersize=5.5,
@@ -96,16 +97,25 @@ def _draw_point(axes: "matplotlib.axes.Axes", point: RankedPoint, place: int) ->
         )
         axes.plot([point.initial, point.mean], [place, place], color=MUTED, linewidth=0.6, zorder=0.5)
     if point.fresh is not None:
-        _draw_estimate(axes, point.fresh, place, marker="D", label="on fresh seeds" if first else None)
+        _draw_estimate(axes, point.fresh, place, marker="D", label="on fresh seeds")
     is_faint = point.fresh is not None or not point.is_complete
     _draw_estimate(
         axes,
         _estimate(point),
         place if point.fresh is None else place + BELOW,
         marker="o" if point.is_complete else "X",
-        label="mean and 95% interval" + (" in the search" if point.fresh is not None else "") if first else None,
+        label=_kind(point, has_fresh=has_fresh),
         is_faint=is_faint,
     )
+
+
+def _kind(point: RankedPoint, *, has_fresh: bool) -> str:
+    """Return what the mean of the search is called in the legend."""
+    if point.fresh is not None:
+        return "the same in the search"
+    if not point.is_complete:
+        return "not every seed finished"
+    return "in the search only" if has_fresh else "mean and 95% interval"
 
 
 def _draw_estimate(
@@ -114,7 +124,7 @@ def _draw_estimate(
     place: float,
     *,
     marker: str,
-    label: str | None,
+    label: str,
     is_faint: bool = False,
 ) -> None:
     """Draw a mean with its interval; faint where another mean of its row counts, or where runs are missing."""
