@@ -8,7 +8,8 @@ The floor of a method is the work that no implementation of it can do without, a
     sparsegpt, sparsegpt_mask  two forwards, X^T X of every layer's inputs, and one Cholesky factorisation of each
     magnitude                  |W| and torch.topk of every group
     random                     a random number a weight and torch.topk of every group
-    susi, maskllm              a forward and backward with every weight masked by real numbers that take the gradient
+    susi, soft_topn, simple,
+    maskllm                    a forward and backward with every weight masked by real numbers that take the gradient
     proxsparse                 a forward and backward with the gradient of every parameter
     maskpro                    a forward
 
@@ -37,7 +38,7 @@ from pathlib import Path
 from typing import Any
 
 ONE_SHOT = ("random", "magnitude", "wanda", "sparsegpt", "sparsegpt_mask", "gblm", "pruner_zero")
-LEARNED = ("maskllm", "proxsparse", "maskpro", "susi")
+LEARNED = ("maskllm", "proxsparse", "maskpro", "susi", "soft_topn", "simple")
 CLAIMS = {**dict.fromkeys(ONE_SHOT, 1.5), "susi": 1.3}
 HYPERPARAMETERS: dict[str, dict[str, Any]] = {name: {"steps": 1000} for name in LEARNED}
 
@@ -114,6 +115,8 @@ def floor_work(name: str, context: Any) -> Callable[[], object]:
         "pruner_zero": (gradients,),
         "maskllm": (masked_step,),
         "susi": (masked_step,),
+        "soft_topn": (masked_step,),
+        "simple": (masked_step,),
         "proxsparse": (full_step,),
         "maskpro": (one_forward,),
     }

@@ -32,6 +32,8 @@ METHODS = {
     "maskpro, bfloat16": {"method": "maskpro", "logits": "bfloat16_delta"},
     "maskpro, multiplied": {"method": "maskpro", "masked_weights": "multiplied"},
     "susi": {},
+    "soft_topn": {},
+    "simple": {},
     "maskllm": {},
     "proxsparse": {},
 }

@@ -14,7 +14,7 @@ from nmlab.reports.analysis.compared_studies import (
 from nmlab.reports.analysis.cross_tabulation import cross_tabulation, layout_of
 from nmlab.reports.analysis.two_sides import LETTERS, TwoSides, compare_sides
 from nmlab.reports.figures.differences import differences_of
-from nmlab.reports.narrative.two_sides import cost_sentence, title_of, verdict_of, warnings_of
+from nmlab.reports.narrative.two_sides import first_screen_of_sides, title_of, warnings_of
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.store import RunStore, open_store
 from nmlab.reports.render.compared import FORMATS, Compared
@@ -26,6 +26,7 @@ from nmlab.reports.values import ReportTable, with_notes
 __all__ = ["FORMATS", "Compared", "compare"]
 
 UI_BASE = "http://127.0.0.1:5000"
+WHOLE_TABLES = "printed by nmlab compare with --format csv --table {key}"
 
 
 def compare(
@@ -77,14 +78,13 @@ def compare(
 def _of_two_sides(found: TwoSides, *, mixed: bool, ui_base: str) -> Compared:
     if found.unlike.decisive and not mixed:
         raise ReportError(_refusal(found.unlike.decisive))
-    verdict = verdict_of(found)
+    screen = first_screen_of_sides(found)
     notes = tuple(f"Not evaluated alike: {item}." for item in found.unlike.decisive)
     tables = tuple(with_notes(table, notes=notes) for table in two_sides_tables(found))
     document = _document(tables, studies=found.sides, warnings=warnings_of(found), ui_base=ui_base)
     facts = tuple((letter, _side_text(side)) for letter, side in zip(LETTERS, found.sides, strict=True))
-    headline = tuple(text for text in (verdict, cost_sentence(found)) if text)
-    shown = replace(document, title=title_of(found), facts=facts, headline=headline)
-    return Compared(shown, verdict, differences_of(found))
+    shown = replace(document, title=title_of(found), facts=facts, facts_title="The two sides", screen=screen)
+    return Compared(shown, screen.verdict, differences_of(found))
 
 
 def _side_text(side: ComparedStudy) -> str:
@@ -138,4 +138,5 @@ def _document(
         provenance=(),
         links=RunLinks(ui_base=ui_base, experiment_id=studies[0].runs.experiment_id, experiments=experiments),
         written=datetime.now(tz=UTC),
+        whole_tables=WHOLE_TABLES,
     )

@@ -55,7 +55,7 @@ def new(
         text: a file, a folder, a pattern or a hub id, which is cut into three; or two, of which the second is reported
             on; or three: to learn from, to choose on, to report.
         pattern: N:M keeps N of every M weights.
-        method: ``"maskpro"`` or ``"susi"``.
+        method: ``"maskpro"``, ``"susi"`` or ``"soft_topn"``.
         budget: how long the launch may take, such as ``"2h"``.
         column: column that holds the text, of JSONL or a table.
         leave_dense: weights of decoder blocks to leave without a mask: parts of their names, or patterns with ``*``.

@@ -22,7 +22,9 @@ def new(
         ),
     ],
     pattern: Annotated[str, typer.Option(help="N:M keeps N of every M weights.")] = "2:4",
-    method: Annotated[str, typer.Option(help="maskpro or susi.", autocompletion=complete_advised_method)] = "maskpro",
+    method: Annotated[
+        str, typer.Option(help="maskpro, susi or soft_topn.", autocompletion=complete_advised_method)
+    ] = "maskpro",
     budget: Annotated[str, typer.Option(help="How long the launch may take, such as 45m or 2h.")] = "2h",
     column: Annotated[str | None, typer.Option(help="Column that holds the text, of JSONL or a table.")] = None,
     leave_dense: LeaveDense = None,

@@ -1,7 +1,8 @@
 """What to search for a method on a model of some size: ranges around what worked at other sizes, with the reason.
 
 MaskPro's are `nmlab scale`'s: its power laws (`reports/scaling`), given two sizes, `builtin:tiny` and the paper's
-LLaMA-2-7B. SUSI has one: a learning rate that falls with the number of weights as a power between two sizes.
+LLaMA-2-7B. SUSI and soft_topn have one: a learning rate that falls with the number of weights as a power between two
+sizes. From a size on soft_topn starts from the saliency of a rule, with temperatures that do not dissolve it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from nmlab.reports.scaling.evidence import BestPlace, ModelSize, Tried
 from nmlab.reports.scaling.flips import deviation_probability
 from nmlab.reports.scaling.proposal import PUBLISHED, propose
 from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.methods.logit_config import forecast_rate
 
 
 @dataclass(frozen=True)
@@ -78,18 +80,24 @@ _SUSI_TINY, _SUSI_QWEN = (26_624, 0.05, 400), (357_826_560, 1e-3, 2_000)
 """Weights, learning rate and steps: of the shipped `quickstart` and `susi-search`, and of SUSI, Table 6 (0.5 B)."""
 _SUSI_FACTOR = 5.0
 """Between the ends of the range and its middle: the ends of Table 6, 1e-4 and 1e-3, lie a factor of ten apart."""
+_SOFT_TOPN_FACTOR = 4.0
+"""0.05 was too low for the small model and too high for the large one, by factors of three and five."""
+_SALIENCY_FROM = 1_000_000
+"""Prunable weights: a start from saliency changed little at 26 thousand, and decided at a hundred million."""
 
 
 def advice(method: str, *, weights: int, pattern: Pattern, start: str) -> Advice:
     """Return what to try.
 
     Args:
-        method: ``maskpro`` or ``susi``.
+        method: ``maskpro``, ``susi`` or ``soft_topn``.
         weights: that a mask covers.
         pattern: N:M.
         start: the initial mask of a method that has one.
     """
-    return _maskpro(weights // pattern.m, pattern, start) if method == "maskpro" else _susi(weights)
+    if method == "maskpro":
+        return _maskpro(weights // pattern.m, pattern, start)
+    return _susi(weights) if method == "susi" else _soft_topn(weights, start)
 
 
 def with_steps(found: Advice, steps: int) -> Advice:
@@ -140,13 +148,9 @@ def _maskpro(groups: int, pattern: Pattern, start: str) -> Advice:
 
 
 def _susi(weights: int) -> Advice:
-    share = math.log(weights / _SUSI_TINY[0]) / math.log(_SUSI_QWEN[0] / _SUSI_TINY[0])
-    rate, steps = (
-        math.exp((1 - share) * math.log(_SUSI_TINY[place]) + share * math.log(_SUSI_QWEN[place])) for place in (1, 2)
-    )
-    low, high = rate / _SUSI_FACTOR, rate * _SUSI_FACTOR
+    rate, low, high = _between(_susi_forecast(weights, 1), factor=_SUSI_FACTOR)
     return Advice(
-        max(100, int(float(f"{steps:.2g}"))),
+        _susi_steps(weights),
         f"forecast for {weights:,} weights, between 400 of the smallest model tried and 2,000 of the paper",
         {},
         {
@@ -166,6 +170,55 @@ def _susi(weights: int) -> Advice:
             "Between them a power of the number of weights.",
         ),
     )
+
+
+def _susi_forecast(weights: int, place: int) -> float:
+    """Return the learning rate (place 1) or the steps (2) of SUSI: a power of the weights between two models."""
+    share = math.log(weights / _SUSI_TINY[0]) / math.log(_SUSI_QWEN[0] / _SUSI_TINY[0])
+    return math.exp((1 - share) * math.log(_SUSI_TINY[place]) + share * math.log(_SUSI_QWEN[place]))
+
+
+def _susi_steps(weights: int) -> int:
+    return max(100, int(float(f"{_susi_forecast(weights, 2):.2g}")))
+
+
+def _soft_topn(weights: int, start: str) -> Advice:
+    rate, low, high = _between(forecast_rate(weights), factor=_SOFT_TOPN_FACTOR)
+    return Advice(
+        _susi_steps(weights),
+        f"those of SUSI, forecast for {weights:,} weights",
+        _soft_topn_start(start) if weights >= _SALIENCY_FROM else {},
+        {
+            "learning_rate": AdvisedValue(
+                f"{{loguniform: [{low:.2g}, {high:.2g}]}}",
+                f"about {rate:.2g} is between what worked; a factor of {_SOFT_TOPN_FACTOR:g} either side",
+            ),
+            "lambda_end": AdvisedValue(
+                "{loguniform: [0.05, 0.5]}", "0.2 worked; a smaller one is nearer to a mask, a larger one learns longer"
+            ),
+        },
+        (),
+        (
+            "Worked: learning rate 0.15 from random logits on a model of 26,624 weights at 2:4, 4:8 and 8:16, and 0.01 "
+            "from Wanda's saliency on SmolLM2-135M (106,168,320), at 2:4, one run.",
+            f"Between them a power of the number of weights; from {_SALIENCY_FROM:,} weights on a saliency, a guess "
+            "between the two.",
+        ),
+    )
+
+
+def _soft_topn_start(start: str) -> dict[str, AdvisedValue]:
+    return {
+        "initial_logits": AdvisedValue(
+            "saliency", "a large model learns from a good start; temperatures then begin near-hard"
+        ),
+        "initial_mask": AdvisedValue(start, "the rule whose scores the logits start from; it reads the text once"),
+    }
+
+
+def _between(middle: float, *, factor: float) -> tuple[float, float, float]:
+    """Return a value with the two ends of a range around it."""
+    return middle, middle / factor, middle * factor
 
 
 def _ends(entry: str) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from nmlab.trials.contract.pattern import Pattern, expected_pattern
 from nmlab.trials.contract.wording import either, shown
 from nmlab.trials.methods import registry
 
-ADVISED = ("maskpro", "susi")
+ADVISED = ("maskpro", "susi", "soft_topn")
 """The methods whose ranges are known at more than one size of model; see `ranges.py`."""
 _MOST_TEXTS = 3
 

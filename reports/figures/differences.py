@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import matplotlib
 
-from nmlab.reports.analysis.metrics import direction_of, plain_name
+from nmlab.reports.analysis.metrics import difference_style, direction_of, plain_name
 from nmlab.reports.analysis.two_sides import Matching, PairResult, TwoSides, finding_text
 from nmlab.reports.analysis.two_sides.names import has_several_patterns, row_text
-from nmlab.reports.figures.points import listed
+from nmlab.reports.figures.points import Spot, listed
 from nmlab.reports.figures.style import (
     INK,
     MUTED,
@@ -19,16 +19,19 @@ from nmlab.reports.figures.style import (
     new_figure,
     saved,
 )
-from nmlab.reports.values import Direction, counted
+from nmlab.reports.values import Direction, Style, counted, rounded_texts
 
 KEY, TITLE = "differences", "Differences of B from A"
-MOST_ROWS = 40
+MOST_ROWS = 20  # as many as one screen has room for
 COLOURS = {"better": SERIES[2], "worse": SERIES[1], "higher": SERIES[0], "lower": SERIES[0]}
 
 
 @dataclass(frozen=True, slots=True)
 class DrawnDifference:
-    """One row of the figure: percent for perplexities, else in the unit of the metric; ends None without a test."""
+    """One row of the figure: percent for perplexities, else in the unit of the metric; ends None without a test.
+
+    ``configuration`` is that of B, which is highlighted in the table; ``run_ids`` are the runs of both.
+    """
 
     label: str
     value: float
@@ -37,6 +40,8 @@ class DrawnDifference:
     by_seed: tuple[float, ...]
     finding: str
     in_words: str
+    configuration: str
+    run_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +66,15 @@ def differences_of(found: TwoSides) -> Differences:
 
 def _drawn(item: PairResult, matching: Matching, *, is_percent: bool) -> DrawnDifference:
     label = row_text(item.pair, matching=matching, has_patterns=has_several_patterns(matching.pairs))
-    decisive = item.decisive
+    decisive, texts = item.decisive, (item.finding, finding_text(item), item.pair.second.key, item.pair.run_ids)
     low, high = (None, None) if decisive is None else (decisive.low, decisive.high)
     if not is_percent:
-        ends = (item.difference, low, high)
-        return DrawnDifference(label, *ends, item.by_seed, item.finding, finding_text(item))
+        return DrawnDifference(label, item.difference, low, high, item.by_seed, *texts)
     first, second = (sum(values.values()) / len(values) for values in item.values)
     ratio = second / first if decisive is None else decisive.difference
     value, low, high = (None if end is None else 100 * (end - 1) for end in (ratio, low, high))
     assert value is not None
-    seeds = tuple(100 * (each - 1) for each in item.by_seed)
-    return DrawnDifference(label, value, low, high, seeds, item.finding, finding_text(item))
+    return DrawnDifference(label, value, low, high, tuple(100 * (each - 1) for each in item.by_seed), *texts)
 
 
 def draw_differences(info: Differences) -> FigureFile:
@@ -85,8 +88,26 @@ def draw_differences(info: Differences) -> FigureFile:
         for place, row in enumerate(info.rows):
             _draw_row(axes, row, place)
         _format_axes(axes, info)
-        alternative = listed([f"{row.label}: {row.in_words}" for row in info.rows])
-        return saved(figure, key=KEY, title=_title(info), caption=_caption(info), alternative=alternative)
+        spots = [_spot(axes, row, place=place, info=info) for place, row in enumerate(info.rows)]
+        lead = f"{_shown(info.rows)}. " if len(info.rows) > 1 else ""
+        alternative = lead + listed([_row_text(row, info) for row in info.rows])
+        return saved(figure, key=KEY, title=_title(info), caption=_caption(info), alternative=alternative, spots=spots)
+
+
+def _spot(axes: "matplotlib.axes.Axes", row: DrawnDifference, *, place: int, info: Differences) -> Spot:
+    """Return the mean difference of a row, with the runs of both sides."""
+    text = f"{_row_text(row, info)}; {counted(len(row.run_ids), noun='run')}"
+    return Spot(axes, ((row.value, place),), text, row.configuration, row.run_ids)
+
+
+def _row_text(row: DrawnDifference, info: Differences) -> str:
+    """Return ``maskpro: alpha=0.97: perplexity, B − A −2.1% [−10.8%, +7.3%], not separable``."""
+    ends = () if row.low is None or row.high is None else (row.low, row.high)
+    half = (ends[1] - ends[0]) / 2 if ends else 0.0
+    style, unit = (Style.SIGNED2, "%") if info.is_percent else (difference_style(info.metric), "")
+    mean, *interval = (f"{text}{unit}" for text in rounded_texts((row.value, *ends), half=half, style=style))
+    shown = f"{mean} [{', '.join(interval)}]" if interval else mean
+    return f"{row.label}: {plain_name(info.metric)}, B − A {shown}, {row.in_words}"
 
 
 def _draw_row(axes: "matplotlib.axes.Axes", row: DrawnDifference, place: int) -> None:
@@ -140,8 +161,7 @@ def _caption(info: Differences) -> str:
         text += " Strokes: the difference of each shared seed."
     if any(row.low is None for row in info.rows):
         text += " No bar: no interval."
-    shown = _shown(info.rows)
-    text += f" {shown}." if shown else ""
+    text += f" {_shown(info.rows)}." if len(info.rows) > 1 else ""
     if info.hidden:
         text += f" In the table only: {counted(info.hidden, noun='further row')}."
     return text

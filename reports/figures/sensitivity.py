@@ -75,7 +75,7 @@ def _draw_panel(axes: "matplotlib.axes.Axes", effect: SettingEffect, info: Sensi
         axes.scatter(
             [place for place, _ in own],
             [mean for _, mean in own],
-            s=26,
+            s=26 if len(drawn) <= MOST_BARS else 12,
             marker=marker,
             facecolors="none" if len(info.labels) > 1 else colour,
             edgecolors=colour,
@@ -101,7 +101,7 @@ def _draw_lines(
     for marginal in effect.marginals:
         colour = look_of(labels.index(marginal.label))[0] if len(labels) > 1 else MUTED
         left, right = _ends(place_of, marginal.first, marginal.last, is_log=bool(axis.scale))
-        axes.plot([left, right], [marginal.mean.mean] * 2, color=colour, linewidth=3.2, alpha=0.75, zorder=1.2)
+        axes.plot([left, right], [marginal.mean.mean] * 2, color=colour, linewidth=3.2, alpha=0.85, zorder=2.2)
 
 
 def _ends(place_of: dict[Value, float], first: Value, last: Value, *, is_log: bool) -> tuple[float, float]:

@@ -14,12 +14,14 @@ from nmlab.reports.render.html import html_text
 from nmlab.reports.render.json import json_text, table_json
 from nmlab.reports.render.latex import latex_text
 from nmlab.reports.render.markdown import markdown_text
-from nmlab.reports.values import ReportTable, Style
+from nmlab.reports.values import ReportTable, Style, without_columns
 from nmlab.trials.contract.near_names import unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
+DIFFERENCES, TEST = "differences", "test"
+KEYS, CHOSEN = ("configuration_a", "configuration_b"), ("a_is", "b_is")
 FORMATS = ("html", "md", "tex", "csv", "json")
 
 
@@ -43,6 +45,11 @@ class Compared:
         if self.differences is None:
             return self.undrawn
         return replace(self.undrawn, figures=(draw_differences(self.differences),))
+
+    @cached_property
+    def page(self) -> Document:
+        """The document as HTML shows it: without what the first screen says of a single pair, and keys of pairs."""
+        return _for_a_page(self.document)
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -69,7 +76,7 @@ class Compared:
             ReportError: an unknown format or table.
         """
         if form == "html":
-            return html_text(self.document)
+            return html_text(self.page)
         if form == "md":
             return self._markdown()
         if form == "json" and self.verdict and not table:
@@ -85,7 +92,35 @@ class Compared:
 
     def _markdown(self) -> str:
         """Return the document as Markdown, without the drawing, which would be a file of its own."""
-        return markdown_text(self.undrawn).replace(f"Report written {moment_text(self.undrawn.written)}\n", "")
+        return markdown_text(_for_a_page(self.undrawn)).replace(
+            f"Report written {moment_text(self.undrawn.written)}\n", ""
+        )
+
+
+def _for_a_page(document: Document) -> Document:
+    """Return a document whose table of pairs lacks what its page says elsewhere; CSV, JSON and frames keep it all.
+
+    These are the keys of both configurations, a test that is the same in every row, which a note names, and of a single
+    pair the two configurations, which stand on the first screen.
+    """
+    if document.screen is None:
+        return document
+    tables = tuple(_shortened(table) if table.key == DIFFERENCES else table for table in document.tables)
+    return replace(document, tables=tables)
+
+
+def _shortened(table: ReportTable) -> ReportTable:
+    tests = {str(row.cells[place].value) for place in _places(table, TEST) for row in table.rows}
+    left = {
+        *KEYS,
+        *([TEST] if len(tests) == 1 and tests != {"counted"} else []),
+        *(CHOSEN if len(table.rows) == 1 else []),
+    }
+    return without_columns(table, keys=left)
+
+
+def _places(table: ReportTable, key: str) -> list[int]:
+    return [place for place, column in enumerate(table.columns) if column.key == key]
 
 
 def _latex(table: ReportTable) -> str:

@@ -12,8 +12,8 @@ from nmlab.reports.values import ReportTable
 LEADING = ("summary", "effects", "winner", "rivals", "tasks", "claims", "published", "differences")
 """The leading tables; there may be several published ones, named published-PAPER-ITEM. The last is of two sides."""
 FIRST_COMMANDS = 2  # on the first screen
-FIRST = "ranking"
-"""The figure of the first screen."""
+FIRST = ("ranking", "differences")
+"""The figure of the first screen: of a report, and of two compared sides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,9 @@ class Document:
     """The whole report; ``facts`` are the short list under the title, ``written`` is the time of writing.
 
     ``title`` and ``question`` are those of the study, where it has them. ``winners`` has the best searched
-    configuration of each group and its comparisons as plain values. ``screen`` is what a reader sees first; pages of
-    several studies have none.
+    configuration of each group and its comparisons as plain values. ``screen`` is what a reader sees first; tables of
+    several studies have none. ``facts_title`` stands above the facts, ``whole_tables`` says where all rows of a cut
+    table are.
     """
 
     study: str
@@ -69,6 +70,12 @@ class Document:
     commands: tuple[Command, ...] = ()
     winners: tuple[Mapping[str, object], ...] = ()
     screen: FirstScreen | None = None
+    facts_title: str = "The launch"
+    whole_tables: str = "in tables/{key}.csv and in report.json"
+
+    def where_whole(self, table: ReportTable) -> str:
+        """Return where every row of a table is that a page cuts."""
+        return self.whole_tables.format(key=table.key)
 
     @property
     def every_table(self) -> tuple[ReportTable, ...]:
@@ -84,7 +91,7 @@ class Document:
     @property
     def first_figure(self) -> FigureFile | None:
         """The figure of the first screen."""
-        return next((figure for figure in self.drawn if self.screen is not None and figure.key == FIRST), None)
+        return next((figure for figure in self.drawn if self.screen is not None and figure.key in FIRST), None)
 
     @property
     def heading(self) -> str:

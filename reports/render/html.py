@@ -38,7 +38,8 @@ MOST_ROWS = 2_000
 def html_text(document: Document) -> str:
     """Return the whole report; its only addresses are links to MLflow, and it loads nothing."""
     lead, details = (
-        tuple(for_pages(table, most=MOST_ROWS) for table in tables) for tables in (document.lead, document.details)
+        tuple(for_pages(table, most=MOST_ROWS, where=document.where_whole(table)) for table in tables)
+        for tables in (document.lead, document.details)
     )
     anchors = {row.anchor for table in details for row in table.rows if row.anchor}
     return (
@@ -154,7 +155,7 @@ def _configuration(table: ReportTable, row: Row) -> str:
     for column, cell in zip(table.columns, row.cells, strict=True):
         if column.key == CONFIGURATION:
             return str(cell.value)
-    return ""
+    return row.configuration
 
 
 def _title(column: Column) -> Markup:

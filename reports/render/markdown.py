@@ -13,7 +13,7 @@ MARKS = {Mark.NONE: "{}", Mark.BEST: "**{}**", Mark.TIED: "**{}**", Mark.SECOND:
 def markdown_text(document: Document) -> str:
     """Return the whole report; the runs table holds the full run ids, linked to MLflow."""
     template = environment(autoescape=False).get_template("report.md.jinja")
-    cut = [for_pages(table) for table in (*document.lead, *document.details)]
+    cut = [for_pages(table, where=document.where_whole(table)) for table in (*document.lead, *document.details)]
     tables = [(table, markdown_table(table, links=document.links)) for table in cut]
     return template.render(
         document=document,

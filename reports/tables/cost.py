@@ -91,6 +91,8 @@ def _about_peaks(items: Sequence[Configuration]) -> tuple[str, ...]:
     if not known or _are_peaks_shown(items):
         return ()
     low, high = (number_text(end, style=Style.MEBIBYTES) for end in (min(known), max(known)))
+    if low == high:
+        return (f"Peak memory of the whole process is {low} MiB in every run.",)
     return (f"Peak memory of the whole process, {low} to {high} MiB, differs by no more than its noise.",)
 
 

@@ -21,6 +21,7 @@ from nmlab.reports.values.table import (
     estimate_cell,
     for_pages,
     with_notes,
+    without_columns,
     without_empty_columns,
 )
 from nmlab.trials.contract.measures import Direction
@@ -45,5 +46,6 @@ __all__ = [
     "title_text",
     "wants_log",
     "with_notes",
+    "without_columns",
     "without_empty_columns",
 ]

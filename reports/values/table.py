@@ -3,7 +3,7 @@
 Renderers turn a :class:`ReportTable` into HTML, Markdown, LaTeX and CSV; none of them computes anything.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -89,13 +89,17 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row. ``kind`` says what it is about: dense, baseline, initial, searched or run."""
+    """One row. ``kind`` says what it is about: dense, baseline, initial, searched or run.
+
+    ``configuration`` is the hash of the configuration that it is about, where no column of that name has it.
+    """
 
     cells: tuple[Cell, ...]
     run_ids: tuple[str, ...]
     kind: str = ""
     anchor: str = ""
     is_flawed: bool = False
+    configuration: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +124,18 @@ class ReportTable:
         return tuple(row.cells[index] for row in self.rows)
 
 
-def for_pages(table: ReportTable, *, most: int = MOST_ROWS_ON_PAGES) -> ReportTable:
-    """Return a table cut to its first ``most`` rows, with a note on where all of them are."""
+def for_pages(table: ReportTable, *, most: int = MOST_ROWS_ON_PAGES, where: str = "") -> ReportTable:
+    """Return a table cut to its first ``most`` rows, with a note on where all of them are: in the report's files."""
     left = len(table.rows) - most
     if left <= 0:
         return table
-    note = f"{left:,} further rows are in tables/{table.key}.csv and in report.json."
+    note = f"{left:,} further rows are {where or f'in tables/{table.key}.csv and in report.json'}."
     return replace(table, rows=table.rows[:most], notes=(note, *table.notes))
+
+
+def without_columns(table: ReportTable, *, keys: Collection[str]) -> ReportTable:
+    """Return a table without the columns that have these keys."""
+    return _with_columns(table, [index for index, column in enumerate(table.columns) if column.key not in keys])
 
 
 def with_notes(table: ReportTable, *, notes: Sequence[str]) -> ReportTable:
@@ -148,5 +157,9 @@ def without_empty_columns(table: ReportTable) -> ReportTable:
         for index in range(len(table.columns))
         if any(row.cells[index].value not in (None, "") for row in table.rows)
     ]
+    return _with_columns(table, kept)
+
+
+def _with_columns(table: ReportTable, kept: Sequence[int]) -> ReportTable:
     rows = tuple(replace(row, cells=tuple(row.cells[index] for index in kept)) for row in table.rows)
     return replace(table, columns=tuple(table.columns[index] for index in kept), rows=rows)

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -81,14 +82,15 @@ def test_the_numbers_by_hand(launches):
 def test_only_what_a_test_finds_better_is_bold(launches):
     marks = [(str(a.mark), str(b.mark)) for a, b in zip(launches.table().column("a"), launches.table().column("b"), strict=True)]  # fmt: skip  # noqa: E501
     assert marks == [("", "best"), ("", ""), ("", ""), ("", "")]
-    assert launches.text("md").count("**") == 2
+    tables = launches.text("md").partition("## A and B side by side")[2]
+    assert tables.count("**") == 2
 
 
 def test_the_verdict_counts_the_pairs_and_names_what_differs(launches):
     assert launches.verdict == (
         "Of 4 pairs, B is better in 1 (maskpro: alpha=0.99), 3 are equal (tests at 5%, corrected for their number)."
     )
-    assert launches.document.headline[0] == launches.verdict
+    assert launches.document.screen.verdict == launches.verdict
 
 
 def test_the_title_is_short(launches, methods):
@@ -114,7 +116,7 @@ def test_what_the_sides_differ_in_besides_their_results(launches):
 
 def test_methods_are_compared_by_their_best(methods):
     assert column(methods, "a_is") == ["maskpro: alpha=0.99 (best of 2)"]
-    assert methods.verdict.startswith("B (susi:susi) is better than A (pair:maskpro): perplexity 51.33 against 71.33, ")
+    assert methods.verdict.startswith("B (susi:susi) is better than A (pair:maskpro): perplexity 51.3 against 71.3, B ")
     assert re.search(r"28\.1% lower \(95% interval \d+\.\d% to \d+\.\d%; paired t-test over 3 shared seeds, p ", methods.verdict)  # fmt: skip  # noqa: E501
     assert any("best of several configurations" in text for text in methods.document.warnings)
 
@@ -122,6 +124,7 @@ def test_methods_are_compared_by_their_best(methods):
 def test_a_launch_against_itself_is_equal_everywhere(uri):
     found = compared(uri, "pair@pair-1", "pair@pair-1")
     assert found.verdict == "A and B are equal in all 4 pairs."
+    assert tiles(found)[0][1:] == ("none", "the same values in every pair")
     assert set(column(found, "difference")) == {0.0}
     assert set(column(found, "finding")) == {"equal"}
     assert "A and B are the same runs." in found.document.warnings
@@ -232,7 +235,7 @@ def test_every_format_holds_the_same_values(launches):
     read = list(csv.DictReader(io.StringIO(launches.text("csv"))))
     own = json.loads(launches.text("json", table="differences"))
     whole = json.loads(launches.text("json"))
-    assert whole["headline"][0] == launches.verdict
+    assert whole["verdict"] == launches.verdict
     assert [each["key"] for each in whole["tables"]] == list(launches.tables)
     for place, line in enumerate(read):
         for key, cell in own["rows"][place]["cells"].items():
@@ -259,9 +262,98 @@ def test_the_frame_has_typed_columns(launches):
 
 def test_the_figure_says_in_words_what_it_shows(launches):
     (figure,) = launches.document.figures
+    page = launches.text("html")
     assert "Rows: 1 B better, 3 equal." in figure.caption
-    assert 'role="img" aria-label="Differences of B from A in perplexity"' in launches.text("html")
+    said = "Differences of B from A in perplexity: Rows: 1 B better, 3 equal. maskpro: alpha=0.99: perplexity, B − A "
+    assert f'role="group" aria-label="{said}−6.3% [−7.8%, −4.8%], B better; ' in page
+    point, *_ = figure.points
+    assert point.text == "maskpro: alpha=0.99: perplexity, B − A −6.3% [−7.8%, −4.8%], B better; 6 runs"
+    assert (len(figure.points), len(point.run_ids)) == (4, 6)
+    assert page.count(f'data-configuration="{point.configuration}"') == 2  # the point and its row
     assert figure.svg.startswith(b"<?xml")
+
+
+def tiles(found):
+    rows = found.document.screen.tiles.rows
+    return [(str(what.value), str(value.shown or value.value), str(detail.value)) for what, value, detail in (row.cells for row in rows)]  # fmt: skip  # noqa: E501
+
+
+def test_the_first_screen_of_one_pair(methods):
+    screen, (row,) = methods.document.screen, methods.table().rows
+    (what, difference, means), (_, confidence, test), (_, cost, seconds), (_, pairs, runs) = tiles(methods)
+    assert (what, difference, means) == (
+        "B against A: perplexity", "−28.1% [−31.6%, −24.3%]", "B 51.3 against A 71.3")  # fmt: skip
+    assert (confidence, test) == ("B better, p = 0.001", "paired t-test over 3 shared seeds")
+    assert (cost, seconds[:33]) == ("× 1.000", "one run: B 1.10 s, A 1.10 s; all ")
+    assert (pairs, runs) == ("1 pair compared", "6 runs; nothing was left out")
+    assert screen.tiles.rows[0].cells[1].value == methods.table().column("ratio")[0].value
+    assert set(screen.tiles.rows[0].run_ids) == set(row.run_ids)
+    assert screen.is_decided
+    assert [line[:35] for line in screen.findings] == [
+        "A: maskpro: alpha=0.99 (best of 2),", "B: susi: alpha=0.3, configuration 1"]  # fmt: skip
+    assert "best of several configurations" in screen.trust[0]
+
+
+def test_the_first_screen_of_many_pairs(launches):
+    (what, difference, which), (_, confidence, tests), (_, cost, _), (_, pairs, runs) = tiles(launches)
+    assert (what, difference) == ("Largest difference of B from A: perplexity", "−6.3% [−7.8%, −4.8%]")
+    assert which == "maskpro: alpha=0.99; B 66.8 against A 71.3"
+    assert (confidence, tests) == ("1 of 4", "1 B better, 3 equal; by paired t-test at 5%, corrected")
+    assert cost == f"× {11.9 / 8.6:.3f}"
+    assert (pairs, runs) == (
+        "4 pairs compared",
+        "16 runs; not compared: 1 configuration with 3 runs (B: no counterpart)",
+    )
+    assert launches.document.screen.trust[:3] == (
+        "Unequal budgets (A against B): budget.steps not set against 200. "
+        "--at-equal tokens compares at an equal one, from recorded curves.",
+        "A and B ran other code or versions: commit, torch.",
+        "Listed as not compared: 1 configuration.",
+    )
+
+
+def test_pages_begin_with_the_first_screen(launches, methods):
+    for found in (launches, methods):
+        screen, page, text = found.document.screen, found.text("html"), found.text("md")
+        assert page.index('<p class="verdict">') < page.index("figure-differences") < page.index("table-differences")
+        assert page.count('id="figure-differences"') == 1
+        assert 'href="#figures"' not in page, "the only figure is on the first screen"
+        assert (
+            text.index(f"**{screen.verdict[:40]}") < text.index("## Before you trust this") < text.index("## A and B")
+        )
+        assert "figures/" not in text
+        assert len(screen.trust) <= 5
+
+
+def test_the_gravest_caveats_are_on_the_first_screen(store_writer, tmp_path, trial):
+    writer = store_writer(tmp_path)
+    texts = {"data.evaluation.source": "other"}
+    broken = trial("susi", 5, None, status="diverged", reason="loss became nan")
+    for study, seeds, params in (("one", (0, 1, 2), {}), ("two", (3, 4, 6), texts)):
+        rows = [trial("maskpro", seed, 60.0 + seed, params=params, residual=[0.0]) for seed in seeds]
+        writer.launch(study, [*rows, broken], name=f"{study}-1", tags={"nmlab.status": "stopped"})
+    screen = compared(writer.uri, "one:maskpro", "two:maskpro", mixed=True).document.screen
+    assert screen.trust[:3] == (
+        "Not evaluated alike: data.evaluation.source.",
+        "Launch one-1 of A is stopped, not finished.",
+        "Launch two-1 of B is stopped, not finished.",
+    )
+    assert "1 pair is not compared seed by seed: fewer than two seeds in common." in screen.trust
+
+
+def test_a_short_table_on_pages_and_a_whole_one_in_files(methods):
+    keys = [column.key for column in methods.page.tables[0].columns]
+    assert keys == ["method", "finding", "a", "b", "difference", "ratio", "p", "detectable"]
+    assert {"test", "a_is", "b_is", "configuration_a", "configuration_b"} < set(methods.frame().columns)
+
+
+def test_a_cut_table_says_where_its_other_rows_are(launches):
+    table = launches.table()
+    many = replace(launches, undrawn=replace(launches.undrawn, tables=(replace(table, rows=table.rows * 101),)))
+    text = many.text("md")
+    assert "4 further rows are printed by nmlab compare with --format csv --table differences." in text
+    assert "tables/" not in text
+    assert len(many.text("csv").splitlines()) == 405
 
 
 def test_numbers_lead_to_the_runs_of_their_own_study(uri, methods):

@@ -29,6 +29,11 @@ ADDED_LATER: dict[str, object] = {
     "model.leave_dense": (),
     "calibration.part": None,
     "validation": None,
+    "hyperparameters.susi.exclude_argmax": False,
+    "hyperparameters.susi.initial_logits": "random",
+    "hyperparameters.susi.initial_mask": "none",
+    "hyperparameters.susi.initial_spread": 1.0,
+    "hyperparameters.maskllm.initial_logits": "random",
 }
 
 

@@ -29,8 +29,23 @@ def gumbel(layout: GroupLayout, *, width: int, key: tuple[int | str, ...]) -> Te
     return _draw(layout, "standard_exponential", _gumbel_of, width=width, key=key)
 
 
+def logistic(layout: GroupLayout, *, width: int, key: tuple[int | str, ...]) -> Tensor:
+    """Return standard logistic numbers, float32 [G, W] on the CPU, keyed like ``normal``; both tails are exact.
+
+    The logistic of u = e^-exponential is log(u / (1 - u)), so that a chance of p is taken where it is below p's log
+    odds: without a grid of uniforms, on which no small p is right.
+    """
+    return _draw(layout, "standard_exponential", _logistic_of, width=width, key=key)
+
+
 def _gumbel_of(exponential: Tensor) -> Tensor:
     return exponential.clamp_(min=_SMALLEST).log_().neg_()
+
+
+def _logistic_of(exponential: Tensor) -> Tensor:
+    # log(e^x - 1) as x + log(1 - e^-x), which does not overflow.
+    smallest = exponential.clamp_(min=_SMALLEST)
+    return smallest.add(smallest.neg().expm1_().neg_().log_()).neg_()
 
 
 def _draw(

@@ -81,6 +81,14 @@ def keep_largest(keys_GM: Tensor, n: int) -> Tensor:
 
 def keep_largest_columns(keys_MG: Tensor, n: int) -> Tensor:
     """`keep_largest` for keys that already lie transposed; returns [M, G] bool."""
+    return ranks_of_columns(keys_MG) < n
+
+
+def ranks_of_columns(keys_MG: Tensor) -> Tensor:
+    """Return the rank of every key in its column, [M, G] uint8: 0 for the largest, the lower index first where equal.
+
+    In a column with NaN ranks may repeat.
+    """
     m, groups = keys_MG.shape
     # Position k meets m-1-k later ones. Count a defeat against each, then take back the ones it won.
     defeats_M1 = torch.arange(m - 1, -1, -1, dtype=torch.uint8, device=keys_MG.device).unsqueeze(1)
@@ -89,7 +97,7 @@ def keep_largest_columns(keys_MG: Tensor, n: int) -> Tensor:
         earlier_wins = (keys_MG[: m - shift] >= keys_MG[shift:]).view(torch.uint8)
         defeats_MG[: m - shift].sub_(earlier_wins)
         defeats_MG[shift:].add_(earlier_wins)
-    return defeats_MG < n
+    return defeats_MG
 
 
 def _kept_per_group(mask: Tensor, *, m: int) -> Tensor:

@@ -182,6 +182,13 @@ class Method(ABC):
     def start(self, context: TrialContext, config: Any) -> Run:
         """Start a run; ``config`` is an instance of ``self.config``."""
 
+    def saliency(self, context: TrialContext, config: Any) -> Mapping[str, Tensor]:
+        """Return the scores, at least 0, whose N largest of every M this method keeps: float32 [out, in] by layer.
+
+        A method may leave it out; learned methods that start from its saliency then get two values, from its mask.
+        """
+        raise NotImplementedError(f"{self.name} gives no saliency")
+
     def needs(self, shape: Shape, config: Any) -> Needs | None:
         """Return what a trial will need, before anything is loaded; None where a method does not know."""
         from nmlab.trials.models.needs import Needs, one_shot_needs

@@ -38,6 +38,8 @@ _OWN = {
         "proxsparse",
         "maskpro",
         "susi",
+        "soft_topn",
+        "simple",
     )
 }
 

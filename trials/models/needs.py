@@ -129,6 +129,12 @@ def shared_start(name: str, shape: Shape, *, needs: Needs | None, per_seed: bool
     return {mine: packed_size(shape.prunable), **(needs.shared if needs else {})}
 
 
+def shared_saliency(name: str, shape: Shape, *, needs: Needs | None, per_seed: bool) -> dict[str, int]:
+    """Return the bytes of scores that trials start from and share: a float32 a weight, and what ``needs`` shares."""
+    mine = f"saliency {name} {shape.pattern}{PER_SEED if per_seed else ''}"
+    return {mine: FLOAT32 * shape.prunable, **(needs.shared if needs else {})}
+
+
 def statistics_bytes(shape: Shape) -> int:
     """Return the bytes held while inputs are measured block by block: the hidden states before and after a block."""
     return 2 * shape.hidden_bytes

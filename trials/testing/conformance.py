@@ -17,7 +17,7 @@ from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.contract.values import Hyperparameters
 from nmlab.trials.evaluation import measure_perplexity
-from nmlab.trials.masks.topn import check_mask
+from nmlab.trials.masks.topn import check_mask, topn
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import Method, MethodConfig, Run, TrialContext
 from nmlab.trials.models import MaskedModel
@@ -192,6 +192,18 @@ class MethodConformance:
         walk.context.model.remove_masks()  # masked weights are counted separately, as memory/masked_weight_bytes
         found = held_bytes(walk.run, apart_from=[walk.context.replica, walk.context.model])
         assert walk.run.state_bytes == pytest.approx(found, rel=0.1, abs=_SLACK)
+
+    @every_pattern_and_model
+    def test_its_saliency_is_what_it_chooses_by(self, method: Method, begin: Begin) -> None:
+        """The top-N of the scores that a method gives is its mask; one that gives none does not define any."""
+        run, context = begin()
+        try:
+            scores = method.saliency(context, self._config(method))
+        except NotImplementedError:
+            assert type(method).saliency is Method.saliency
+            return
+        assert all(score.dtype == torch.float32 and float(score.min()) >= 0 for score in scores.values())
+        _assert_same({layer: topn(score, context.pattern) for layer, score in scores.items()}, run.masks())
 
     def test_its_diagnostics_change_nothing(self, again: Walk) -> None:
         state, diagnostics = copied(again.run.state()), again.run.diagnostics(lambda: False)

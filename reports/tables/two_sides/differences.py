@@ -1,5 +1,6 @@
 """The table of differences: both sides of every pair, their difference with its interval, the test, and the finding."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -68,11 +69,11 @@ def differences_table(found: TwoSides) -> ReportTable:
     columns = (
         *names.columns,
         METRIC,
+        FINDING,
         *_value_columns(found),
         *_difference_columns(results),
         P_VALUE,
         P_ADJUSTED,
-        FINDING,
         TEST,
         _detectable_column(results),
         *(_side_column(f"{letter.lower()}_is", f"{letter} is") for letter in LETTERS),
@@ -85,10 +86,6 @@ def differences_table(found: TwoSides) -> ReportTable:
     rows = tuple(_row(item, layout) for item in results)
     table = ReportTable(KEY, TITLE, _caption(found), columns, rows, notes=_notes(results))
     return without_empty_columns(table)
-
-
-def _key_column(letter: str) -> Column:
-    return replace(CONFIGURATION, key=f"configuration_{letter.lower()}", title=f"configuration of {letter}")
 
 
 def _side_column(key: str, title: str) -> Column:
@@ -141,11 +138,11 @@ def _row(item: PairResult, layout: _Layout) -> Row:
     cells = (
         *layout.names.cells(pair),
         Cell(plain_name(item.metric) if layout.has_metrics else ""),
+        Cell(finding_text(item)),
         *_values(item),
         *_differences(item),
         Cell(item.p_value, run_ids=run_ids),
         Cell(item.comparison.p_adjusted if layout.has_corrected else None, run_ids=run_ids),
-        Cell(finding_text(item)),
         Cell(deciding_test(item)),
         Cell(item.detectable, run_ids=run_ids),
         *(layout.chosen(pair, place) for place in (0, 1)),
@@ -153,7 +150,7 @@ def _row(item: PairResult, layout: _Layout) -> Row:
         *(Cell(each.key, run_ids=each.run_ids) for each in pair.sides),
     )
     kind = "dense" if pair.first.is_dense else "baseline" if pair.first.is_baseline else "searched"
-    return Row(cells, run_ids=run_ids, kind=kind)
+    return Row(cells, run_ids=run_ids, kind=kind, configuration=pair.second.key)
 
 
 def _values(item: PairResult) -> tuple[Cell, Cell]:
@@ -203,12 +200,10 @@ def _caption(found: TwoSides) -> str:
 def _notes(results: Sequence[PairResult]) -> tuple[str, ...]:
     """Say which tests were used, on what scale, which seeds took no part, and what stands with fresh seeds."""
     notes = []
-    tests: dict[str, int] = {}
-    for item in results:
-        if text := deciding_test(item):
-            name = text.partition(" over ")[0]
-            tests[name] = tests.get(name, 0) + 1
-    listed = ", ".join(f"{name} ({counted(count, noun='row')})" for name, count in tests.items() if name != "counted")
+    tests = Counter(text for item in results if (text := deciding_test(item)) and text != "counted")
+    if len(tests) > 1:
+        tests = Counter(text.partition(" over ")[0] for text in tests.elements())
+    listed = ", ".join(f"{name} ({counted(count, noun='row')})" for name, count in tests.items())
     if listed:
         notes.append(f"Tests: {listed}. Seeds that both sides have are compared in pairs.")
     if any(item.comparison.is_ratio and item.comparison.decisive is not None for item in results):

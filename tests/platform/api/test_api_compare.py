@@ -136,7 +136,7 @@ def test_what_cannot_be_written_is_refused_in_one_line(here, launches, tmp_path)
 
 def test_the_command_line_prints_and_writes_the_same(here, command, launches, tmp_path):
     code, printed = command("compare", *launches, "--format", "json")
-    assert (code, json.loads(printed.out)["headline"][0]) == (0, nmlab.compare(*launches).verdict)
+    assert (code, json.loads(printed.out)["verdict"]) == (0, nmlab.compare(*launches).verdict)
     code, printed = command("compare", *launches, "-o", tmp_path / "out.csv")
     assert (code, printed.out.splitlines()[1]) == (0, f"comparison: {tmp_path / 'out.csv'}")
     assert (tmp_path / "out.csv").read_text() == nmlab.compare(*launches).text("csv")

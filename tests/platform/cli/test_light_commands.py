@@ -146,7 +146,7 @@ COMPLETED = {
     "nmlab extend quickstart-20260101": ["quickstart-20260101-000000"],
     "nmlab status --results elsewhere oth": ["other", "other-20260101-000000"],
     "nmlab run maskp": ["maskpro"],
-    "nmlab new my --method s": ["susi"],
+    "nmlab new my --method s": ["soft_topn", "susi"],
     "nmlab methods pru": ["pruner_zero"],
     "nmlab sweep maskpro-alpha --preset f": ["full", "full-llama-2-13b"],
     "nmlab plan mine.yaml --preset l": ["large"],

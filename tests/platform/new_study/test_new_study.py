@@ -77,10 +77,11 @@ def test_a_file_that_exists_is_not_overwritten(made):
     assert path.read_bytes() == before
 
 
-def test_without_a_file_nothing_is_written(text, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("method", "other"), [("susi", "tau_end"), ("soft_topn", "lambda_end")])
+def test_without_a_file_nothing_is_written(method, other, text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    study = nmlab.new("other", model="builtin:tiny", text=text, method="susi", pattern="4:8", budget="12h")
-    assert (study.method, study.pattern, sorted(study.space)) == ("susi", "4:8", ["learning_rate", "tau_end"])
+    study = nmlab.new("other", model="builtin:tiny", text=text, method=method, pattern="4:8", budget="12h")
+    assert (study.method, study.pattern, set(study.space)) == (method, "4:8", {"learning_rate", other})
     assert list(tmp_path.iterdir()) == []
 
 

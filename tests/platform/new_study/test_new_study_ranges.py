@@ -36,6 +36,9 @@ def ends(advised, name):
         ("maskpro", LLAMA, "learning_rate", 100.0),
         ("susi", TINY, "learning_rate", 0.05),
         ("susi", 357_826_560, "learning_rate", 1e-3),
+        ("soft_topn", TINY, "learning_rate", 0.15),
+        ("soft_topn", TINY, "lambda_end", 0.2),
+        ("soft_topn", 106_168_320, "learning_rate", 0.01),
     ],
 )
 def test_what_worked_lies_in_the_range(method, weights, name, worked):
@@ -51,7 +54,7 @@ def test_steps_are_about_those_that_worked():
 
 @given(st.integers(4_000, 10**11), st.sampled_from(["2:4", "4:8", "1:4", "8:16", "3:7"]))
 def test_every_size_and_pattern_has_ranges_with_reasons(weights, pattern):
-    for method in ("maskpro", "susi"):
+    for method in ("maskpro", "susi", "soft_topn"):
         advised = found(method, weights, Pattern.parse(pattern))
         for name, item in advised.space.items():
             low, high = ends(advised, name)
@@ -63,12 +66,20 @@ def test_every_size_and_pattern_has_ranges_with_reasons(weights, pattern):
 
 
 @given(st.integers(10_000, 10**10), st.integers(10_000, 10**10))
-def test_a_larger_model_gets_a_larger_magnitude_and_susi_a_smaller_rate(first, second):
+def test_a_larger_model_gets_a_larger_magnitude_and_the_others_a_smaller_rate(first, second):
     small, large = sorted((first, second))
     if large < 2 * small:
         return
     assert ends(found("maskpro", small), "logit_magnitude") < ends(found("maskpro", large), "logit_magnitude")
     assert ends(found("susi", small), "learning_rate") > ends(found("susi", large), "learning_rate")
+    if small >= TINY:
+        assert ends(found("soft_topn", small), "learning_rate") > ends(found("soft_topn", large), "learning_rate")
+
+
+def test_a_large_model_starts_soft_topn_from_the_saliency_of_a_rule():
+    assert not found("soft_topn", TINY).fixed
+    fixed = {name: value.entry for name, value in found("soft_topn", 106_168_320).fixed.items()}
+    assert fixed == {"initial_logits": "saliency", "initial_mask": "wanda"}
 
 
 def test_fewer_steps_move_a_logit_as_far_with_a_larger_rate():

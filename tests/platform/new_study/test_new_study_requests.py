@@ -15,7 +15,7 @@ GIVEN = {"name": "mine", "model": "builtin:tiny", "texts": ("corpus.txt",)}
             "name 'My Study': expected lower-case letters and digits, joined by hyphens",
         ),
         ({"name": "quickstart"}, "name 'quickstart': a study that comes with nmlab is called so; expected another"),
-        ({"method": "wanda"}, "method 'wanda': it learns nothing to search for; expected maskpro or susi"),
+        ({"method": "wanda"}, "method 'wanda': it learns nothing to search for; expected maskpro, susi or soft_topn"),
         ({"method": "maskllm"}, "method 'maskllm': the ranges of its hyperparameters are not known here; expected mas"),
         ({"method": "maskpor"}, "unknown method 'maskpor'; did you mean 'maskpro'?"),
         ({"pattern": "5:4"}, "pattern '5:4': "),

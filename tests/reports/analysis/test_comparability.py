@@ -107,8 +107,11 @@ def test_tasks_matter_to_tables_that_show_them(writer, trial):
     launched(writer, trial, "alike-five", asked(quiz={"few_shot": 5}), metrics=ACCURACY)
     names = ["alike-zero", "alike-five"]
     assert compare(names, tracking_uri=writer.uri).document.warnings == ()
-    with pytest.raises(ReportError, match=r"few_shot of task quiz differs: 0 \(run .* of alike-zero\), 5 \(run "):
+    message = r"few_shot of task quiz differs: 0 \(run .* of {}\), 5 \(run .* of {}\)"
+    with pytest.raises(ReportError, match=message.format("A", "B")):
         compare(names, tracking_uri=writer.uri, metrics=["eval/quiz/acc"])
+    with pytest.raises(ReportError, match=message.format(*names)):
+        compare(names, tracking_uri=writer.uri, metrics=["eval/quiz/acc"], columns=["study"])
 
 
 def test_a_tag_that_is_no_json_names_its_run(writer, trial, tmp_path):

@@ -51,7 +51,7 @@ def reported(writer, store, trial):
 def test_every_run_counts_whatever_its_status(reported, trial):
     sentence, table, info = reported("totals-known", trials_of(trial))
     assert sentence.endswith("; in total, 12 runs of maskpro cost 36.0 s.")
-    assert table.notes == ("Together, finished or not: 36.5 s in 13 runs.",)
+    assert table.notes[0] == "Together, finished or not: 36.5 s in 13 runs."
     each = "All runs of a method together: maskpro 36.0 s in 12 runs, wanda 0.500 s in 1 run."
     assert table.caption.endswith(each)
     assert info.totals == f"{table.notes[0]} {each}"
@@ -62,7 +62,7 @@ def test_runs_of_unknown_cost_are_counted_and_reported(reported, trial):
     trials[6:8] = [replace(each, has_cost=False) for each in trials[6:8]]
     sentence, table, info = reported("totals-unknown", trials)
     assert sentence.endswith("; in total, 12 runs of maskpro cost 30.0 s (cost of 2 runs unknown).")
-    assert table.notes == ("Together, finished or not: 30.5 s in 13 runs (cost of 2 runs unknown).",)
+    assert table.notes[0] == "Together, finished or not: 30.5 s in 13 runs (cost of 2 runs unknown)."
     assert "maskpro 30.0 s in 12 runs (cost of 2 runs unknown)" in info.totals
 
 
@@ -78,7 +78,7 @@ def test_a_cost_known_up_to_a_checkpoint_is_reported_as_such(reported, trial):
 def test_external_models_are_not_among_the_runs(reported, trial):
     external = trial("external", 0, 120.0, role="baseline", tags={"nmlab.judged": "true"}, has_cost=False)
     _, table, _ = reported("totals-external", [*trials_of(trial), external])
-    assert table.notes == ("Together, finished or not: 36.5 s in 13 runs.",)
+    assert table.notes[0] == "Together, finished or not: 36.5 s in 13 runs."
     assert "external" not in table.caption
 
 

@@ -6,7 +6,8 @@ from nmlab.reports.values import Direction
 
 def row(finding="better", **changed):
     values = {"value": -5.0, "low": -7.0, "high": -3.0, "by_seed": (-6.0, -4.0), "in_words": "B better"}
-    return DrawnDifference(label="maskpro: alpha=0.9", finding=finding, **{**values, **changed})
+    own = {"label": "maskpro: alpha=0.9", "configuration": "b1", "run_ids": ("r1", "r2")}
+    return DrawnDifference(finding=finding, **{**own, **values, **changed})
 
 
 def drawn(*rows, hidden=0):
@@ -28,6 +29,13 @@ def test_the_caption_says_what_marks_mean_and_what_was_found():
     )
     for text in said:
         assert text in figure.caption
+
+
+def test_a_point_has_its_difference_its_runs_and_the_configuration_of_b():
+    (point,) = drawn(row()).points
+    assert point.text == "maskpro: alpha=0.9: perplexity, B − A −5.0% [−7.0%, −3.0%], B better; 2 runs"
+    assert (point.configuration, point.run_ids) == ("b1", ("r1", "r2"))
+    assert drawn(row()).alternative == "maskpro: alpha=0.9: perplexity, B − A −5.0% [−7.0%, −3.0%], B better."
 
 
 def test_nothing_to_draw_is_said():

@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.masks.conditional_poisson import subset_sample
+from nmlab.trials.masks.entropic import entropic_topn
 from nmlab.trials.masks.layout import _CHUNK_BYTES_ON_DEVICE, chunks
 from nmlab.trials.masks.topn import keep_largest
 from nmlab.trials.methods.maskllm.maths import hard_mask
@@ -39,6 +41,8 @@ def test_a_small_model_on_a_device_is_one_chunk():
     "mask_of",
     [
         lambda keys: keep_largest(keys, 2),
+        lambda keys: entropic_topn(keys, tau=1.0, n=2),
+        lambda keys: subset_sample(keys, keys, n=2),
         lambda keys: sampled_mask(keys, keys, lam=1.0, n=2),
         lambda keys: hard_mask(keys, pattern=Pattern(1, 4)),
     ],

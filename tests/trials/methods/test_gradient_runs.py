@@ -1,4 +1,4 @@
-"""What the three methods that learn by gradient share: resuming, frozen weights, accounts, threads, divergence."""
+"""What the methods that learn by gradient share: resuming, frozen weights, accounts, threads, divergence."""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -19,12 +19,23 @@ STEPS = 10
 RUNS = {
     "susi": {"learning_rate": 0.05},
     "susi hard": {"learning_rate": 0.05, "straight_through": True},
+    "susi excluding": {
+        "learning_rate": 0.05,
+        "exclude_argmax": True,
+        "initial_logits": "saliency",
+        "initial_mask": "wanda",
+    },
+    "soft_topn": {"learning_rate": 0.1},
+    "soft_topn hard": {"noise": "gumbel", "straight_through": True},
+    "soft_topn from wanda": {"initial_logits": "saliency", "initial_mask": "wanda"},
+    "simple": {"learning_rate": 0.1},
     "maskllm": {"learning_rate": 0.01},
+    "maskllm from wanda": {"learning_rate": 0.01, "initial_logits": "saliency", "initial_mask": "wanda"},
     "maskllm hard": {"learning_rate": 0.01, "straight_through": True, "initial_mask": "none"},
     "proxsparse": {"learning_rate": 0.01, "prox_lambda": 0.5},
     "proxsparse anchored": {"learning_rate": 0.01, "prox_lambda": 0.5, "anchor_lambda": 0.1},
 }
-METHODS = ["susi", "maskllm", "proxsparse"]
+METHODS = ["susi", "soft_topn", "simple", "maskllm", "proxsparse"]
 
 
 @pytest.fixture
@@ -55,7 +66,7 @@ def test_a_run_goes_on_from_its_state_bit_for_bit(start, name):
     assert masks_digest(after.initial_masks()) == masks_digest(undisturbed.initial_masks())
 
 
-@pytest.mark.parametrize("name", ["susi", "maskllm", "proxsparse"])
+@pytest.mark.parametrize("name", METHODS)
 def test_a_trial_killed_in_the_middle_ends_as_if_it_had_not_been(name, make_spec, replica, tmp_path, listener):
     cadence = {"log_every": 2, "evaluate_every": 4, "checkpoint_every": 3}
     spec = make_spec(name, steps=STEPS, cadence=cadence, **RUNS[name])
@@ -84,7 +95,8 @@ def test_the_frozen_model_is_only_read(start, name, replica):
 
 
 @pytest.mark.parametrize(
-    ("name", "pattern", "share"), [("susi", "2:4", 1), ("susi", "4:8", 1), ("maskllm", "2:4", 1.5)]
+    ("name", "pattern", "share"),
+    [("susi", "2:4", 1), ("susi", "4:8", 1), ("soft_topn", "4:8", 1), ("simple", "2:4", 1), ("maskllm", "2:4", 1.5)],
 )
 def test_what_is_trained_and_kept_is_what_the_papers_count(make_context, replica, name, pattern, share):
     """SUSI a logit a weight, MaskLLM C(M, N) / M gates a weight; each with Adam's two moments."""

@@ -101,6 +101,52 @@ def test_at_the_end_two_of_m_are_two_hot_and_more_are_not(n, m, most):
     assert (float(off.float().mean()) > 0.02) is (n > 2)
 
 
+def _literal_excluding(logits_GM, gumbel_GM, tau, lam, n):
+    """Algorithm 1 in which the largest key of a round is taken out of the later ones, each round over what is left."""
+    keys_GM, mask_GM = logits_GM / lam + gumbel_GM, 0
+    there_GM = torch.ones_like(keys_GM, dtype=torch.bool)
+    for _ in range(n):
+        z_GM = (keys_GM / tau).masked_fill(~there_GM, -torch.inf)
+        share_GM = z_GM.softmax(1)
+        mask_GM = mask_GM + share_GM
+        there_GM = there_GM.scatter(1, z_GM.argmax(1, keepdim=True), False)
+        keys_GM = keys_GM + torch.log1p(-share_GM.masked_fill(~there_GM, 0))
+    return mask_GM
+
+
+def _excluding(logits_GM, gumbel_GM, tau, lam, n):
+    return relaxed_mask(logits_GM, gumbel_GM, tau=tau, lam=lam, n=n, exclude_argmax=True)
+
+
+@pytest.mark.parametrize(("tau", "lam"), TEMPERATURES)
+@pytest.mark.parametrize(("n", "m"), [*PATTERNS, (16, 32)])
+def test_excluding_the_argmax_is_what_it_says(n, m, tau, lam):
+    logits_GM, gumbel_GM = _draw(40, m)
+    soft_GM, gradient_GM = _with_gradient(_excluding, logits_GM, gumbel_GM, tau, lam, n)
+    exact_GM, exact_gradient_GM = _with_gradient(_literal_excluding, logits_GM, gumbel_GM, tau, lam, n)
+    torch.testing.assert_close(soft_GM, exact_GM, rtol=0, atol=1e-9)
+    torch.testing.assert_close(gradient_GM, exact_gradient_GM, rtol=0, atol=1e-9 / (tau * lam))
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 4), (4, 8), (4, 4)])
+def test_its_gradient_is_the_derivative_also_where_keys_are_equal(n, m):
+    logits_GM, gumbel_GM = _draw(3, m)
+    assert torch.autograd.gradcheck(lambda x: _excluding(x, gumbel_GM, 0.4, 0.5, n), logits_GM.requires_grad_())
+    soft_GM, gradient_GM = _with_gradient(_excluding, torch.zeros(2, m), torch.zeros(2, m), 0.3, 0.1, n)
+    torch.testing.assert_close(soft_GM.sum(1), torch.full((2,), float(n)))
+    assert bool(gradient_GM.isfinite().all())
+
+
+@pytest.mark.parametrize(("n", "m"), [(4, 8), (8, 16), (16, 32)])
+def test_excluding_the_argmax_makes_more_than_two_of_m_hard(n, m):
+    """At the temperatures in which the schedule ends, where without it a leader is picked twice."""
+    logits_GM, gumbel_GM = (tensor.float() for tensor in _draw(2000, m))
+    hard_GM = sampled_mask(logits_GM, gumbel_GM, lam=0.002, n=n).float()
+    for draw, most in ((_excluding, 0.001), (relaxed_mask, None)):
+        off = ((draw(logits_GM, gumbel_GM, tau=0.05, lam=0.002, n=n) - hard_GM).abs() > 0.5).any(1).float().mean()
+        assert float(off) <= most if most is not None else float(off) > 0.02
+
+
 @pytest.mark.parametrize("straight_through", [False, True])
 def test_steps_are_what_algorithm_1_says(make_context, straight_through):
     """Losses and logits of five steps, recomputed with a separate module, optimiser and relaxation."""

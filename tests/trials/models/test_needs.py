@@ -20,6 +20,10 @@ SETTINGS = [
     ("maskpro", {"initial_mask": "wanda", "masks_per_step": 2}),
     ("maskpro", {"masked_weights": "multiplied"}),
     ("susi", {"straight_through": True}),
+    ("susi", {"exclude_argmax": True, "initial_logits": "saliency", "initial_mask": "sparsegpt"}),
+    ("soft_topn", {"noise": "gumbel", "straight_through": True}),
+    ("soft_topn", {"initial_logits": "saliency", "initial_mask": "wanda"}),
+    ("maskllm", {"initial_logits": "saliency", "initial_mask": "wanda"}),
 ]
 
 

@@ -30,6 +30,16 @@ LEARNED = {
     "maskpro, logits in two bytes": {"steps": 6, "logits": "bfloat16_delta", "masked_weights": "multiplied"},
     "susi": {"steps": 8, "learning_rate": 0.1},
     "maskllm": {"steps": 6, "learning_rate": 0.1, "weight_regularization": 1e-3, "clip_norm": 0.05},
+    "soft_topn": {"steps": 8, "learning_rate": 0.1},
+    "soft_topn from wanda": {
+        "steps": 6,
+        "noise": "gumbel",
+        "initial_logits": "saliency",
+        "initial_mask": "wanda",
+    },
+    "simple": {"steps": 8, "learning_rate": 0.1},
+    "simple from gblm": {"steps": 6, "initial_logits": "saliency", "initial_mask": "gblm"},
+    "susi, excluding": {"steps": 6, "learning_rate": 0.1, "exclude_argmax": True},
     "susi, straight through": {"steps": 6, "learning_rate": 0.1, "straight_through": True},
 }
 ONE_SHOT = ("dense", "magnitude", "random", "wanda", "sparsegpt", "sparsegpt_mask", "gblm", "pruner_zero")
@@ -125,10 +135,12 @@ LARGER = {"hidden_size": 84, "intermediate_size": 172}
 @pytest.mark.parametrize(
     ("method", "pattern", "sizes"),
     [
-        *((method, "2:4", LARGER) for method in ("susi", "maskpro", "maskllm")),
+        *((method, "2:4", LARGER) for method in ("susi", "soft_topn", "simple", "maskpro", "maskllm")),
         ("maskpro", "2:8", {}),
         ("maskllm", "2:8", {}),
         ("susi", "1:4", ODD),
+        ("soft_topn", "2:8", {}),
+        ("simple", "2:8", {}),
     ],
 )
 def test_other_patterns_and_larger_models(method, pattern, sizes, on_stages, make_spec):
@@ -138,7 +150,7 @@ def test_other_patterns_and_larger_models(method, pattern, sizes, on_stages, mak
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["maskpro", "susi"])
+@pytest.mark.parametrize("method", ["maskpro", "susi", "soft_topn"])
 def test_a_stopped_trial_on_two_stages_resumes_at_its_step(method, on_stages, whole, learned):
     spec = learned(method)
     stopped, _, place = on_stages(spec, 2, folder="again", cancel_at=4)

@@ -52,27 +52,39 @@ class GBLM(Method):
         return one_shot_needs(shape, start=start, start_reads=5, shared=shared_norms(shape))
 
     def start(self, context: TrialContext, config: GBLMConfig) -> Run:
-        from nmlab.trials.inputs.calibration import prune_blocks
-        from nmlab.trials.inputs.gradients import SCALE, gradient_norms, in_precision_of
-        from nmlab.trials.inputs.statistics import SquareMean
-        from nmlab.trials.masks.topn import topn
+        return OneShotRun(_prune(context, config))
 
-        frozen = context.model.frozen
-        norms, factor = gradient_norms(context), config.gradient_scale / SCALE
+    def saliency(self, context: TrialContext, config: GBLMConfig) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        _prune(context, config, into=found)
+        return found
 
-        def mask_of(layer: PrunableLayer, statistic: SquareMean) -> Tensor:
-            weight = frozen.module.get_parameter(f"{layer.name}.weight")
-            norm = in_precision_of(norms[layer.name], compat=config.compat).to(weight.device)
-            return topn(scores(weight, statistic.mean_I, norm * factor), context.pattern)
 
-        masks = prune_blocks(
-            context.model,
-            context.batches,
-            statistic=lambda layer: SquareMean(layer, device=frozen.device),
-            mask_of=mask_of,
-            cost=context.cost,
-        )
-        return OneShotRun(masks)
+def _prune(context: TrialContext, config: GBLMConfig, *, into: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """Return all masks; the scores by which they were chosen go ``into`` a dictionary, if one is given."""
+    from nmlab.trials.inputs.calibration import prune_blocks
+    from nmlab.trials.inputs.gradients import SCALE, gradient_norms, in_precision_of
+    from nmlab.trials.inputs.statistics import SquareMean
+    from nmlab.trials.masks.topn import topn
+
+    frozen = context.model.frozen
+    norms, factor = gradient_norms(context), config.gradient_scale / SCALE
+
+    def mask_of(layer: PrunableLayer, statistic: SquareMean) -> Tensor:
+        weight = frozen.module.get_parameter(f"{layer.name}.weight")
+        norm = in_precision_of(norms[layer.name], compat=config.compat).to(weight.device)
+        score = scores(weight, statistic.mean_I, norm * factor)
+        if into is not None:
+            into[layer.name] = score
+        return topn(score, context.pattern)
+
+    return prune_blocks(
+        context.model,
+        context.batches,
+        statistic=lambda layer: SquareMean(layer, device=frozen.device),
+        mask_of=mask_of,
+        cost=context.cost,
+    )
 
 
 METHOD = GBLM()

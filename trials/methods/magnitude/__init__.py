@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nmlab.trials.methods.base import About, Method, MethodConfig, Run
@@ -33,13 +34,16 @@ class Magnitude(Method):
     def start(self, context: TrialContext, config: MethodConfig) -> Run:
         from nmlab.trials.masks.topn import topn
 
-        module = context.model.frozen.module
-        return OneShotRun(
-            {
-                layer.name: topn(scores(module.get_parameter(f"{layer.name}.weight")), context.pattern)
-                for layer in context.model.frozen.layers
-            }
-        )
+        return OneShotRun({layer: topn(score, context.pattern) for layer, score in _scored(context)})
+
+    def saliency(self, context: TrialContext, config: MethodConfig) -> dict[str, Tensor]:
+        return dict(_scored(context))
+
+
+def _scored(context: TrialContext) -> Iterator[tuple[str, Tensor]]:
+    module = context.model.frozen.module
+    for layer in context.model.frozen.layers:
+        yield layer.name, scores(module.get_parameter(f"{layer.name}.weight"))
 
 
 METHOD = Magnitude()

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from nmlab.trials.methods.base import MethodConfig, default_from
+from nmlab.trials.methods.initial_logits.settings import InitialLogits
 
 NO_PRIOR = "none"
 """The value of ``initial_mask`` that asks for no prior."""
@@ -88,4 +89,10 @@ class MaskLLMConfig(MethodConfig):
         ge=1,
         description="refuse patterns with more masks a group than this",
         json_schema_extra=default_from("ours: the 70 masks of 4:8 pass, the 12870 of 8:16 do not"),
+    )
+    initial_logits: InitialLogits = Field(
+        default="random",
+        description="'saliency' raises a gate by the saliency of initial_mask that its candidate keeps, not by the "
+        "number of weights in common with the mask; ours",
+        json_schema_extra=default_from(f"{_SCRIPTS}: random gates, raised by the prior mask"),
     )

@@ -3,6 +3,7 @@
 Legend: G groups, M group size, K = C(M, N) candidates.
 """
 
+import math
 from functools import cache
 from itertools import combinations
 
@@ -48,13 +49,24 @@ def largest_share(gate_GK: Tensor, *, kappa: float) -> Tensor:
     return torch.cat([(gate_gK * kappa).softmax(dim=1).amax(dim=1) for (gate_gK,) in chunks(gate_GK)])
 
 
-def with_prior(gate_GK: Tensor, prior_GM: Tensor, *, strength: float, pattern: Pattern) -> Tensor:
+def with_prior(gate_GK: Tensor, prior_GM: Tensor, /, *, strength: float, pattern: Pattern) -> Tensor:
     """Return the gates of one layer, raised where a candidate has more weights in common with the prior than average.
 
     gate + (common - N^2 / M) * std(gates of the layer) * strength; the mean overlap N^2 / M only centres the shift.
     """
     common_GK = prior_GM.to(gate_GK) @ _candidates(pattern).to(gate_GK).T
     return gate_GK + (common_GK - pattern.n**2 / pattern.m) * gate_GK.std() * strength
+
+
+def with_saliency(gate_GK: Tensor, saliency_GM: Tensor, /, *, strength: float, pattern: Pattern) -> Tensor:
+    """Return the gates of one layer, raised by the saliency of what a candidate keeps: as ``with_prior`` with numbers.
+
+    ``saliency_GM`` is centred in every group and of unit spread over the layer; it is scaled to the spread of a mask,
+    so that a strength means the same.
+    """
+    spread = math.sqrt(pattern.density * (1 - pattern.density))
+    kept_GK = saliency_GM.to(gate_GK) @ _candidates(pattern).to(gate_GK).T
+    return gate_GK + kept_GK * (spread * gate_GK.std() * strength)
 
 
 @cache

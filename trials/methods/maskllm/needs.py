@@ -3,10 +3,13 @@
 Legend: G groups, M group size, K candidates a group.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from nmlab.trials.methods import registry
+from nmlab.trials.methods.logit_needs import saliency_needs
 from nmlab.trials.methods.maskllm.config import NO_PRIOR, MaskLLMConfig
 from nmlab.trials.models.needs import FLOAT32, Needs, Shape, adamw_state, masked_by, shared_start
 
@@ -35,9 +38,11 @@ def needs(shape: Shape, config: MaskLLMConfig) -> Needs:
     )
 
 
-def _shared(config: MaskLLMConfig, shape: Shape) -> dict[str, int]:
+def _shared(config: MaskLLMConfig, shape: Shape) -> Mapping[str, int]:
     if config.initial_mask == NO_PRIOR:
         return {}
+    if config.initial_logits == "saliency":
+        return saliency_needs(shape, config.initial_mask).shared
     method = registry.get(config.initial_mask)
     needed = method.needs(shape, method.configure({}))
     return shared_start(method.name, shape, needs=needed, per_seed=method.depends_on_seed)

@@ -15,9 +15,17 @@ from nmlab.trials.engines.noise import gumbel, normal
 from nmlab.trials.engines.schedules import cosine_to_a_tenth, linear
 from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.methods.by_gradient import SoftMaskRun
+from nmlab.trials.methods.initial_logits.compute import saliency_logits
 from nmlab.trials.methods.initial_masks import initial_mask
 from nmlab.trials.methods.maskllm.config import NO_PRIOR, MaskLLMConfig
-from nmlab.trials.methods.maskllm.maths import hard_mask, largest_share, sampled_mask, soft_mask, with_prior
+from nmlab.trials.methods.maskllm.maths import (
+    hard_mask,
+    largest_share,
+    sampled_mask,
+    soft_mask,
+    with_prior,
+    with_saliency,
+)
 
 _BETAS, _EPSILON = (0.9, 0.95), 1e-5  # the scripts'
 
@@ -101,11 +109,13 @@ def _initial_gates(context: TrialContext, config: MaskLLMConfig) -> Tensor:
     gate_GK = gate_GK.to(context.model.frozen.device)
     if config.initial_mask == NO_PRIOR:
         return gate_GK
-    priors = initial_mask(config.initial_mask, context)
+    from_saliency = config.initial_logits == "saliency"
+    found = (saliency_logits if from_saliency else initial_mask)(config.initial_mask, context)
+    raised, strength = with_saliency if from_saliency else with_prior, config.prior_strength
     ((_, layers),) = layout.pieces(layout.groups)
     return torch.cat(
         [
-            with_prior(gate_GK[rows], priors[name].view(-1, pattern.m), strength=config.prior_strength, pattern=pattern)
+            raised(gate_GK[rows], found[name].view(-1, pattern.m), strength=strength, pattern=pattern)
             for name, rows in layers
         ]
     )

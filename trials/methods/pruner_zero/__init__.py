@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nmlab.trials.methods.base import About, Method, Run
@@ -45,16 +46,21 @@ class PrunerZero(Method):
         return one_shot_needs(shape, start=FLOAT32 * shape.prunable, start_reads=3, shared=shared_norms(shape))
 
     def start(self, context: TrialContext, config: PrunerZeroConfig) -> Run:
-        from nmlab.trials.inputs.gradients import gradient_norms, in_precision_of
         from nmlab.trials.masks.topn import topn
 
-        frozen, norms = context.model.frozen, gradient_norms(context)
-        masks = {}
-        for layer in frozen.layers:
-            weight = frozen.module.get_parameter(f"{layer.name}.weight")
-            norm = in_precision_of(norms[layer.name], compat=config.compat).to(weight.device)
-            masks[layer.name] = topn(scores(weight, norm), context.pattern)
-        return OneShotRun(masks)
+        return OneShotRun({layer: topn(score, context.pattern) for layer, score in _scored(context, config)})
+
+    def saliency(self, context: TrialContext, config: PrunerZeroConfig) -> dict[str, Tensor]:
+        return dict(_scored(context, config))
+
+
+def _scored(context: TrialContext, config: PrunerZeroConfig) -> Iterator[tuple[str, Tensor]]:
+    from nmlab.trials.inputs.gradients import gradient_norms, in_precision_of
+
+    frozen, norms = context.model.frozen, gradient_norms(context)
+    for layer in frozen.layers:
+        weight = frozen.module.get_parameter(f"{layer.name}.weight")
+        yield layer.name, scores(weight, in_precision_of(norms[layer.name], compat=config.compat).to(weight.device))
 
 
 METHOD = PrunerZero()

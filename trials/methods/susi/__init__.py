@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nmlab.trials.contract.lazy_names import lazy_names
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.methods.base import About, Method, Run
+from nmlab.trials.methods.initial_logits.settings import unsupported_start_reason
 from nmlab.trials.methods.susi.config import SusiConfig
 from nmlab.trials.methods.susi.metrics import METRICS
 
@@ -24,7 +26,8 @@ class Susi(Method):
         "Two temperatures fall until the draw is the top-N of the logits; the loss is the model's own.",
         paper="SUSI (Algorithm 1, Eq. 13)",
         cost="one forward and backward a step; one logit a weight with two Adam moments",
-        patterns="any N:M; for N >= 3 the relaxed mask is not N-hot even at the end, and the paper has N = 2 only",
+        patterns="any N:M; for N >= 3 the relaxed mask is not N-hot even at the end (exclude_argmax, ours, mends it), "
+        "and the paper has N = 2 only",
     )
     config = SusiConfig
     metrics = METRICS
@@ -32,6 +35,9 @@ class Susi(Method):
     depends_on_seed = True
     supports_pipeline_stages = True
     imports = ("nmlab.trials.methods.susi.run",)
+
+    def unsupported_reason(self, pattern: Pattern, config: SusiConfig) -> str | None:
+        return unsupported_start_reason(config.initial_logits, config.initial_mask)
 
     def needs(self, shape: Shape, config: SusiConfig) -> Needs:
         from nmlab.trials.methods.susi.needs import needs

@@ -1,8 +1,9 @@
-"""The hyperparameters of SUSI, with the paper's values as defaults."""
+"""The hyperparameters of SUSI, with the paper's values as defaults; what is ours is off."""
 
 from pydantic import Field
 
 from nmlab.trials.methods.base import MethodConfig, default_from
+from nmlab.trials.methods.initial_logits.settings import NO_MASK, InitialLogits
 
 
 class SusiConfig(MethodConfig):
@@ -59,6 +60,28 @@ class SusiConfig(MethodConfig):
     initial_std: float = Field(
         default=0.01,
         ge=0,
-        description="standard deviation of the first logits; there is no prior mask",
+        description="standard deviation of the random part of the first logits, all of them without an initial_mask",
         json_schema_extra=default_from("SUSI, text: sigma = 0.01 (Table 6 prints N(0, 0.01))"),
+    )
+    exclude_argmax: bool = Field(
+        default=False,
+        description="exclude the largest key of every pick from the later ones, so that nothing is picked twice; ours",
+        json_schema_extra=default_from("SUSI, Algorithm 1, which has no such step"),
+    )
+    initial_logits: InitialLogits = Field(
+        default="random",
+        description="'saliency' starts from the scores, or else the mask, of the one-shot method initial_mask; ours",
+        json_schema_extra=default_from("SUSI, text: normal logits, no prior"),
+    )
+    initial_mask: str = Field(
+        default=NO_MASK,
+        description=f"one-shot method whose saliency the logits start from; {NO_MASK} with random logits",
+        json_schema_extra=default_from("SUSI, text: there is no prior mask"),
+    )
+    initial_spread: float = Field(
+        default=1.0,
+        gt=0,
+        le=1e6,
+        description="standard deviation of the saliency in every layer; meant for near-hard temperatures",
+        json_schema_extra=default_from("ours, for initial_logits = saliency only"),
     )

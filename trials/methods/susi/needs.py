@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
+from nmlab.trials.methods.logit_needs import start_needs
 from nmlab.trials.methods.susi.config import SusiConfig
 from nmlab.trials.methods.susi.maths import relaxed_mask
-from nmlab.trials.models.needs import FLOAT32, Needs, Shape, adamw_state, masked_by
+from nmlab.trials.models.needs import Needs, Shape, masked_by
 
 _PASSES = 40.0  # of a step: noise, the relaxed draw twice, AdamW; see benchmarks/plan_accuracy.py
 
@@ -19,6 +20,5 @@ def needs(shape: Shape, config: SusiConfig) -> Needs:
         mask_GM = relaxed_mask(logits_GM, noise_GM, tau=config.tau_init, lam=config.lambda_init, n=n)
         return masked_by(shape, mask_GM)
 
-    n, noise = shape.pattern.n, FLOAT32 * shape.prunable
-    state = adamw_state(shape, {"logits": shape.prunable})
-    return Needs(state, masked=shape.weight_bytes, start=2 * noise, weights=weights, passes=_PASSES)
+    n = shape.pattern.n
+    return start_needs(shape, config, weights=weights, passes=_PASSES)

@@ -39,24 +39,35 @@ class Wanda(Method):
         return one_shot_needs(shape, start=statistics_bytes(shape), start_reads=2)
 
     def start(self, context: TrialContext, config: MethodConfig) -> Run:
-        from nmlab.trials.inputs.calibration import prune_blocks
-        from nmlab.trials.inputs.statistics import SquareMean
-        from nmlab.trials.masks.topn import topn
+        return OneShotRun(_prune(context))
 
-        frozen = context.model.frozen
+    def saliency(self, context: TrialContext, config: MethodConfig) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        _prune(context, into=found)
+        return found
 
-        def mask_of(layer: PrunableLayer, statistic: SquareMean) -> Tensor:
-            weight = frozen.module.get_parameter(f"{layer.name}.weight")
-            return topn(scores(weight, statistic.mean_I), context.pattern)
 
-        masks = prune_blocks(
-            context.model,
-            context.batches,
-            statistic=lambda layer: SquareMean(layer, device=frozen.device),
-            mask_of=mask_of,
-            cost=context.cost,
-        )
-        return OneShotRun(masks)
+def _prune(context: TrialContext, *, into: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """Return all masks; the scores by which they were chosen go ``into`` a dictionary, if one is given."""
+    from nmlab.trials.inputs.calibration import prune_blocks
+    from nmlab.trials.inputs.statistics import SquareMean
+    from nmlab.trials.masks.topn import topn
+
+    frozen = context.model.frozen
+
+    def mask_of(layer: PrunableLayer, statistic: SquareMean) -> Tensor:
+        score = scores(frozen.module.get_parameter(f"{layer.name}.weight"), statistic.mean_I)
+        if into is not None:
+            into[layer.name] = score
+        return topn(score, context.pattern)
+
+    return prune_blocks(
+        context.model,
+        context.batches,
+        statistic=lambda layer: SquareMean(layer, device=frozen.device),
+        mask_of=mask_of,
+        cost=context.cost,
+    )
 
 
 METHOD = Wanda()

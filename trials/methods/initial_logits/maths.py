@@ -1,0 +1,39 @@
+"""Logits from the scores or the mask of a one-shot method: pure functions of one layer.
+
+Legend: G groups of one layer, M group size.
+"""
+
+import torch
+from torch import Tensor
+
+# Scores below this share of the layer's mean count as so large. A score of 0 has no logarithm, and one dead input must
+# not set the spread of a layer.
+_SMALLEST_SHARE = 1e-4
+
+
+def logits_of_scores(scores_GM: Tensor) -> Tensor:
+    """Return the logarithm of the scores less its mean in every group, of unit standard deviation over the layer.
+
+    The order within a group is that of the scores, apart from those below 1e-4 of the layer's mean, which become equal.
+
+    Args:
+        scores_GM: [G, M] finite, >= 0.
+
+    Returns:
+        float32 [G, M]; zero where all scores of the layer are equal.
+    """
+    scores_GM = scores_GM.float()
+    floor = float(scores_GM.mean(dtype=torch.float64)) * _SMALLEST_SHARE
+    # The smallest number keeps the logarithm finite in a layer of zeros.
+    return _of_unit_spread(scores_GM.clamp(min=max(floor, torch.finfo(torch.float32).tiny)).log_())
+
+
+def logits_of_mask(mask_GM: Tensor) -> Tensor:
+    """Return the mask less its mean in every group, of unit standard deviation: two values, float32 [G, M]."""
+    return _of_unit_spread(mask_GM.float())
+
+
+def _of_unit_spread(values_GM: Tensor) -> Tensor:
+    centred_GM = values_GM - values_GM.mean(dim=1, keepdim=True)
+    spread = float(centred_GM.square().mean(dtype=torch.float64).sqrt())
+    return centred_GM.div_(spread) if spread > 0 else centred_GM
