@@ -32,17 +32,17 @@ class FirstScreen:
         verdict: the verdict as one sentence.
         is_decided: whether it answers with a winner in every group, or an effect, and no baseline is better.
         findings: short lines below it: effects of settings, what was selected and what cannot be told from it.
-        claims: how the claims of the papers fared; "" where the study tests none.
         tiles: four rows: two on what the study asks, cost, completeness.
         trust: at most five lines on what to know before trusting it.
+        claims: how the claims of the papers fared; "" where the study tests none.
     """
 
     verdict: str
     is_decided: bool
     findings: tuple[str, ...]
-    claims: str
     tiles: ReportTable
     trust: tuple[str, ...]
+    claims: str = ""
 
 
 def first_screen_of(analysis: Analysis) -> FirstScreen:
