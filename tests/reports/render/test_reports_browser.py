@@ -56,7 +56,7 @@ def test_hover_shows_value_and_runs_and_a_click_highlights_it_everywhere(opened,
         shown = await page.evaluate("[hover.hidden, hover.innerText]")
         assert shown[0] is False
         assert best.text in shown[1]
-        assert "perplexity 80.0 ± 5.0" in shown[1]
+        assert "alpha=0.7: perplexity 129 ± 13" in shown[1]
         assert all(run_id[:8] in shown[1] for run_id in best.run_ids)
         await page.evaluate(f"document.querySelector('{POINT}').dispatchEvent({CLICK})")
         listed = await page.evaluate("[...panel.querySelectorAll('a')].map((link) => link.href)")
