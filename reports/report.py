@@ -171,6 +171,7 @@ def _differences(found: Analysis) -> tuple[Difference, ...]:
 
 def _facts(runs: StudyRuns) -> tuple[tuple[str, str], ...]:
     launch = runs.launch
+    patterns = sorted({trial.pattern for trial in runs.trials if trial.pattern})
     model = launch.params.get(run_params.MODEL_SOURCE, "")
     return tuple(
         (name, value)
@@ -179,7 +180,7 @@ def _facts(runs: StudyRuns) -> tuple[tuple[str, str], ...]:
             ("started", moment_text(launch.started)),
             ("status", launch.status),
             ("model", model),
-            ("mask", launch.tags.get(run_tags.COVERAGE, "")),
+            ("mask", _mask_text(launch.tags.get(run_tags.COVERAGE, ""), patterns)),
             ("weights", launch.tags.get(run_tags.STORED, "")),
             ("selected on", launch.params.get(f"{run_params.VALIDATION}source", "")),
             ("evaluated on", launch.params.get(run_params.EVALUATION_SOURCE, "")),
@@ -187,6 +188,14 @@ def _facts(runs: StudyRuns) -> tuple[tuple[str, str], ...]:
         )
         if value
     )
+
+
+def _mask_text(coverage: str, patterns: Sequence[str]) -> str:
+    """Return a recorded coverage as what is masked: ``2:4 mask on all of the decoder blocks' matrix weights``."""
+    share, _, rest = coverage.removeprefix("prunes ").partition(" ")
+    if not rest or not coverage.startswith("prunes "):
+        return coverage
+    return f"{', '.join(patterns)} mask on {'all' if share == '100%' else share} {rest}".strip()
 
 
 def _write(document: Document, folder: Path) -> None:

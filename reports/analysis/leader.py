@@ -58,6 +58,13 @@ class Rival:
         """The finished runs behind its value."""
         return tuple(trial.run_id for trial in self.item.finished)
 
+    def has_better_mean(self, other: Configuration) -> bool:
+        """Return whether its mean is better than that of another configuration."""
+        if self.item.value is None or other.value is None:
+            return False
+        is_lower = self.item.value.mean < other.value.mean
+        return is_lower if other.objective.mode == "min" else self.item.value.mean > other.value.mean
+
 
 @dataclass(frozen=True, slots=True)
 class Leader:
@@ -87,6 +94,16 @@ class Leader:
     def shown(self) -> Configuration:
         """The runs that the leader is reported by."""
         return self.best.as_reported
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that were searched."""
+        return tuple(dict.fromkeys(item.method for item in self.tried))
+
+    @property
+    def is_beaten(self) -> bool:
+        """Whether a baseline is better than the leader."""
+        return any(rule.is_better for rule in self.rules)
 
     @property
     def is_ratio(self) -> bool:

@@ -45,7 +45,10 @@ class ReferenceLine:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Points from top to bottom, group by group and best first; baselines as lines next to their group."""
+    """Points from top to bottom, group by group and best first; baselines as lines next to their group.
+
+    ``is_by_setting`` says that they are in the order of the one number in which they differ instead.
+    """
 
     metric: str
     label_names: tuple[str, ...]
@@ -56,6 +59,12 @@ class Ranking:
     is_log: bool
     has_several_settings: bool = False
     selects_on_validation: bool = False
+    is_by_setting: bool = False
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether some lines stand beside some points only, because not all masks compare."""
+        return len({(line.first, line.last) for line in self.lines}) > 1
 
 
 def ranking_of(configurations: Sequence[Configuration], *, shown: int = SHOWN) -> Ranking:
@@ -64,11 +73,13 @@ def ranking_of(configurations: Sequence[Configuration], *, shown: int = SHOWN) -
     valued = [item for item in tried if item.value is not None]
     groups = groups_of(valued)
     names = distinguishing(valued)
+    is_by_setting = len(names) == 1 and all(isinstance(item.settings.get(names[0]), int | float) for item in valued)
     points: list[RankedPoint] = []
     lines: list[ReferenceLine] = []
     for group, members in groups.items():
         first = len(points)
-        points += [_point(item, names) for item in members[: max(3, shown // len(groups))]]
+        shown_here = members[: max(3, shown // len(groups))]
+        points += [_point(item, names) for item in (_by_setting(shown_here, names) if is_by_setting else shown_here)]
         others = groups_of(baselines(configurations)).get(group, [])
         lines += _lines(others, first, len(points) - 1)
     lines = [*_lines([item for item in configurations if item.is_dense], 0, len(points) - 1), *lines]
@@ -87,6 +98,7 @@ def ranking_of(configurations: Sequence[Configuration], *, shown: int = SHOWN) -
         without_value=len(tried) - len(valued),
         has_several_settings=_has_several_settings(baselines(configurations)),
         selects_on_validation=configurations[0].objective.selects_on_validation,
+        is_by_setting=is_by_setting,
         is_log=wants_log([*values, *(line.value for line in lines)], ratio=10.0),
     )
 
@@ -96,9 +108,14 @@ def _lines(items: Sequence[Configuration], first: int, last: int) -> list[Refere
     best: dict[str, tuple[float, float]] = {}
     for item in items:
         if item.value is not None:
-            own = (_loss(item), item.value.mean)
+            reported = item.as_reported.value or item.value
+            own = (_loss(item), reported.mean)
             best[item.method] = min(own, best.get(item.method, own))
     return [ReferenceLine(method, mean, first, last) for method, (_, mean) in best.items()]
+
+
+def _by_setting(items: Sequence[Configuration], names: Sequence[str]) -> list[Configuration]:
+    return sorted(items, key=lambda item: float(item.settings[names[0]]))
 
 
 def _loss(item: Configuration) -> float:

@@ -68,6 +68,6 @@ def difference_text(comparison: PairwiseComparison) -> str:
 
 
 def p_value_text(p_value: float) -> str:
-    """Return ``p = 0.012`` or ``p <0.001``."""
+    """Return ``p = 0.012``, ``p < 0.001`` or ``p > 0.99``."""
     shown = number_text(p_value, style=Style.P_VALUE)
-    return f"p {shown}" if shown.startswith("<") else f"p = {shown}"
+    return f"p {shown[0]} {shown[1:]}" if shown[0] in "<>" else f"p = {shown}"

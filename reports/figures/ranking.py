@@ -1,21 +1,20 @@
 """The reported metric of every configuration with its interval, with the dense model and the baselines."""
 
-from collections.abc import Sequence
-
 import matplotlib
 
 from nmlab.reports.analysis.metrics import plain_name
-from nmlab.reports.analysis.ranking import RankedPoint, Ranking, ReferenceLine
+from nmlab.reports.analysis.ranking import RankedPoint, Ranking
 from nmlab.reports.figures.axes import head_labels
 from nmlab.reports.figures.points import Spot, listed, mean_text
+from nmlab.reports.figures.reference_lines import is_left_out, label_lines, shown_range
 from nmlab.reports.figures.style import (
-    DASHES,
     INK,
     MUTED,
     PAPER,
     SERIES,
     SETTINGS,
     FigureFile,
+    method_look,
     new_figure,
     plain_number,
     saved,
@@ -24,7 +23,7 @@ from nmlab.reports.statistics import MeanEstimate
 from nmlab.reports.values import counted
 
 KEY, TITLE = "ranking", "Configurations side by side"
-BELOW = 0.28  # of a row, how far fresh seeds are drawn below those of the search
+BELOW = 0.3  # of a row, how far the mean of the search is drawn below that on fresh seeds
 
 
 def draw_ranking(info: Ranking) -> FigureFile:
@@ -34,22 +33,26 @@ def draw_ranking(info: Ranking) -> FigureFile:
     with matplotlib.rc_context(SETTINGS):
         figure = new_figure(1.7 + 0.27 * len(info.points))
         axes = figure.add_subplot()
-        _draw_lines(axes, info.lines)
+        _draw_lines(axes, info)
+        has_fresh = any(point.fresh is not None for point in info.points)
         for place, point in enumerate(info.points):
-            _draw_point(axes, point, place)
+            _draw_point(axes, point, place, has_fresh=has_fresh)
         _format_axes(axes, info)
-        figure.legend(loc="outside upper left", ncols=6, fontsize=8.5)
+        if not info.is_grouped:
+            label_lines(axes, info)
+        shown = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+        figure.legend(list(shown.values()), list(shown), loc="outside upper left", ncols=6, fontsize=8.5)
         spots = [spot for place, point in enumerate(info.points) for spot in _spots(axes, info, point, place)]
         return saved(figure, key=KEY, title=TITLE, caption=_caption(info), alternative=_in_words(info), spots=spots)
 
 
 def _spots(axes: "matplotlib.axes.Axes", info: Ranking, point: RankedPoint, place: int) -> list[Spot]:
-    """Return the mean of a configuration, and below it that over fresh seeds with its own runs."""
+    """Return the mean of a configuration, and above it that over fresh seeds with its own runs."""
     mean = mean_text(_estimate(point), metric=info.metric)
-    found = [Spot(axes, ((point.mean, place),), mean, point.key)]
+    found = [Spot(axes, ((point.mean, place if point.fresh is None else place + BELOW),), mean, point.key)]
     if point.fresh is not None:
         text = f"on fresh seeds {mean_text(point.fresh, metric=info.metric)}"
-        found.append(Spot(axes, ((point.fresh.mean, place + BELOW),), text, point.key, point.fresh_runs))
+        found.append(Spot(axes, ((point.fresh.mean, place),), text, point.key, point.fresh_runs))
     return found
 
 
@@ -64,63 +67,73 @@ def _in_words(info: Ranking) -> str:
     return f"From the top down: {listed(means)}" + (f" Lines: {listed(list(lines))}" if lines else "")
 
 
-def _draw_lines(axes: "matplotlib.axes.Axes", lines: Sequence[ReferenceLine]) -> None:
-    names = list(dict.fromkeys(line.name for line in lines))
+def _draw_lines(axes: "matplotlib.axes.Axes", info: Ranking) -> None:
     named: set[str] = set()
-    for line in lines:
-        index = names.index(line.name)
+    for line in info.lines:
+        colour, dashes = method_look(line.name)
         axes.plot(
             [line.value, line.value],
             [line.first - 0.5, line.last + 0.5],
-            color=INK if line.name == "dense" else SERIES[1 + index % (len(SERIES) - 1)],
-            linestyle=DASHES[index % len(DASHES)],
+            color=colour,
+            linestyle=dashes,
             linewidth=1.4,
-            label=None if line.name in named else line.name,
+            zorder=1.5,
+            label=line.name if info.is_grouped and line.name not in named else None,
         )
         named.add(line.name)
 
 
-def _draw_point(axes: "matplotlib.axes.Axes", point: RankedPoint, place: int) -> None:
-    first = place == 0
+def _draw_point(axes: "matplotlib.axes.Axes", point: RankedPoint, place: int, *, has_fresh: bool) -> None:
     if point.initial is not None:
         axes.plot(
             point.initial,
             place,
             marker="o",
-            label="its own initial mask" if first else None,
+            label="its own initial mask",
             markerfacecolor=PAPER,
             markeredgecolor=MUTED,
             markersize=5.5,
             linestyle="none",
         )
         axes.plot([point.initial, point.mean], [place, place], color=MUTED, linewidth=0.6, zorder=0.5)
-    if point.low is not None and point.high is not None:
-        axes.plot([point.low, point.high], [place, place], color=SERIES[0], linewidth=2.2, solid_capstyle="butt")
-    axes.plot(
-        point.mean,
-        place,
-        marker="o" if point.is_complete else "X",
-        color=SERIES[0],
-        linestyle="none",
-        markersize=6 if point.is_complete else 7.5,
-        label="mean and 95% interval" if first else None,
-    )
     if point.fresh is not None:
-        _draw_fresh(axes, point.fresh, place + BELOW, label="on fresh seeds" if first else None)
+        _draw_estimate(axes, point.fresh, place, marker="D", label="on fresh seeds")
+    is_faint = point.fresh is not None or not point.is_complete
+    _draw_estimate(
+        axes,
+        _estimate(point),
+        place if point.fresh is None else place + BELOW,
+        marker="o" if point.is_complete else "X",
+        label=_kind(point, has_fresh=has_fresh),
+        is_faint=is_faint,
+    )
 
 
-def _draw_fresh(axes: "matplotlib.axes.Axes", fresh: MeanEstimate, place: float, *, label: str | None) -> None:
-    if fresh.low is not None and fresh.high is not None:
-        axes.plot([fresh.low, fresh.high], [place, place], color=SERIES[0], linewidth=1.2, solid_capstyle="butt")
+def _kind(point: RankedPoint, *, has_fresh: bool) -> str:
+    """Return what the mean of the search is called in the legend."""
+    if point.fresh is not None:
+        return "the same in the search"
+    if not point.is_complete:
+        return "not every seed finished"
+    return "in the search only" if has_fresh else "mean and 95% interval"
+
+
+def _draw_estimate(
+    axes: "matplotlib.axes.Axes",
+    found: MeanEstimate,
+    place: float,
+    *,
+    marker: str,
+    label: str,
+    is_faint: bool = False,
+) -> None:
+    """Draw a mean with its interval; faint where another mean of its row counts, or where runs are missing."""
+    colour = MUTED if is_faint else SERIES[0]
+    if found.low is not None and found.high is not None:
+        width = 1.0 if is_faint else 2.2
+        axes.plot([found.low, found.high], [place, place], color=colour, linewidth=width, solid_capstyle="butt")
     axes.plot(
-        fresh.mean,
-        place,
-        marker="D",
-        markersize=4.5,
-        markerfacecolor=PAPER,
-        markeredgecolor=SERIES[0],
-        linestyle="none",
-        label=label,
+        found.mean, place, marker=marker, color=colour, linestyle="none", markersize=4.5 if is_faint else 6, label=label
     )
 
 
@@ -132,20 +145,30 @@ def _format_axes(axes: "matplotlib.axes.Axes", info: Ranking) -> None:
         axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: plain_number(value)))
         axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
     axes.set_yticks(range(len(info.points)), [point.label for point in info.points])
+    for tick, point in zip(axes.get_yticklabels(), info.points, strict=True):
+        tick.set_color(INK if point.is_complete else MUTED)
     axes.set_ylim(len(info.points) - 0.4, -0.6)
+    axes.set_xlim(shown_range(info))
     axes.set_xlabel(plain_name(info.metric) + (" (log scale)" if info.is_log else ""))
     head_labels(axes, info.label_names)
     axes.xaxis.grid(True)
     axes.tick_params(axis="y", length=0)
 
 
+def _order(info: Ranking) -> str:
+    if info.is_by_setting:
+        return f"In the order of {info.label_names[0]}"
+    return "In the order of their means on validation text" if info.selects_on_validation else "Best at the top"
+
+
 def _caption(info: Ranking) -> str:
-    order = "in the order of their means on validation text" if info.selects_on_validation else "best at the top"
-    text = f"Means over finished seeds with their 95% t-interval, {order}. The tables have the numbers and the tests."
+    text = f"{_order(info)}: means over finished seeds with 95% t-intervals. The tables have the numbers and tests."
     if any(point.fresh is not None for point in info.points):
-        text += " Diamonds: the same configuration on fresh seeds."
+        text += " Diamonds: on fresh seeds; the grey mean below is that of the search, which favours what was selected."
     if any(not point.is_complete for point in info.points):
-        text += " A cross instead of a dot: not every seed finished."
+        text += " A grey cross: not every seed finished, some stopped early or diverged."
+    if any(is_left_out(line, info) for line in info.lines):
+        text += " An arrow: that line lies beyond the axis, at the value given."
     if any(point.low is None for point in info.points):
         text += " No bar: one seed."
     if info.has_several_settings:

@@ -8,6 +8,7 @@ serves the light and the dark page.
 """
 
 import io
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -90,6 +91,19 @@ def look_of(index: int) -> tuple[str, str, Dashes]:
     """Return colour, marker and dashes of a series by its number; 36 series differ in colour or marker."""
     turn = index // len(SERIES)
     return SERIES[index % len(SERIES)], MARKERS[(index + turn) % len(MARKERS)], DASHES[(index + turn) % len(DASHES)]
+
+
+_METHODS = ("magnitude", "wanda", "sparsegpt_mask", "susi", "pruner_zero", "gblm", "proxsparse", "maskpro", "maskllm")
+_OTHERS = 5 * len(DASHES)  # looks: the colours but the first, each with every dash pattern
+
+
+def method_look(name: str) -> tuple[str, Dashes]:
+    """Return the colour and dashes of a method's reference line, the same in every report; dense is solid ink."""
+    if name == "dense":
+        return INK, DASHES[0]
+    known = name in _METHODS
+    place = _METHODS.index(name) if known else zlib.crc32(name.encode()) % _OTHERS
+    return SERIES[1 + place % 5], DASHES[(1 + place % 5 + place // 5) % len(DASHES)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ def _screen_value(document: Document) -> dict[str, object]:
         "title": document.title,
         "question": document.question,
         "verdict": screen.verdict,
-        "verdict_findings": list(screen.findings),
+        "verdict_findings": [*screen.findings, *([screen.claims] if screen.claims else [])],
         "tiles": table_value(screen.tiles),
         "before_you_trust_this": list(screen.trust),
     }

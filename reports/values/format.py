@@ -18,6 +18,7 @@ MOST_DIGITS = 5  # of a number without an interval
 INTERVAL_DIGITS = 2  # of half an interval
 EXACT_DIGITS = 6  # of a mean, however narrow its interval
 SMALLEST_P_VALUE = 0.001
+LARGEST_P_VALUE = 0.9995  # which three decimals would write as certainty
 DIGITS = {Style.SECONDS: 3, Style.MILLISECONDS: 3, Style.MEBIBYTES: 3}
 MOST_DECIMALS = 3  # of those that follow the size of the number
 TOO_LONG_FOR_DECIMALS = 1e6
@@ -96,7 +97,7 @@ def _written(number: float, style: Style) -> str:
     """Write a number that has no interval."""
     size = _magnitude(number)
     if style is Style.P_VALUE:
-        return "<0.001" if number < SMALLEST_P_VALUE else f"{number:.3f}"
+        return "<0.001" if number < SMALLEST_P_VALUE else ">0.99" if number >= LARGEST_P_VALUE else f"{number:.3f}"
     if style is Style.INTEGER:
         return f"{round(number):,d}"
     if style is Style.GENERAL:

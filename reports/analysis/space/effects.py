@@ -82,8 +82,13 @@ class SettingEffects:
         found = test.effect
         if found is None or not is_compared_by_ratio(self.metric):
             return found
-        ratio, low, high = (math.exp(end) for end in (found.difference, found.low, found.high))
-        return replace(found, difference=ratio, low=low, high=high)
+        ends = (found.difference, found.low, found.high, found.detectable)
+        ratio, low, high, detectable = (math.exp(end) for end in ends)
+        return replace(found, difference=ratio, low=low, high=high, detectable=detectable)
+
+    def tried(self, name: str) -> list[Value]:
+        """Return the different values of a setting that are compared: numbers by size, then texts."""
+        return _in_order({item.settings[name] for item in self.items})
 
     @property
     def run_ids(self) -> tuple[str, ...]:

@@ -1,4 +1,7 @@
-"""The verdict on a launch as one sentence: which won, by how much, how sure, at what cost, on how complete evidence."""
+"""The verdict on a launch as one short sentence: it answers the question of the study and names no settings.
+
+What the selected settings are, and the numbers of the tests, stand below it and in the tiles.
+"""
 
 from collections.abc import Sequence
 
@@ -8,15 +11,14 @@ from nmlab.reports.analysis.leader import Leader, Rival, Standing
 from nmlab.reports.analysis.metrics import plain_name
 from nmlab.reports.analysis.run_counts import run_counts
 from nmlab.reports.analysis.settings import setting_text, varying
-from nmlab.reports.analysis.space.effects import NO_DIFFERENCE, SettingEffects
 from nmlab.reports.analysis.statements import mean_text
 from nmlab.reports.analysis.totals import total_of
-from nmlab.reports.narrative.first_screen.differences import difference_of, evidence_text
+from nmlab.reports.narrative.first_screen.factor_words import effects_clause, factors_of, joined
 from nmlab.reports.values import Style, counted, number_text
 from nmlab.trials.contract import run_params
 
-MOST_FACTORS = 3  # settings whose effects a sentence names
 MOST_GROUPS = 3  # groups that a sentence names
+MOST_RULES = 4  # baselines of one kind that a sentence names
 MINUTES, HOURS = 120.0, 7200.0  # seconds from which a cost is written in these
 
 
@@ -30,46 +32,21 @@ def verdict_sentence(analysis: Analysis, *, leaders: Sequence[Leader]) -> str:
     if not leaders:
         verdict = _without_mask(analysis)
     elif len(leaders) == 1:
-        factors = factors_of(analysis)
-        lead = f"{effects_clause(factors)}: " if factors is not None else ""
-        verdict = lead + _of_leader(leaders[0], is_led=bool(lead)) + _objectives_clause(analysis)
+        question = analysis.runs.launch.params.get(run_params.ANSWERS, "")
+        verdict = _of_factors(analysis, leaders[0], question) or _of_leader(leaders[0], question)
+        verdict += _objectives_clause(analysis)
     else:
         verdict = _of_groups(analysis, leaders) + _objectives_clause(analysis)
     text = f"{verdict}; {cost_clause(analysis)}."
     return text[0].upper() + text[1:] if text[0].islower() and not _begins_with_name(text, leaders) else text
 
 
-def factors_of(analysis: Analysis) -> SettingEffects | None:
-    """Return the effects that the verdict names: of a launch in which one method varied a few settings."""
-    if len(analysis.effects) != 1 or len({item.method for item in analysis.effects[0].items}) != 1:
-        return None
-    found = analysis.effects[0]
-    methods = {item.method for item in analysis.configurations if not item.is_baseline}
-    is_small = 0 < len(found.tests) <= MOST_FACTORS and all(test.p_adjusted is not None for test in found.tests)
-    return found if is_small and methods == {found.method} else None
-
-
-def effects_clause(found: SettingEffects) -> str:
-    """Return which settings make a difference: ``neither alpha nor C makes a difference that this study could see``."""
-    seen = [test.name for test in found.tests if test.is_seen]
-    unseen = [test.name for test in found.tests if not test.is_seen]
-    if not seen:
-        if len(unseen) == 1:
-            return f"{unseen[0]} makes {NO_DIFFERENCE}"
-        return f"neither {_joined(unseen, 'nor')} makes a difference that this study could see"
-    verb = "makes" if len(seen) == 1 else "make"
-    text = f"{_joined(seen, 'and')} {verb} a difference"
-    return f"{text}, {_joined(unseen, 'and')} none that this study could see" if unseen else text
-
-
 def cost_clause(analysis: Analysis) -> str:
-    """Return completeness and cost: ``all 53 runs ended (2 diverged) after 8.4 min of computing``."""
+    """Return completeness and cost: ``53 runs, 8.42 min``, ``3 of 6 runs, 98 s``."""
     counts, total = run_counts(analysis.runs), total_of(analysis.configurations)
-    rest = [f"{count} {name}" for name, count in counts.by_outcome.items() if name != "finished"]
-    how = f" ({', '.join(rest)})" if rest else ""
-    runs = f"all {counts.whole}" if counts.ended == counts.whole else f"{counts.ended} of {counts.whole}"
-    cost = f"after {duration_text(total.value)} of computing" if total.known else "at an unknown cost"
-    return f"{runs} runs ended{how} {cost}"
+    every = counted(counts.whole, noun="run")
+    runs = every if counts.ended == counts.whole else f"{counts.ended} of {every}"
+    return f"{runs}, {duration_text(total.value) if total.known else 'cost unknown'}"
 
 
 def duration_text(seconds: float) -> str:
@@ -81,105 +58,113 @@ def duration_text(seconds: float) -> str:
 
 
 def called(item: Configuration, leader: Leader) -> str:
-    """Return the name of a configuration of the leader's group, without its key."""
+    """Return the name of a configuration of the leader's group, without its key: settings if one method was tried."""
     if item.is_baseline:
         return item.method
     setting = setting_text(item, names=varying([other for other in leader.tried if other.method == item.method]))
-    if len({other.method for other in leader.tried}) == 1 and item is not leader.best and setting:
+    if len(leader.methods) == 1 and setting:
         return setting
     return f"{item.method} with {setting}" if setting else item.method
 
 
-def _of_leader(leader: Leader, *, is_led: bool) -> str:
-    """Return who leads, with what result, how it stands to the baselines, and how the runner-up compares."""
-    name, reached = called(leader.best, leader), _reached(leader)
-    rules, against = _rules_clause(leader), _rival_clause(leader.runner_up)
-    if leader.standing is Standing.BASELINE:
-        return f"no searched configuration has a result, and the best baseline is {name} with {reached}{against}"
-    if leader.standing is Standing.ALONE:
-        return f"{name} is the only configuration, reaches {reached}{rules}"
-    if leader.standing is Standing.BEST:
-        among = f"among {len(leader.tried)} configurations"
-        against_whom = f"against {others_text(leader)} of {len(leader.tried)} configurations"
-        return f"{name} wins {against_whom if leader.is_fresh else among}, reaches {reached}{rules}{against}"
-    by_text = leader.best.objective.selects_on_validation
-    verb = "was selected by the search" if leader.is_fresh or by_text else "has the best mean"
-    no_winner = f"no winner and {NO_DIFFERENCE}" if leader.standing is Standing.NOT_SEPARABLE else "no winner"
-    lead = "" if is_led or leader.standing is Standing.ANOTHER else f"{no_winner}: "
-    return f"{lead}{name} {verb}, reaches {reached}{rules}{_doubt(leader)}{against}"
-
-
-def others_text(leader: Leader) -> str:
-    """Return the others in words: ``the other one``, ``both other finalists``, ``all 7 others``."""
+def others_text(leader: Leader, *, is_any: bool = False) -> str:
+    """Return the others in words: ``the other one``, ``both other finalists``, ``any of the 3 others``."""
     if leader.others == 1:
         return "the other finalist" if leader.is_fresh else "the other one"
+    if is_any:
+        return f"any of the {leader.others} other{' finalist' if leader.is_fresh else ''}s"
     amount = "both" if leader.others == 2 else f"all {leader.others}"
     return f"{amount} other finalists" if leader.is_fresh else f"{amount} others"
 
 
-def _doubt(leader: Leader) -> str:
-    """Return why the leader is no winner; "" where the verdict has said it."""
-    if leader.standing is Standing.NOT_SEPARABLE:
-        return ""
-    if leader.standing is Standing.ANOTHER:
-        return ", but another finalist is better"
-    if leader.standing is Standing.UNTESTED:
-        reason = leader.runner_up.reason if leader.runner_up is not None else ""
-        return f", but no test against the others was possible{f' ({reason})' if reason else ''}"
-    if leader.standing is Standing.INCOMPLETE:
-        return ", but no configuration has all its runs"
-    if leader.standing is Standing.DOUBTED:
-        return ", but one that lacks runs looks better"
-    others = "other finalists" if leader.is_fresh else "others"
-    return f", but cannot be told from {len(leader.undecided)} of {leader.others} {others}"
+def mean_of(item: Configuration) -> str:
+    """Return the mean with its interval, without the number of seeds."""
+    return mean_text(item).partition(" (")[0]
 
 
-def _rival_clause(rival: Rival | None) -> str:
-    """Return how the runner-up compares, with a semicolon before; "" where nothing was compared."""
-    difference = None if rival is None else difference_of(rival)
-    if rival is None or difference is None:
-        return ""
-    return f"; its runner-up {difference.clause}{evidence_text(difference, p_value=rival.p_adjusted)}"
-
-
-def _reached(leader: Leader) -> str:
-    """Return the mean of the leader: ``perplexity 128.2 ± 3.5 on 5 fresh seeds``."""
+def reached_text(leader: Leader) -> str:
+    """Return the mean of the leader: ``perplexity 128.2 ± 3.5, 5 fresh seeds``."""
     own = leader.shown
     text, _, seeds = mean_text(own).removesuffix(")").partition(" (")
     over = seeds.replace("seed", "fresh seed") if leader.best.is_confirmed else seeds
-    missing = "" if own.is_complete else f" ({len(own.finished)} of its {own.runs_in_all} runs)"
-    return f"{plain_name(leader.best.objective.reported)} {text} on {over}{missing}"
+    missing = "" if own.is_complete else f", {len(own.finished)} of its {own.runs_in_all} runs"
+    return f"{plain_name(leader.best.objective.reported)} {text}, {over}{missing}"
 
 
-def _rules_clause(leader: Leader) -> str:
-    """Return how the leader stands to the baselines: `` and beats 4 of 6 baselines, but ...``; "" without any."""
-    worse, better = (sum(getattr(rule, name) for rule in leader.rules) for name in ("is_worse", "is_better"))
-    every = len(leader.rules)
-    if not every:
+def named_leaders(analysis: Analysis, leaders: Sequence[Leader]) -> list[tuple[str, Leader]]:
+    """Return the leaders with the names of their groups, such as their patterns."""
+    groups = groups_of(analysis.configurations)
+    where = {item.key: group for group, members in groups.items() for item in members}
+    return [(group_name(where[leader.best.key], groups=groups), leader) for leader in leaders]
+
+
+def _of_factors(analysis: Analysis, leader: Leader, question: str) -> str:
+    """Return what the settings change, and how the method stands to the baselines where that is decided; or ""."""
+    factors = factors_of(analysis)
+    if factors is None:
         return ""
-    if worse == every:
-        return f" and beats {_every_baseline(every)}"
-    if not worse and not better:
-        tested = any(rule.p_adjusted is not None for rule in leader.rules)
-        return f" and {'cannot be told from' if tested else 'could not be tested against'} {_any_baseline(every)}"
-    text = f" and beats {worse or 'none'} of {counted(every, noun='baseline')}"
-    if not better:
-        return text
-    first = next(rule for rule in leader.rules if rule.is_better)
-    more = f" and {better - 1} more" if better > 1 else ""
-    return f"{text}, but {first.item.method} ({_mean(first)}){more} {'is' if better == 1 else 'are'} better"
+    rules = leader.rules
+    is_decided = bool(rules) and (any(rule.is_better for rule in rules) or all(rule.is_worse for rule in rules))
+    against = f"; {leader.best.method} {_rules_clause(leader, question)}" if is_decided else ""
+    return f"{effects_clause(factors)}{against}"
 
 
-def _every_baseline(count: int) -> str:
-    return {1: "the one baseline", 2: "both baselines"}.get(count, f"all {count} baselines")
+def _of_leader(leader: Leader, question: str) -> str:
+    """Return who leads, with what result, and how it stands to the baselines and to the others that were tried."""
+    who, rules = f"{leader.best.method} ({reached_text(leader)})", _rules_clause(leader, question)
+    if leader.standing is Standing.BASELINE:
+        return f"no searched configuration has a result; the best baseline is {who}"
+    if leader.standing is Standing.ALONE:
+        return f"{who} {rules}" if rules else f"{who} is the only configuration"
+    if rules and len(leader.methods) == 1:
+        doubt = "" if leader.standing is Standing.BEST else f"; {_doubt(leader)} among its configurations"
+        return f"{who} {rules}{doubt}"
+    against = f" and {rules}" if rules else ""
+    if leader.standing is Standing.BEST:
+        return f"{who} is better than {others_text(leader)}{against}"
+    return f"{_doubt(leader)}: {who} {_selected(leader)}{against}"
 
 
-def _any_baseline(count: int) -> str:
-    return "the one baseline" if count == 1 else f"any of the {count} baselines"
+def _selected(leader: Leader) -> str:
+    by_text = leader.best.objective.selects_on_validation
+    return "was selected by the search" if leader.is_fresh or by_text else "has the best mean"
 
 
-def _mean(rule: Rival) -> str:
-    return mean_text(rule.item).partition(" (")[0]
+def _doubt(leader: Leader) -> str:
+    """Return why the leader is no winner."""
+    if leader.standing is Standing.NOT_SEPARABLE:
+        return "no winner"
+    if leader.standing is Standing.ANOTHER:
+        return "another finalist is better"
+    if leader.standing is Standing.UNTESTED:
+        reason = leader.runner_up.reason if leader.runner_up is not None else ""
+        return f"no test was possible{f' ({reason})' if reason else ''}"
+    if leader.standing is Standing.INCOMPLETE:
+        return "no complete one"
+    if leader.standing is Standing.DOUBTED:
+        return "one that lacks runs looks better"
+    kind = "finalists" if leader.is_fresh else "others"
+    return f"no winner ({len(leader.undecided)} of {leader.others} {kind} cannot be told apart)"
+
+
+def _rules_clause(leader: Leader, question: str) -> str:
+    """Return ``beats wanda 138.9 and magnitude 142.7, and is worse than susi 77.8``; "" without baselines."""
+    rules = sorted(leader.rules, key=lambda rule: rule.item.method.casefold() not in question.casefold())
+    is_open = [rule for rule in rules if not rule.is_better and not rule.is_worse]
+    kinds = {
+        "beats": [rule for rule in rules if rule.is_worse],
+        "cannot be told from": [rule for rule in is_open if rule.p_adjusted is not None],
+        "could not be tested against": [rule for rule in is_open if rule.p_adjusted is None],
+        "is worse than": [rule for rule in rules if rule.is_better],
+    }
+    clauses = [f"{verb} {_named(members)}" for verb, members in kinds.items() if members]
+    return ", ".join(clauses[:-1]) + ", and " + clauses[-1] if len(clauses) > 1 else "".join(clauses)
+
+
+def _named(rules: Sequence[Rival]) -> str:
+    shown = [f"{rule.item.method} {mean_of(rule.item).partition(' ±')[0]}" for rule in rules[:MOST_RULES]]
+    left = len(rules) - MOST_RULES
+    return joined([*shown, f"{left} more"] if left > 0 else shown, "and")
 
 
 def _objectives_clause(analysis: Analysis) -> str:
@@ -198,22 +183,15 @@ def _of_groups(analysis: Analysis, leaders: Sequence[Leader]) -> str:
     return "; ".join(shown) + (f"; {counted(left, noun='more group')} in the tables" if left > 0 else "")
 
 
-def named_leaders(analysis: Analysis, leaders: Sequence[Leader]) -> list[tuple[str, Leader]]:
-    """Return the leaders with the names of their groups, such as their patterns."""
-    groups = groups_of(analysis.configurations)
-    where = {item.key: group for group, members in groups.items() for item in members}
-    return [(group_name(where[leader.best.key], groups=groups), leader) for leader in leaders]
-
-
 def _short(leader: Leader) -> str:
-    name, reached = called(leader.best, leader), _reached(leader)
+    name, reached = leader.best.method, reached_text(leader)
     if leader.standing is Standing.BEST:
-        return f"{name} wins with {reached}"
+        return f"{name} wins ({reached})"
     if leader.standing in (Standing.BASELINE, Standing.ALONE):
         return f"{name} has {reached}"
     if leader.standing is Standing.ANOTHER and leader.runner_up is not None:
-        return f"{called(leader.runner_up.item, leader)} is better than the selected {name} ({reached})"
-    return f"no winner, {name} has the best mean, {reached}"
+        return f"another finalist is better than the selected {name} ({reached})"
+    return f"no winner, {name} has the best mean ({reached})"
 
 
 def _without_mask(analysis: Analysis) -> str:
@@ -226,7 +204,3 @@ def _begins_with_name(text: str, leaders: Sequence[Leader]) -> bool:
     first = text.split()[0].rstrip(":,;")
     names = {leader.best.method for leader in leaders} | {name for leader in leaders for name in leader.best.settings}
     return first in names
-
-
-def _joined(names: Sequence[str], word: str) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {word} {names[-1]}"

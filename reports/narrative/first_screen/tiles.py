@@ -1,4 +1,6 @@
-"""The four tiles of the first screen as a table: difference to the runner-up, confidence, cost and completeness.
+"""The four tiles of the first screen as a table: two on what the study asks, the total cost, and completeness.
+
+Of a study of a few settings the first two are about their effects, else about the best and its runner-up.
 
 A table, so that every format holds the same values, and every number names its runs.
 """
@@ -6,24 +8,36 @@ A table, so that every format holds the same values, and every number names its 
 from collections.abc import Sequence
 
 from nmlab.reports.analysis.analysis import Analysis
+from nmlab.reports.analysis.configurations import searched
 from nmlab.reports.analysis.leader import Leader, Rival, Standing
 from nmlab.reports.analysis.metrics import plain_name
 from nmlab.reports.analysis.run_counts import RunCounts, run_counts
-from nmlab.reports.analysis.statements import mean_text, p_value_text
+from nmlab.reports.analysis.space.effects import Basis, SettingEffects, SettingTest
+from nmlab.reports.analysis.statements import p_value_text
 from nmlab.reports.analysis.totals import SECONDS, Total, total_of, total_text
 from nmlab.reports.narrative.first_screen.differences import detectable_text, difference_of
-from nmlab.reports.narrative.first_screen.sentence import called, duration_text, named_leaders, others_text
+from nmlab.reports.narrative.first_screen.factor_words import (
+    contrast_text,
+    effect_of,
+    factors_of,
+    measured_text,
+    missed_text,
+)
+from nmlab.reports.narrative.first_screen.sentence import called, duration_text, mean_of, named_leaders, others_text
+from nmlab.reports.statistics import Noise
 from nmlab.reports.values import Cell, Column, ReportTable, Row, Style, counted, number_text
 
 KEY, TITLE = "verdict", "The verdict in numbers"
 WHAT = Column("what", "what")
 VALUE = Column("value", "value")
 DETAIL = Column("detail", "detail", is_prose=True)
-CONFIDENCE, COST, COMPLETENESS = "Confidence: is the best better?", "Total cost", "Completeness"
+CONFIDENCE = "Confidence: is the best better than {whom}?"
+COST, COMPLETENESS = "Total cost", "Completeness"
+MOST_EFFECTS = 2  # that have a tile each
 STANDINGS = {
     Standing.BEST: "better than {others}",
-    Standing.NOT_SEPARABLE: "cannot be told from {others}",
-    Standing.SOME_NOT_SEPARABLE: "cannot be told from {undecided} of {count} others",
+    Standing.NOT_SEPARABLE: "cannot be told from {any_other}",
+    Standing.SOME_NOT_SEPARABLE: "cannot be told from {undecided} of the {count} others",
     Standing.ANOTHER: "another one is better",
     Standing.DOUBTED: "one that lacks runs looks better",
     Standing.INCOMPLETE: "no configuration has all its runs",
@@ -41,7 +55,11 @@ def tiles_table(analysis: Analysis, *, leaders: Sequence[Leader]) -> ReportTable
         leaders: the leader of each group of comparable masks.
     """
     is_one = len(leaders) == 1
-    first = (_difference(leaders[0]), _confidence(leaders[0])) if is_one else _of_groups(analysis, leaders)
+    factors = factors_of(analysis) if is_one else None
+    if factors is not None:
+        first = _of_factors(factors)
+    else:
+        first = (_difference(leaders[0]), _confidence(leaders[0])) if is_one else _of_groups(analysis, leaders)
     rows = (*first, _cost(analysis, leaders), _completeness(analysis))
     caption = "The numbers of the verdict. An interval is of this pair alone; p-values are corrected as the tables say."
     return ReportTable(KEY, TITLE, caption, (WHAT, VALUE, DETAIL), rows)
@@ -49,6 +67,51 @@ def tiles_table(analysis: Analysis, *, leaders: Sequence[Leader]) -> ReportTable
 
 def _row(what: str, value: Cell, detail: str) -> Row:
     return Row((Cell(what), value, Cell(detail)), run_ids=value.run_ids, kind="tile")
+
+
+def _of_factors(factors: SettingEffects) -> tuple[Row, Row]:
+    """Return two tiles: the effects that are best supported, or that of the only setting and the test of it."""
+    if len(factors.tests) > 1:
+        first, second = (_effect(factors, test) for test in with_tiles(factors))
+        return first, second
+    return _effect(factors, factors.tests[0]), _confidence_of(factors, factors.tests[0])
+
+
+def with_tiles(factors: SettingEffects) -> tuple[SettingTest, ...]:
+    """Return the effects that have a tile: those with the smallest p-values, in the order of the settings."""
+    order = sorted(factors.tests, key=lambda test: 1.0 if test.p_adjusted is None else test.p_adjusted)
+    return tuple(test for test in factors.tests if test in order[:MOST_EFFECTS])
+
+
+def _effect(factors: SettingEffects, test: SettingTest) -> Row:
+    """Return an effect with its interval; with several settings its answer stands in the detail."""
+    what = f"Effect of {test.name} on {measured_text(factors)}"
+    detail = contrast_text(factors, test)
+    if len(factors.tests) > 1:
+        detail = f"{_answer(test)}; {detail}"
+    stated, difference = factors.stated(test), effect_of(factors, test)
+    if stated is None or difference is None:
+        return _row(what, Cell("–"), detail)
+    ends, run_ids = (stated.difference, stated.low, stated.high), factors.run_ids
+    return _row(what, Cell(*ends, n=_replicates(factors), run_ids=run_ids, shown=difference.bracketed), detail)
+
+
+def _confidence_of(factors: SettingEffects, test: SettingTest) -> Row:
+    """Return whether the only setting makes a difference."""
+    detail = f"tested over {_replicates(factors)} {factors.basis}"
+    missed = missed_text(factors)
+    cell = Cell(test.p_adjusted, run_ids=factors.run_ids, shown=_answer(test))
+    return _row(f"Confidence: does {test.name} matter?", cell, f"{detail}; {missed}" if missed else detail)
+
+
+def _answer(test: SettingTest) -> str:
+    if test.p_adjusted is None:
+        return "not tested"
+    return f"{'yes' if test.is_seen else 'cannot tell'} ({p_value_text(test.p_adjusted)})"
+
+
+def _replicates(factors: SettingEffects) -> int:
+    return factors.seeds if factors.basis is Basis.SEEDS else len(factors.items)
 
 
 def _difference(leader: Leader) -> Row:
@@ -68,7 +131,7 @@ def _difference(leader: Leader) -> Row:
         run_ids=run_ids,
         shown=difference.bracketed,
     )
-    return _row(what, cell, f"{_means(rival, leader)}; {who.lower()}: {called(rival.item, leader)}")
+    return _row(what, cell, f"{_means(rival, leader)}{_pairing(rival)}; {who.lower()}: {called(rival.item, leader)}")
 
 
 def _shown_rival(leader: Leader) -> Rival | None:
@@ -82,23 +145,33 @@ def _is_to_baseline(leader: Leader) -> bool:
 
 def _means(rival: Rival, leader: Leader) -> str:
     own, other = leader.shown, rival.item
-    texts = [mean_text(item).partition(" (")[0] if item.value is not None else "–" for item in (other, own)]
-    return " against ".join(texts)
+    return " against ".join(mean_of(item) if item.value is not None else "–" for item in (other, own))
+
+
+def _pairing(rival: Rival) -> str:
+    """Return that a difference is the mean over pairs, which is not that of the two means, where it is one."""
+    is_paired = rival.difference is not None and rival.difference.noise is Noise.TRAINING and not rival.item.is_baseline
+    return "; difference paired by seed" if is_paired else ""
 
 
 def _confidence(leader: Leader) -> Row:
     rival = _shown_rival(leader)
-    others, undecided = others_text(leader), len(leader.undecided)
-    words = STANDINGS[leader.standing].format(others=others, count=leader.others, undecided=undecided)
+    what = CONFIDENCE.format(whom="the best baseline" if _is_to_baseline(leader) else "its runner-up")
+    words = STANDINGS[leader.standing].format(
+        others=others_text(leader),
+        any_other=others_text(leader, is_any=True),
+        count=leader.others,
+        undecided=len(leader.undecided),
+    )
     if _is_to_baseline(leader) and rival is not None:
         words = "better than the best baseline" if rival.is_worse else "not better than the best baseline"
     if rival is None or rival.p_adjusted is None:
         reason = rival.reason if rival is not None else ""
-        return _row(CONFIDENCE, Cell("not tested"), f"{words}{f': {reason}' if reason else ''}")
+        return _row(what, Cell("not tested"), f"{words}{f': {reason}' if reason else ''}")
     run_ids = (*(trial.run_id for trial in leader.shown.finished), *rival.run_ids)
     answer = "no" if rival.is_better else "yes" if rival.is_worse else "cannot tell"
-    shown = f"{answer}, {p_value_text(rival.p_adjusted)}"
-    return _row(CONFIDENCE, Cell(rival.p_adjusted, run_ids=run_ids, shown=shown), f"{words}{_test(rival, leader)}")
+    shown = f"{answer} ({p_value_text(rival.p_adjusted)})"
+    return _row(what, Cell(rival.p_adjusted, run_ids=run_ids, shown=shown), f"{words}{_test(rival, leader)}")
 
 
 def _test(rival: Rival, leader: Leader) -> str:
@@ -128,16 +201,18 @@ def _cost_detail(leaders: Sequence[Leader], total: Total) -> str:
 
 def _completeness(analysis: Analysis) -> Row:
     counts = run_counts(analysis.runs)
-    shown = f"all {counts.whole} runs" if counts.ended == counts.whole else f"{counts.ended} of {counts.whole} runs"
-    return _row(COMPLETENESS, Cell(counts.ended, run_ids=_runs_of(analysis), shown=shown), _outcomes(counts))
+    shown = f"{counts.ended} of {counted(counts.whole, noun='run')} ended"
+    early = sum(bool(item.pruned) for item in searched(analysis.configurations))
+    return _row(COMPLETENESS, Cell(counts.ended, run_ids=_runs_of(analysis), shown=shown), _outcomes(counts, early))
 
 
-def _outcomes(counts: RunCounts) -> str:
-    """Return how the runs ended: ``51 finished, 2 diverged; 20 on fresh seeds``."""
-    found = [f"{count} {name}" for name, count in counts.by_outcome.items()]
+def _outcomes(counts: RunCounts, early: int) -> str:
+    """Return how the runs ended: ``33 finished, 7 stopped early (of 5 configurations); 6 of the 40 on fresh seeds``."""
+    of_how_many = {"stopped early": f" (of {counted(early, noun='configuration')})"}
+    found = [f"{count} {name}{of_how_many.get(name, '')}" for name, count in counts.by_outcome.items()]
     if counts.whole > counts.recorded:
         found.append(f"{counts.whole - counts.recorded} not begun")
-    return ", ".join(found) + (f"; {counts.fresh} of them on fresh seeds" if counts.fresh else "")
+    return ", ".join(found) + (f"; {counts.fresh} of the {counts.whole} on fresh seeds" if counts.fresh else "")
 
 
 def _runs_of(analysis: Analysis) -> tuple[str, ...]:
@@ -158,7 +233,11 @@ def _of_groups(analysis: Analysis, leaders: Sequence[Leader]) -> tuple[Row, Row]
     p_values = [f"{name} {_short_p_value(leader)}" for name, leader in named]
     return (
         _row("Groups with a winner", value, f"runner-up against the best: {' · '.join(differences) or 'no result'}"),
-        _row(CONFIDENCE, confidence, f"runner-up against the best: {' · '.join(p_values) or 'no result'}"),
+        _row(
+            CONFIDENCE.format(whom="its runner-up"),
+            confidence,
+            f"runner-up against the best: {' · '.join(p_values) or 'no result'}",
+        ),
     )
 
 

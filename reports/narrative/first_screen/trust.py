@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 from nmlab.reports.analysis.analysis import Analysis
 from nmlab.reports.analysis.configurations import searched
-from nmlab.reports.analysis.leader import Leader
+from nmlab.reports.analysis.leader import Leader, Standing
 from nmlab.reports.analysis.metrics import is_counted
 from nmlab.reports.analysis.pairwise import optimism_of
 from nmlab.reports.analysis.run_counts import run_counts
 from nmlab.reports.analysis.selection_bias import selection_bias_of
-from nmlab.reports.narrative.first_screen.differences import detectable_text
+from nmlab.reports.narrative.first_screen.differences import detectable_text, difference_of
+from nmlab.reports.narrative.first_screen.factor_words import factors_of, missed_text
 from nmlab.reports.values import counted
 from nmlab.trials.contract import run_params, run_tags
 from nmlab.trials.contract.run_status import LaunchStatus
@@ -29,7 +30,7 @@ def trust_lines(analysis: Analysis, *, leaders: Sequence[Leader]) -> tuple[str, 
         *_integrity(analysis),
         _missing(analysis),
         _selection(analysis, leaders),
-        _power(leaders),
+        _power(analysis, leaders),
         _scope(analysis),
     ]
     return tuple(line for line in found if line)[:MOST_LINES]
@@ -62,25 +63,49 @@ def _missing(analysis: Analysis) -> str:
 
 
 def _selection(analysis: Analysis, leaders: Sequence[Leader]) -> str:
-    """Return what the choice of the best owes to luck."""
+    """Return what the choice of the best owes to luck; "" where it owes it nothing."""
     if not leaders or leaders[0].best.is_baseline or is_counted(leaders[0].best.objective.reported):
         return ""
     bias = selection_bias_of(analysis.configurations)
-    best = leaders[0].best
-    found = optimism_of(best)
-    if bias is None and found is not None:
-        return "Chosen on other text and other seeds than are reported here, so the choice does not flatter the result."
     if bias is None:
         return ""
     if not bias.of_seeds:
         return "Fresh seeds, but the text that chose the best is the text that is reported: its mean may flatter it."
+    behind = _behind(leaders[0]) if len(leaders) == 1 else ""
+    if behind and not bias.of_text:
+        return behind
     if not bias.of_text:
         return f"The best of {bias.tried} was chosen by the seeds that are reported: part of its lead can be luck."
     return f"The best of {bias.tried} was chosen by the numbers that are reported: its mean is optimistic."
 
 
-def _power(leaders: Sequence[Leader]) -> str:
-    """Return how small a difference to the runner-up the study would have missed."""
+def selection_text(analysis: Analysis, leader: Leader) -> str:
+    """Return that the choice does not flatter the result, which is no reason for doubt; "" where it may."""
+    is_chosen = leader.standing is not Standing.BASELINE and not is_counted(leader.best.objective.reported)
+    if not is_chosen or selection_bias_of(analysis.configurations) is not None or optimism_of(leader.best) is None:
+        return ""
+    return (
+        "Selected on other text and other seeds than are reported here, so the selection does not flatter the result."
+    )
+
+
+def _behind(leader: Leader) -> str:
+    """Return that the runner-up has the better mean on the text that is reported; "" where it has not."""
+    rival = leader.runner_up
+    difference = None if rival is None else difference_of(rival)
+    if rival is None or difference is None or not rival.has_better_mean(leader.shown):
+        return ""
+    noise = "" if rival.is_better else ", within noise"
+    has = difference.clause.removeprefix("has ")
+    return f"Selected on validation text; on the evaluation text the runner-up has {has}{noise}."
+
+
+def _power(analysis: Analysis, leaders: Sequence[Leader]) -> str:
+    """Return how small an effect, or a difference to the runner-up, the study would have missed."""
+    factors = factors_of(analysis) if len(leaders) == 1 else None
+    if factors is not None:
+        missed = missed_text(factors)
+        return f"{missed[0].upper()}{missed[1:]}: no difference seen does not mean none." if missed else ""
     rival = leaders[0].runner_up if len(leaders) == 1 else None
     if rival is None or rival.difference is None or rival.detectable is None or rival.is_worse or rival.is_better:
         return ""

@@ -5,8 +5,9 @@ import re
 from dataclasses import dataclass
 
 from nmlab.reports.analysis.metrics import difference_style, metric_column, style_of
+from nmlab.reports.analysis.statements import p_value_text
 from nmlab.reports.analysis.two_sides import PairResult, deciding_test
-from nmlab.reports.values import Style, cell_text, estimate_cell, number_text
+from nmlab.reports.values import cell_text, estimate_cell, number_text
 
 MOST_DECIMALS = 3
 
@@ -74,12 +75,9 @@ def means_text(item: PairResult) -> tuple[str, str]:
 
 
 def p_text(item: PairResult) -> str:
-    """Return the corrected p-value: ``p = 0.004``, ``p <0.001``; empty without a test."""
+    """Return the corrected p-value: ``p = 0.004``, ``p < 0.001``; empty without a test."""
     p_value = item.comparison.p_adjusted
-    if p_value is None:
-        return ""
-    shown = number_text(p_value, style=Style.P_VALUE)
-    return f"p {shown if shown.startswith('<') else f'= {shown}'}"
+    return "" if p_value is None else p_value_text(p_value)
 
 
 def test_text(item: PairResult) -> str:

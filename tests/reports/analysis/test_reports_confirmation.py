@@ -127,7 +127,7 @@ def test_the_search_alone_selects_and_a_finalist_that_is_better_on_fresh_seeds_i
     assert found.verdict is FreshVerdict.ANOTHER
     assert [item.key for item in found.finalists] == ["a", "b"]
     assert text.startswith("Best of 3 configurations by the search: maskpro with alpha=a (a) reaches perplexity 85.10")
-    assert "On fresh seeds alpha=b (b) is better: 81.10 ± 0.20 (5 seeds), p <0.001." in text
+    assert "On fresh seeds alpha=b (b) is better: 81.10 ± 0.20 (5 seeds), p < 0.001." in text
     assert "to select it now would be a choice by these seeds" in text
     assert "Its mean in the search, 80.03 ± 0.38 (3 seeds), is 5.07 lower than that on fresh seeds" in text
 
@@ -252,7 +252,7 @@ def test_the_headline_rests_on_fresh_seeds(found):
     )
     assert "Its mean in the search, 80.0 ± 1.1 (3 seeds), is 3.00 lower than that on fresh seeds" in first
     assert gain.startswith("That is 37.00 lower (better) than its own initial mask (wanda, 120.00)")
-    assert "37.00 lower (better: p <0.001, 5 seeds) than the wanda mask's 120.00 (one seed)" in place
+    assert "37.00 lower (better: p < 0.001, 5 seeds) than the wanda mask's 120.00 (one seed)" in place
     assert outcomes.endswith("Of these, 20 runs on fresh seeds.")
     sure = verdict_sentences(found)[0]
     assert sure.startswith("Of the 5 masks compared on fresh seeds, maskpro (best of 4) is best.")

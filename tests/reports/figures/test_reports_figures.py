@@ -101,10 +101,10 @@ def test_the_best_of_each_method_is_named_first(configuration):
 
 def test_ranking_of_the_small_study(configurations):
     info = ranking_of(configurations)
-    assert [point.label for point in info.points] == ["0.99", "0.95", "0.995", "0.9", "0.7"]
-    assert [point.mean for point in info.points] == [80.0, 85.0, 100.0, 95.0, 129.0]
-    assert [point.is_complete for point in info.points] == [True, True, True, False, False]
-    assert info.points[0].initial == 120.0
+    assert [point.label for point in info.points] == ["0.7", "0.9", "0.95", "0.99", "0.995"]
+    assert [point.mean for point in info.points] == [129.0, 95.0, 85.0, 80.0, 100.0]
+    assert [point.is_complete for point in info.points] == [False, False, True, True, True]
+    assert info.points[3].initial == 120.0
     assert [(line.name, line.value) for line in info.lines] == [("dense", 40.0), ("wanda", 120.0), ("magnitude", 140.0)]
     assert info.is_log is False
 

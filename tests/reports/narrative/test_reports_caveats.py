@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -186,10 +187,40 @@ def test_a_gain_over_random_logits_is_no_finding(writer, store, trial, start, in
     assert has_telling_start(best, members=found.configurations) is telling
     text = " ".join(headline_of(found.runs, configurations=found.configurations))
     assert ("than its own initial mask" in text) is telling
-    assert "43.00 lower (better: p <0.001, 3 seeds) than the wanda mask's 110.00" in text
+    assert "43.00 lower (better: p < 0.001, 3 seeds) than the wanda mask's 110.00" in text
 
 
 # --- what next --------------------------------------------------------------------------------------------------
+
+
+def test_a_narrow_learning_rate_is_widened_and_more_seeds_say_what_they_detect(writer, store, trial):
+    trials = [
+        trial("susi", seed, value + seed * step, None, {"learning_rate": str(rate)}, residual=[0.0])
+        for rate, value, step in ((0.045, 80.0, 1.0), (0.05, 80.5, 0.2), (0.052, 79.5, 2.0))
+        for seed in range(3)
+    ]
+    writer.launch("narrow", trials, name="narrow-1", params={"search.algorithm": "grid"})
+    found = analyse(store, runs=collect(store, study="narrow"))
+    wider, more, *later = commands_of(found, tracking_uri="sqlite:///nmlab.db")
+    assert wider.line == (
+        "nmlab extend narrow-1 --set 'space.learning_rate={grid: [0.011, 0.022, 0.045, 0.05, 0.052, 0.1, 0.21]}'"
+    )
+    assert wider.does == "Try a wider range of learning_rate: 0.045 to 0.052 is a factor of 1.2"
+    assert more.line == "nmlab extend narrow-1 --set 'seeds=[0, 1, 2, 3, 4, 5]'"
+    after, now = map(float, re.search(r": detects about (\S+)%, now (\S+)%; at most 9 more runs, ", more.does).groups())
+    assert after == pytest.approx(now / 2**0.5, rel=0.06)
+    assert "export" not in later[0].line, "nothing was told apart"
+    assert "learning_rate=" in later[0].does
+
+
+def test_a_baseline_that_is_better_is_the_first_thing_to_look_at(writer, store, trial):
+    trials = [trial("maskpro", seed, 80.0 + seed, None, {"alpha": "0.9"}, residual=[0.0]) for seed in range(3)]
+    better = trial("wanda", 0, 60.0, role="baseline")
+    writer.launch("overtaken", [*trials, better], name="overtaken-1")
+    found = analyse(store, runs=collect(store, study="overtaken"))
+    first = commands_of(found, tracking_uri="sqlite:///nmlab.db")[0]
+    assert first.line == f"nmlab diff {trials[0].configuration}00000000 {better.configuration}00000000"
+    assert "wanda, which is better" in first.does
 
 
 @pytest.mark.usefixtures("undrawn")

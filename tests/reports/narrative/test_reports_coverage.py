@@ -18,9 +18,14 @@ def _provenance(runs):
 
 def test_the_report_says_the_coverage_that_was_recorded(runs):
     tagged = _tagged(runs, **{"nmlab.coverage": COVERAGE, "nmlab.stored": "stored as FP8, dequantised to float32"})
-    assert dict(_facts(tagged))["mask"] == COVERAGE
+    assert dict(_facts(tagged))["mask"] == COVERAGE.replace("prunes", "2:4 mask on")
     assert dict(_facts(tagged))["weights"] == "stored as FP8, dequantised to float32"
     assert _provenance(tagged)["coverage of the mask"] == COVERAGE
+
+
+def test_a_whole_coverage_is_not_said_as_a_share_that_is_pruned(runs):
+    tagged = _tagged(runs, **{"nmlab.coverage": "prunes 100% of the decoder blocks' matrix weights"})
+    assert dict(_facts(tagged))["mask"] == "2:4 mask on all of the decoder blocks' matrix weights"
 
 
 def test_a_launch_that_recorded_none_is_readable(runs):

@@ -308,7 +308,7 @@ def test_a_figure_without_data_is_left_out_with_its_reason(document, page):
     assert f"<dt>Hyperparameter importance</dt><dd>{reason}" in page
     markdown = markdown_text(document)
     assert "![Hyperparameter importance" not in markdown
-    assert "![Configurations side by side: From the top down: 0.99 perplexity 80.0 ± 5.0" in markdown
+    assert "![Configurations side by side: From the top down: 0.7 perplexity" in markdown
     assert f"- Hyperparameter importance: {reason}" in markdown
 
 

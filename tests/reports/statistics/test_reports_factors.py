@@ -64,3 +64,13 @@ def test_too_few_configurations_and_settings_that_move_together_are_not_told_apa
     assert regressed_effects(np.array([1.0, 2.0, 4.0, 3.0]), settings=[[0, 1, 0, 1]]) is None
     same = [0, 1] * 5
     assert regressed_effects(np.arange(10.0), settings=[same, same]) is None
+
+
+def test_the_detectable_effect_is_found_in_four_of_five_studies():
+    draw = np.random.default_rng(3)
+    noise = [draw.normal(size=(2, 8)) for _ in range(600)]
+    size = np.mean([block_effect(values).detectable for values in noise])
+    shifted = [block_effect(values + np.array([[0.0], [size]])) for values in noise]
+    found = np.mean([effect.low > 0 or effect.high < 0 for effect in shifted])
+    assert found == pytest.approx(0.8, abs=0.06)
+    assert shifted[0].turned.detectable == shifted[0].detectable
