@@ -56,8 +56,22 @@ def changed_settings(before: Study, after: Study) -> dict[str, tuple[object, obj
 
 
 def change_lines(before: Study, after: Study) -> list[str]:
-    """Return each setting that differs in words: its path, the value before and the value after."""
-    return [f"{path}: {shown(old)} -> {shown(new)}" for path, (old, new) in changed_settings(before, after).items()]
+    """Return each setting that differs in words: its path, the value before and the value after.
+
+    Of long lists, whose beginnings alone would be shown, the entries that come and go.
+    """
+    return [f"{path}: {_change(old, new)}" for path, (old, new) in changed_settings(before, after).items()]
+
+
+def _change(old: object, new: object) -> str:
+    if shown(old) != shown(new) or not isinstance(old, list) or not isinstance(new, list):
+        return f"{shown(old)} -> {shown(new)}"
+    come, go = ([entry for entry in one if entry not in other] for one, other in ((new, old), (old, new)))
+    parts = [
+        f"with {', '.join(map(shown, come))}" if come else "",
+        f"without {', '.join(map(shown, go))}" if go else "",
+    ]
+    return " and ".join(filter(None, parts)) or "in another order"
 
 
 def changes_search(before: Study, after: Study) -> bool:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nmlab.search_spaces.schema.extension import changed_settings, extension_problems
+from nmlab.search_spaces.schema.extension import change_lines, changed_settings, extension_problems
 from nmlab.search_spaces.schema.study import Study
 
 
@@ -129,3 +129,19 @@ def test_a_fixed_hyperparameter_may_be_searched_from_now_on_and_the_other_way_ro
     assert list(extension_problems(searched, fixed)) == []
     gone = Study.model_validate({**before, "fixed": {}})
     assert [line.partition(":")[0] for line in extension_problems(fixed, gone)] == ["fixed.steps null"]
+
+
+def test_of_a_long_list_the_entries_that_come_and_go_are_named():
+    """Its beginning alone would be the same before and after."""
+    base = {"name": "s", "model": {"source": "builtin:tiny"}, "pattern": "2:4", "method": "maskpro"}
+    base["data"] = {"calibration": {"source": "builtin:python-docs"}, "evaluation": {"source": "builtin:python-docs"}}
+    rules = ["dense", "random", "magnitude", "wanda", "gblm", "pruner_zero", "sparsegpt", "sparsegpt_mask"]
+
+    def changes(*baselines):
+        old, new = (Study.model_validate({**base, "baselines": list(own)}) for own in (rules, baselines))
+        return change_lines(old, new)
+
+    assert changes(*rules, "susi") == ["baselines: with 'susi'"]
+    assert changes(*rules[:-1]) == ["baselines: without 'sparsegpt_mask'"]
+    assert changes(*rules[:-1], "susi") == ["baselines: with 'susi' and without 'sparsegpt_mask'"]
+    assert changes(*rules[:-2], *reversed(rules[-2:])) == ["baselines: in another order"]
