@@ -37,7 +37,10 @@ def test_rows_after_the_first_page_are_text_that_holds_them_whole(page_of):
     shown, hidden = ([key for key, _ in ROW.findall(text)] for text in (table, rest[1]))
     assert shown + hidden == [f"{number:08x}" for number in range(ROWS_ON_PAGE + 7)]
     assert "</script>" not in rest[1]  # text of a table never ends the script
-    assert f"The first {ROWS_ON_PAGE} of {ROWS_ON_PAGE + 7} rows; all are in tables/configurations.csv." in page
+    assert (
+        f"The first {ROWS_ON_PAGE} of {ROWS_ON_PAGE + 7} rows; all are in tables/configurations.csv and in report.json."
+        in page
+    )
 
 
 def test_a_table_of_one_page_has_neither_pages_nor_text(page_of):
