@@ -22,6 +22,8 @@ _CSS: dict[LineStyle, str] = {
 }
 _DRAW_SECONDS = 0.5
 """Between two drawings on a terminal."""
+_ONE_LINE = 100_000
+"""Cells of a line of a log: what is one event is one line there, so that it can be searched."""
 _PRE = "<pre style='white-space:pre;overflow-x:auto;line-height:1.25;font-family:monospace'>{}</pre>"
 
 
@@ -65,7 +67,8 @@ class LaunchView:
 
     def __init__(self, console: Console, *, quiet: bool = False, stays: bool = False) -> None:
         self._console = console
-        self._log = LaunchLog(width=console.width, only_trouble=quiet)
+        width = console.width if console.is_terminal else _ONE_LINE
+        self._log = LaunchLog(width=width, only_trouble=quiet)
         self._last: Snapshot | None = None
         self._drawn: tuple[Snapshot, tuple[int, int], Sequence[ViewLine]] | None = None
         is_live = console.is_terminal and not quiet
