@@ -46,6 +46,7 @@ from nmlab.trials.contract.metrics import initial_name
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
 from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
 from nmlab.trials.contract.run_tags import FrozenWeights, Role
+from nmlab.trials.contract.trial_spec import without_later_defaults
 
 
 @dataclass
@@ -239,7 +240,8 @@ class LaunchState:
 
     def _submitted(self, record: TrialSubmitted) -> None:
         spec = record.spec
-        chosen = {name: value for name, value in spec["hyperparameters"].items() if name in self.searched}
+        own = without_later_defaults(spec["hyperparameters"], method=spec["method"])
+        chosen = {name: value for name, value in own.items() if name in self.searched}
         if SAMPLES in self.searched:
             chosen = {"samples": spec["calibration"]["samples"], **chosen}
         settings = " ".join(f"{name}={_short(value)}" for name, value in chosen.items())
@@ -319,7 +321,8 @@ class LaunchState:
 
 def _configuration(spec: SpecRecord) -> str:
     """Return a digest of the specification without its seed, the same for all seeds of one configuration."""
-    text = json.dumps({name: value for name, value in spec.items() if name != "seed"}, sort_keys=True)
+    own = {**spec, "hyperparameters": without_later_defaults(spec["hyperparameters"], method=spec["method"])}
+    text = json.dumps({name: value for name, value in own.items() if name != "seed"}, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 

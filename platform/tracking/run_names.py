@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.paper_names import SYMBOLS
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES, INITIAL_MASK
-from nmlab.trials.contract.trial_spec import TrialSpec
+from nmlab.trials.contract.trial_spec import TrialSpec, without_later_defaults
 from nmlab.trials.contract.values import Scalar
 
 _FRESH = " (fresh)"
@@ -38,7 +38,8 @@ class RunNames:
 
     def words(self, spec: TrialSpec, *, is_confirmation: bool = False) -> str:
         """Return a configuration in words: all its seeds share them, and those of its confirmation have others."""
-        settings = spec.flat()
+        given_ones = without_later_defaults(spec.hyperparameters, method=spec.method)
+        settings = spec.model_copy(update={"hyperparameters": given_ones}).flat()
         names = dict.fromkeys([*self.varying, *self.of_baselines.get(spec.method, ())])
         given = [_in_words(name, settings[name]) for name in names if name in settings]
         pattern = [spec.pattern] if self.has_patterns else []

@@ -37,6 +37,17 @@ ADDED_LATER: dict[str, object] = {
 }
 
 
+def without_later_defaults(hyperparameters: Mapping[str, Scalar], *, method: str) -> dict[str, Scalar]:
+    """Return hyperparameters as trial keys see them: those that were added later are left out at their defaults."""
+    prefix = f"hyperparameters.{method}."
+    later = {path.removeprefix(prefix): value for path, value in ADDED_LATER.items() if path.startswith(prefix)}
+    return {
+        name: value
+        for name, value in hyperparameters.items()
+        if name not in later or value != later[name] or type(value) is not type(later[name])
+    }
+
+
 def flat_settings(tree: Mapping[str, object], prefix: str = "") -> dict[str, Scalar]:
     """Return settings under dotted names, as MLflow has them: no nulls, names joined by commas, no empty list."""
     flat: dict[str, Scalar] = {}

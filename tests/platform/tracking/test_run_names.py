@@ -47,3 +47,12 @@ def test_the_seeds_of_a_confirmation_have_words_of_their_own_until_they_are_the_
 @pytest.mark.parametrize("name", SYMBOLS)
 def test_a_short_name_is_one_that_papers_use(name):
     assert our_names(SYMBOLS[name]) == (name,)
+
+
+def test_a_hyperparameter_that_was_added_later_is_no_word_while_it_has_its_default(plan_of):
+    """As in trial keys: a start from no mask is what every run of SUSI was before it had the choice."""
+    given = (
+        "baselines=[{method: susi, steps: 4}, {method: susi, steps: 4, initial_logits: saliency, initial_mask: wanda}]"
+    )
+    study = plan_of(given, "space={initial_mask: {choice: [wanda, magnitude]}}").study
+    assert {names_of(study).words(spec) for spec in baseline_specs(study)} == {"susi", "susi wanda"}
