@@ -116,10 +116,16 @@ def exit_at_once(text: str) -> NoReturn:
 
 
 def started_processes() -> list[psutil.Process]:
-    """Return the living descendants of this process."""
+    """Return the living descendants of this process; the killed ones that nobody has waited for are not among them."""
     with suppress(psutil.Error):
-        return psutil.Process().children(recursive=True)
+        return [process for process in psutil.Process().children(recursive=True) if _is_alive(process)]
     return []
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def end_processes(processes: Iterable[psutil.Process], *, within: float = 0.0) -> None:

@@ -1,5 +1,6 @@
 """Shutdown on a signal: in order first, at once on the second, in bounded time, with all started processes."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -102,6 +103,14 @@ def test_processes_that_do_not_end_are_killed():
         (found,) = [each for each in started_processes() if each.pid == process.pid]
         end_processes([found], within=0.1)
         assert process.wait(10) == -signal.SIGKILL
+
+
+def test_a_killed_process_that_nobody_waits_for_is_not_alive():
+    with child(SLEEP) as process:
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # until it is dead; it stays a zombie
+        assert process.pid in psutil.pids()
+        assert process.pid not in [each.pid for each in started_processes()]
 
 
 def watched(address, ask, monkeypatch, *, silent=0.6):
