@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # Test files run side by side in this many processes; those that start Ray clusters in one of them, and first:
-# tests/support/file_order.py.
-PROCESSES ?= 2
+# tests/support/file_order.py. One more than cores, because tests of Ray wait for processes half of their time.
+PROCESSES ?= 3
 MINUTES ?= 60
 # What is compiled is kept, whatever the caller's environment says: hundreds of processes of the tests, and Ray's among
 # them, import nmlab.
@@ -14,7 +14,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(PROCESSES) --dist loadfile
 READY := $(VENV)/.nmlab-ready
 DOCS_READY := $(VENV)/.nmlab-docs-ready
 
-.PHONY: demo test quick soak lint types docs check lock wheels lowest release-check clean
+.PHONY: demo test quick thorough soak lint types docs check lock wheels lowest release-check clean
 
 demo: $(READY)
 	$(BIN)/nmlab sweep quickstart
@@ -23,7 +23,11 @@ test: $(READY)
 	$(PYTEST)
 
 quick: $(READY)
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not thorough"
+
+# All tests, with every further case of what `make test` covers: by hand, and every night.
+thorough: $(READY)
+	$(PYTEST) -m ""
 
 # Sweeps with random faults for so many minutes, in turn on a cluster and on local sessions: by hand, and every night.
 soak: $(READY)

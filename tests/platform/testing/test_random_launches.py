@@ -9,10 +9,10 @@ import pytest
 from nmlab.platform.testing.simulation import check_launch, run_with_random_faults
 
 LAUNCHES, PARTS = 80, 4
-SLOW = pytest.mark.slow
+FURTHER = pytest.mark.thorough
 
 
-@pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=SLOW) for part in range(1, PARTS))])
+@pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=FURTHER) for part in range(1, PARTS))])
 def test_a_launch_ends_as_planned_whatever_happens(small_plan, in_memory, part):
     plan = small_plan()
     for seed in range(part, LAUNCHES, PARTS):

@@ -149,7 +149,8 @@ def undisturbed_outcomes():
 
 
 @pytest.mark.parametrize(
-    "first", [pytest.param(number, marks=[pytest.mark.slow] if number % 7 else []) for number in range(1, EVERY + 1)]
+    "first",
+    [pytest.param(n, marks=[pytest.mark.thorough] if n % 4 else []) for n in range(1, EVERY + 1)],
 )
 def test_a_driver_is_killed_at_any_record_of_an_extension(versions, in_memory, undisturbed_outcomes, first):
     """One trial runs at a time, so that the search has the same history in both."""

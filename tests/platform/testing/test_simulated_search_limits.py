@@ -113,7 +113,7 @@ def undisturbed():
 
 
 @pytest.mark.parametrize(
-    "first", [pytest.param(n, marks=[pytest.mark.slow] if n % 10 else []) for n in range(1, EVERY + 1)]
+    "first", [pytest.param(n, marks=[pytest.mark.thorough] if n % 5 else []) for n in range(1, EVERY + 1)]
 )
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_driver_that_is_killed_at_any_record_and_the_next_one_decide_alike(
@@ -133,7 +133,7 @@ def test_a_driver_that_is_killed_at_any_record_and_the_next_one_decide_alike(
     assert launch.store.tags[run_tags.SEARCH_STOPPED] == line
 
 
-@pytest.mark.parametrize("seed", [pytest.param(n, marks=[pytest.mark.slow] if n > 2 else []) for n in range(8)])
+@pytest.mark.parametrize("seed", [pytest.param(n, marks=[pytest.mark.thorough] if n > 2 else []) for n in range(8)])
 @pytest.mark.parametrize("name", STUDIES)
 def test_whatever_happens_the_planned_trials_run_and_no_others(small_plan, in_memory, name, seed):
     plan = small_plan(*COMMON, *STUDIES[name], "replica={count: 2, slots: 2}")

@@ -111,7 +111,8 @@ def whole():
 
 
 @pytest.mark.parametrize(
-    "first", [pytest.param(number, marks=[pytest.mark.slow] if number % 10 else []) for number in range(1, EVERY + 1)]
+    "first",
+    [pytest.param(n, marks=[pytest.mark.thorough] if n % 5 else []) for n in range(1, EVERY + 1)],
 )
 def test_a_driver_is_killed_at_any_record(plan_of, earlier, in_memory, whole, first):
     """The earlier launch is gone when the next driver goes on."""

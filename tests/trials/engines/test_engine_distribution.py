@@ -27,8 +27,17 @@ FAMILIES = {
 # pattern, so it gets two of them.
 NAMES, RACED = ["linear", "event", "linear-racing"], ["2:4", "8:16"]
 DRAWS, WIDE_DRAWS = 24, 12
+
+
+def marks_of(text, family):
+    """Every family at two patterns, every pattern of the battery for one family, the rest thoroughly."""
+    if text in ("2:4", "4:8"):
+        return []
+    return [pytest.mark.slow] if family == "generic" else [pytest.mark.thorough]
+
+
 CASES = [
-    pytest.param(text, family, name, marks=[] if text in ("2:4", "4:8") else [pytest.mark.slow])
+    pytest.param(text, family, name, marks=marks_of(text, family))
     for text in PATTERNS
     for family in FAMILIES
     for name in NAMES
@@ -125,8 +134,8 @@ def kept_probability(logits, n):
     return [integrate.quad(arrives_in_time, -30, 30, args=(item,), limit=200)[0] for item in range(len(weights))]
 
 
-@pytest.mark.parametrize("text", ["16:32", "9:16", "12:16"])
-@pytest.mark.parametrize("family", ["generic", "ramp"])
+@pytest.mark.parametrize("text", ["16:32", "9:16", pytest.param("12:16", marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("family", ["generic", pytest.param("ramp", marks=pytest.mark.thorough)])
 def test_beyond_n_8_every_item_is_kept_as_often_as_it_should(start_engine, layout_of, text, family):
     """Too many sets to list: the share of draws that keep an item, and that keep the mode. All engines race here."""
     pattern = Pattern.parse(text)

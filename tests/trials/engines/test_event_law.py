@@ -100,10 +100,10 @@ def assert_normal(seen, expected, variance):
     ("text", "leads"),
     [
         ("2:4", (3.0, 10.8)),
-        pytest.param("1:4", (3.0, 10.8), marks=pytest.mark.slow),
-        pytest.param("2:8", (4.0, 11.8), marks=pytest.mark.slow),
+        pytest.param("1:4", (3.0, 10.8), marks=pytest.mark.thorough),
+        pytest.param("2:8", (4.0, 11.8), marks=pytest.mark.thorough),
         pytest.param("4:8", (4.0, 11.8), marks=pytest.mark.slow),
-        pytest.param("8:16", (5.0, 12.8), marks=pytest.mark.slow),
+        pytest.param("8:16", (5.0, 12.8), marks=pytest.mark.thorough),
     ],
 )
 @pytest.mark.parametrize("size", [0.0, 0.7])

@@ -53,7 +53,7 @@ def test_every_sampler_draws_valid_masks(start, pattern, sampler):
 @pytest.mark.parametrize("pattern", ["2:4", "8:16", "9:16"])
 @pytest.mark.parametrize(
     ("piece", "span", "numbers"),
-    [pytest.param(23, 31, 2000, marks=pytest.mark.slow), (100, 50, 5000), (1 << 20, 1 << 20, 1 << 22)],
+    [pytest.param(23, 31, 2000, marks=pytest.mark.thorough), (100, 50, 5000), (1 << 20, 1 << 20, 1 << 22)],
 )
 def test_the_size_of_a_piece_changes_nothing(monkeypatch, start, sampler, pattern, piece, span, numbers):
     whole, whole_logits = walk(start(pattern, sampler=sampler))

@@ -21,9 +21,10 @@ PLACES = {"interpreter": [*FILES, "benchmark.py"], **({"cuda": FILES} if torch.c
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("place", PLACES)
-def test_checks_pass(place):
+def test_checks_pass(request, place):
     environment = {**os.environ, "TRITON_INTERPRET": "1" if place == "interpreter" else "0"}
     options = ["-q", "-p", "no:cacheprovider", "-o", "python_functions=check_*", "-W", "ignore"]
+    options += ["-m", request.config.option.markexpr.replace("not slow and ", "")]
     command = [sys.executable, "-m", "pytest", *options, *(str(FOLDER / file) for file in PLACES[place])]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

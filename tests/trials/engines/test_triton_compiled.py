@@ -22,7 +22,7 @@ def compiled_for(pattern, *, difference, capability):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize("capability", [pytest.param(80, marks=pytest.mark.thorough), 90])
 @pytest.mark.parametrize(
     ("pattern", "difference", "kernels"),
     [("2:4", False, DRAWING | MOVING), ("2:4", True, DRAWING | MOVING), ("8:16", False, DRAWING)],

@@ -135,12 +135,11 @@ LARGER = {"hidden_size": 84, "intermediate_size": 172}
 @pytest.mark.parametrize(
     ("method", "pattern", "sizes"),
     [
-        *((method, "2:4", LARGER) for method in ("susi", "soft_topn", "simple", "maskpro", "maskllm")),
-        ("maskpro", "2:8", {}),
-        ("maskllm", "2:8", {}),
+        *((method, "2:4", LARGER) for method in ("maskpro", "soft_topn")),
         ("susi", "1:4", ODD),
-        ("soft_topn", "2:8", {}),
-        ("simple", "2:8", {}),
+        ("maskllm", "2:8", {}),
+        *(pytest.param(method, "2:4", LARGER, marks=pytest.mark.thorough) for method in ("susi", "simple", "maskllm")),
+        *(pytest.param(method, "2:8", {}, marks=pytest.mark.thorough) for method in ("maskpro", "soft_topn", "simple")),
     ],
 )
 def test_other_patterns_and_larger_models(method, pattern, sizes, on_stages, make_spec):

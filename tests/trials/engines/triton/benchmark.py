@@ -27,6 +27,7 @@ def dry_run(monkeypatch, tmp_path):
     return run
 
 
+@pytest.mark.thorough
 def check_that_a_dry_run_takes_every_path_and_finds_everything_right(dry_run):
     code, record = dry_run()
     assert code == 0, record

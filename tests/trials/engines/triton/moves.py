@@ -66,7 +66,8 @@ def check_the_score_of_cold_groups(lab, pattern):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "kind"), [("1:4", "float32"), ("2:4", "bfloat16_delta"), ("4:8", "bfloat16_delta")]
+    ("pattern", "kind"),
+    [("1:4", "float32"), ("2:4", "bfloat16_delta"), pytest.param("4:8", "bfloat16_delta", marks=pytest.mark.thorough)],
 )
 def check_several_masks_in_one_step(lab, pattern, kind):
     layout = lab.layout(pattern, 700, 300)
@@ -89,7 +90,11 @@ def check_several_masks_in_one_step(lab, pattern, kind):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "kind"), [("2:4", "float32"), ("2:4", "bfloat16_delta"), ("4:8", "bfloat16_delta")]
+    ("pattern", "kind"),
+    [
+        ("4:8", "bfloat16_delta"),
+        *(pytest.param("2:4", kind, marks=pytest.mark.thorough) for kind in ("float32", "bfloat16_delta")),
+    ],
 )
 def check_that_drawing_ahead_changes_nothing(lab, monkeypatch, pattern, kind):
     """Fused equals separate, with two masks a step; the list of finds, at first too short, grows on the way."""
