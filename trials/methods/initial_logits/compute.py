@@ -46,19 +46,23 @@ def initial_logits(
     return logits_GM
 
 
-def saliency_logits(name: str, context: TrialContext) -> dict[str, Tensor]:
+def saliency_logits(name: str, context: TrialContext, *, unit_spread: bool = True) -> dict[str, Tensor]:
     """Return the saliency of the one-shot method ``name``, centred in every group and of unit spread in every layer.
 
     [out, in] by layer on the model's device. A method without ``Method.saliency`` gives two values, by its mask.
+    Without ``unit_spread`` they are the logarithms of the scores, or the mask, less their mean in the group.
     """
     method, frozen, m = registry.load(name), context.model.frozen, context.pattern.m
     if has_saliency(method):
         return {
-            layer: logits_of_scores(scores_OI.to(frozen.device).view(-1, m)).view_as(scores_OI)
+            layer: logits_of_scores(scores_OI.to(frozen.device).view(-1, m), unit_spread=unit_spread).view_as(scores_OI)
             for layer, scores_OI in _scores(method, context).items()
         }
     masks = initial_mask(name, context)
-    return {layer: logits_of_mask(mask_OI.view(-1, m)).view_as(mask_OI) for layer, mask_OI in masks.items()}
+    return {
+        layer: logits_of_mask(mask_OI.view(-1, m), unit_spread=unit_spread).view_as(mask_OI)
+        for layer, mask_OI in masks.items()
+    }
 
 
 def has_saliency(method: Method) -> bool:

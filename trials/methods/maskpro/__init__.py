@@ -11,6 +11,7 @@ from nmlab.trials.methods.maskpro.config import MaskProConfig
 from nmlab.trials.methods.maskpro.metrics import METRICS
 
 if TYPE_CHECKING:
+    from nmlab.trials.contract.sections import CalibrationSpec
     from nmlab.trials.methods.base import TrialContext
     from nmlab.trials.models.needs import Needs, Shape
 
@@ -42,6 +43,15 @@ class MaskPro(Method):
             given = f"loss_batches = {config.loss_batches}"
             return f"{given}: the calibration text makes no more than {minibatches} minibatches"
         return None
+
+    def unsupported_calibration_reason(self, config: MaskProConfig, calibration: CalibrationSpec) -> str | None:
+        alone = 1 in (calibration.samples % calibration.batch_size, calibration.batch_size)
+        if config.mask_per == "sequence" and config.tracker == "leave_one_out" and alone:
+            given = f"samples = {calibration.samples}, batch_size = {calibration.batch_size}"
+            return (
+                f"mask_per = sequence: a minibatch has one sequence alone, which leaves none to compare with ({given})"
+            )
+        return super().unsupported_calibration_reason(config, calibration)
 
     def needs(self, shape: Shape, config: MaskProConfig) -> Needs:
         from nmlab.trials.methods.maskpro.needs import needs

@@ -1,7 +1,10 @@
 """What a trial of MaskPro needs: those of its engine, and of its initial mask."""
 
+from dataclasses import replace
+
 from nmlab.trials.engines.needs import engine_needs
 from nmlab.trials.methods import registry
+from nmlab.trials.methods.logit_needs import saliency_needs
 from nmlab.trials.methods.maskpro.config import MaskProConfig
 from nmlab.trials.models.needs import FLOAT32, Needs, Shape, shared_start
 
@@ -19,21 +22,31 @@ def needs(shape: Shape, config: MaskProConfig) -> Needs:
         logits=config.logits,
         sampler="multinomial" if by_event else config.sampler,
         exact=config.compat != "official",
-        magnitude=config.logit_magnitude,
+        # Logits from saliency differ by group; how many deviate is not known before. Assumed is that most do.
+        magnitude=config.logit_magnitude if config.initial_logits == "constant" else 0.0,
         steps=config.steps,
     )
-    initial = registry.get(config.initial_mask)
-    started = initial.needs(shape, initial.configure({}))
+    started = _start_needs(shape, config)
     multiplied = config.masked_weights == "multiplied"
     return Needs(
         state={**engine, "groups off the initial mask": shape.groups},
         uncertain=uncertain,
         masked=shape.code_bytes if multiplied else shape.weight_bytes,
-        start=_START * shape.prunable + (started.start if started else 0),
+        start=_START * shape.prunable + started.start,
         step=2 * shape.prunable + (2 * FLOAT32 * shape.largest_layer if multiplied else 0),
         forwards=config.masks_per_step,
-        start_reads=1 + (started.start_reads if started else 0),
+        start_reads=1 + started.start_reads,
         passes=_PASSES * config.masks_per_step,
-        shared=shared_start(initial.name, shape, needs=started, per_seed=initial.depends_on_seed),
+        shared=started.shared,
         extra_forwards=(config.loss_masks + 1) * config.loss_batches if config.loss_masks else 0,
     )
+
+
+def _start_needs(shape: Shape, config: MaskProConfig) -> Needs:
+    """Return what the initial mask, or the saliency, takes and leaves for other trials."""
+    if config.initial_logits == "saliency":
+        return saliency_needs(shape, config.initial_mask)
+    initial = registry.get(config.initial_mask)
+    found = initial.needs(shape, initial.configure({}))
+    shared = shared_start(initial.name, shape, needs=found, per_seed=initial.depends_on_seed)
+    return replace(found or Needs(), shared=shared)
