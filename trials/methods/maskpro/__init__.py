@@ -45,12 +45,10 @@ class MaskPro(Method):
         return None
 
     def unsupported_calibration_reason(self, config: MaskProConfig, calibration: CalibrationSpec) -> str | None:
-        alone = 1 in (calibration.samples % calibration.batch_size, calibration.batch_size)
-        if config.mask_per == "sequence" and config.tracker == "leave_one_out" and alone:
+        compares = config.mask_per == "sequence" and config.estimator == "tracked" and config.tracker == "leave_one_out"
+        if compares and 1 in (calibration.samples % calibration.batch_size, calibration.batch_size):
             given = f"samples = {calibration.samples}, batch_size = {calibration.batch_size}"
-            return (
-                f"mask_per = sequence: a minibatch has one sequence alone, which leaves none to compare with ({given})"
-            )
+            return f"mask_per = sequence: {given} leave one sequence alone, with no other to compare it with"
         return super().unsupported_calibration_reason(config, calibration)
 
     def needs(self, shape: Shape, config: MaskProConfig) -> Needs:
