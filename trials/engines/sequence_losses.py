@@ -13,9 +13,10 @@ from nmlab.trials.models import MaskedModel
 from nmlab.trials.models.sequences import LayerDeviations, Way
 
 TOGETHER = 8
-"""How many sequences go through the model at once, at most; a slot evaluates whole units: 0 to 7, 8 to 15, and so on.
+"""How many sequences go through the model at once, at most.
 
-A constant, so that a loss does not depend on how many slots share a step.
+A constant, so that a loss does not depend on how many slots share a step. K sequences are divided into as few units as
+that takes, in turn, as masks are divided among slots: of 16 the even ones are one unit, the odd ones another.
 """
 
 
@@ -50,14 +51,14 @@ class SequenceLosses:
             raise ValueError(f"{len(draws)} masks for {len(tokens_KT)} sequences, expected one mask for each")
         if not self.together:
             return lambda index: self._alone(draws[index], tokens_KT[index : index + 1])
-        unit = min(TOGETHER, self._model.micro_batch or TOGETHER)
+        units = -(-len(draws) // min(TOGETHER, self._model.micro_batch or TOGETHER))
         known: dict[int, float] = {}
 
         def loss(index: int) -> float:
             if index not in known:
-                first = index - index % unit
-                own = slice(first, first + unit)
-                known.update(enumerate(self._together(draws[own], tokens_KT[own]), first))
+                unit = range(index % units, len(draws), units)
+                losses = self._together([draws[each] for each in unit], tokens_KT[index % units :: units])
+                known.update(zip(unit, losses, strict=True))
             return known[index]
 
         return loss
