@@ -1,9 +1,9 @@
 """What a trial of MaskPro needs: those of its engine, and of its initial mask."""
 
 from nmlab.trials.engines.needs import engine_needs
-from nmlab.trials.methods import registry
+from nmlab.trials.methods.logit_needs import initial_mask_needs
 from nmlab.trials.methods.maskpro.config import MaskProConfig
-from nmlab.trials.models.needs import FLOAT32, Needs, Shape, shared_start
+from nmlab.trials.models.needs import FLOAT32, Needs, Shape
 
 # Bytes a weight during the start: the initial mask as booleans, by layer and joined, and the float32 logits.
 _START = 6
@@ -22,18 +22,18 @@ def needs(shape: Shape, config: MaskProConfig) -> Needs:
         magnitude=config.logit_magnitude,
         steps=config.steps,
     )
-    initial = registry.get(config.initial_mask)
-    started = initial.needs(shape, initial.configure({}))
+    started = initial_mask_needs(shape, config.initial_mask)
     multiplied = config.masked_weights == "multiplied"
     return Needs(
         state={**engine, "groups off the initial mask": shape.groups},
         uncertain=uncertain,
         masked=shape.code_bytes if multiplied else shape.weight_bytes,
-        start=_START * shape.prunable + (started.start if started else 0),
+        start=_START * shape.prunable + started.start,
         step=2 * shape.prunable + (2 * FLOAT32 * shape.largest_layer if multiplied else 0),
         forwards=config.masks_per_step,
-        start_reads=1 + (started.start_reads if started else 0),
+        start_reads=1 + started.start_reads,
+        start_weights=started.start_weights,
         passes=_PASSES * config.masks_per_step,
-        shared=shared_start(initial.name, shape, needs=started, per_seed=initial.depends_on_seed),
+        shared=started.shared,
         extra_forwards=(config.loss_masks + 1) * config.loss_batches if config.loss_masks else 0,
     )
