@@ -89,6 +89,13 @@ class ConfirmationSnapshot(TypedDict):
     """Configurations that were to be chosen; more than were, if no more of them finished on all seeds."""
 
 
+class LeastTimeLeft(TypedDict):
+    """The time left as a lower bound: the fields of a ``TimeLeft``."""
+
+    seconds: float
+    unmeasured: Sequence[str]
+
+
 class Snapshot(TypedDict):
     """A launch at one moment."""
 
@@ -102,6 +109,9 @@ class Snapshot(TypedDict):
     counts: Mapping[str, int]
     elapsed_seconds: float
     eta_seconds: float | None
+    """None as long as not every method that has work left is measured."""
+    eta_at_least: NotRequired[LeastTimeLeft]
+    """Where some methods are measured and others are not; absent otherwise."""
     model_loads: int
     trouble: Mapping[str, str]
     """Why records do not reach a place, or a node is not used: place -> one line."""

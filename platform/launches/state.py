@@ -15,7 +15,7 @@ from typing import assert_never, cast
 from nmlab.platform.launches.confirming import ConfirmationState
 from nmlab.platform.launches.snapshot import ConfirmationSnapshot, ReplicaSnapshot, Snapshot
 from nmlab.platform.launches.standings import Entrant, Standing, plain, standings
-from nmlab.platform.launches.time_left import StepPace, seconds_left
+from nmlab.platform.launches.time_left import StepPace, TimeLeft, time_left
 from nmlab.platform.launches.trial_line import TrialLine
 from nmlab.platform.records.events import (
     ConfirmationChosen,
@@ -197,14 +197,15 @@ class LaunchState:
         """Return the number of trials by status."""
         return Counter(line.status for line in self.trials.values())
 
-    def eta_seconds(self) -> float | None:
-        """Return the seconds to go, from what trials took and take; None as long as too little is measured."""
+    def time_left(self) -> TimeLeft | None:
+        """Return the time to go, from what trials took and take; None as long as nothing is measured."""
         elapsed = 0.0 if self.at_work_since is None else time.time() - self.at_work_since
         to_come = max(0, self.trials_in_all - len(self.trials))
-        return seconds_left([line.work for line in self.trials.values()], to_come=to_come, elapsed=elapsed)
+        return time_left([line.work for line in self.trials.values()], to_come=to_come, elapsed=elapsed)
 
     def snapshot(self) -> Snapshot:
         """Return the whole state as plain JSON."""
+        left = self.time_left()
         found: Snapshot = {
             "study": self.study,
             "launch": self.launch,
@@ -215,13 +216,15 @@ class LaunchState:
             "ended": self.ended,
             "counts": dict(self.counts()),
             "elapsed_seconds": round(time.time() - self.started, 1),
-            "eta_seconds": self.eta_seconds(),
+            "eta_seconds": None if left is None or left.unmeasured else left.seconds,
             "model_loads": self.loads,
             "trouble": self.trouble,
             "replicas": self.replicas,
             "best": [plain(standing) for standing in self.standings()],
             "trials": {key: line.snapshot() for key, line in self.trials.items()},
         }
+        if left is not None and left.unmeasured:
+            found["eta_at_least"] = {"seconds": left.seconds, "unmeasured": left.unmeasured}
         if (confirmation := self.confirmation_snapshot()) is not None:
             found["confirmation"] = confirmation
         if self.search_stopped:

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+SEARCH = "the search"
+"""What is not measured as long as no trial of the search has begun."""
 _MILLISECONDS = 1000.0
 
 
@@ -48,6 +50,7 @@ class TrialWork:
         seconds: what it took, once it has ended; None if that is not known.
         pace: the seconds of its steps, while it runs; None if that is not known.
         is_of_search: whether trials that are still to be proposed are like it.
+        is_running: whether a replica works on it.
     """
 
     kind: str
@@ -59,13 +62,28 @@ class TrialWork:
     seconds: float | None = None
     pace: float | None = None
     is_of_search: bool = True
+    is_running: bool = False
 
 
-def seconds_left(trials: Sequence[TrialWork], *, to_come: int, elapsed: float) -> float | None:
-    """Return the seconds that a launch will still take; None as long as too little is measured.
+@dataclass(frozen=True)
+class TimeLeft:
+    """The seconds that a launch will still take.
+
+    Attributes:
+        seconds: an estimate, or where ``unmeasured`` names a kind of trials a lower bound: these are not in it.
+        unmeasured: the kinds of trials with work left of which nothing is measured.
+    """
+
+    seconds: float
+    unmeasured: tuple[str, ...] = ()
+
+
+def time_left(trials: Sequence[TrialWork], *, to_come: int, elapsed: float) -> TimeLeft | None:
+    """Return how long a launch will still take; None as long as nothing of this process is measured.
 
     The work that is left, in seconds of trials, is divided by the work that this process has done in a second: so slots
-    that wait, and trials that hinder each other, are in it as they were measured.
+    that wait, and trials that hinder each other, are in it as they were measured. Trials that run and whose pace is not
+    measured count as having worked all the time, so that what is left is not overstated.
 
     Args:
         trials: those that have been submitted.
@@ -73,15 +91,20 @@ def seconds_left(trials: Sequence[TrialWork], *, to_come: int, elapsed: float) -
         elapsed: seconds since this process gave the first trial to a replica.
     """
     rates = _Rates.of(trials)
-    left_of_begun = [rates.left(trial) for trial in trials if not trial.has_ended]
+    left_of = {id(trial): rates.left(trial) for trial in trials if not trial.has_ended}
+    unknown = [trial for trial in trials if not trial.has_ended and left_of[id(trial)] is None]
     one_to_come = _mean(rates.whole(trial) for trial in trials if trial.is_of_search) if to_come else 0.0
-    if one_to_come is None or None in left_of_begun:
-        return None
-    left = math.fsum(filter(None, left_of_begun)) + to_come * one_to_come
-    if left == 0:
-        return 0.0
+    kinds = [trial.kind for trial in unknown]
+    if one_to_come is None:
+        kinds += [trial.kind for trial in trials if trial.is_of_search] or [SEARCH]
+    left = math.fsum(filter(None, left_of.values())) + to_come * (one_to_come or 0.0)
+    if left == 0 and not kinds:
+        return TimeLeft(0.0)
     done = math.fsum(map(rates.done, trials))
-    return left * elapsed / done if done > 0 and elapsed > 0 else None
+    if done <= 0 or elapsed <= 0:
+        return None
+    most_done = done + elapsed * sum(trial.is_running for trial in unknown)
+    return TimeLeft(left * elapsed / most_done, tuple(dict.fromkeys(kinds)))
 
 
 @dataclass(frozen=True)

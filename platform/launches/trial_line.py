@@ -67,4 +67,5 @@ class TrialLine:
             seconds=self.seconds,
             pace=self.pace.seconds_a_step,
             is_of_search=self.role == Role.SEARCH,
+            is_running=self.status == TrialStatus.RUNNING,
         )

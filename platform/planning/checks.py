@@ -18,6 +18,8 @@ from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
 from nmlab.trials.contract.values import Scalar
 from nmlab.trials.methods import registry
+from nmlab.trials.methods.base import Method
+from nmlab.trials.methods.initial_masks.names import methods_behind, unknown_reason
 
 if TYPE_CHECKING:
     from nmlab.trials.sizing.preflight import PreflightFacts
@@ -46,12 +48,17 @@ def check_inputs(trial: ConfiguredTrial, facts: PreflightFacts) -> None:
     """Refuse a method, also of an initial mask, that needs layer inputs of a model where they cannot be measured."""
     from nmlab.trials.models.prunable import check_measurable
 
-    for name in (trial.method.name, trial.spec.hyperparameters.get("initial_mask")):
-        if name in registry.names() and registry.get(str(name)).measures_inputs:
+    for method in (trial.method, *_methods_of_start(trial)):
+        if method.measures_inputs:
             try:
                 check_measurable(facts.prunable_layers)
             except SourceError as error:
-                raise ValueError(f"{name}: {error}") from error
+                raise ValueError(f"{method.name}: {error}") from error
+
+
+def _methods_of_start(trial: ConfiguredTrial) -> tuple[Method, ...]:
+    name = trial.spec.hyperparameters.get("initial_mask")
+    return methods_behind(str(name)) if name is not None and unknown_reason(str(name)) is None else ()
 
 
 def check_objectives(study: Study) -> None:

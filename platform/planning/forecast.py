@@ -16,7 +16,7 @@ from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.sections import HeldOutText
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.methods import registry
-from nmlab.trials.models.needs import FLOAT32, PER_SEED, Needs, Shape
+from nmlab.trials.models.needs import FLOAT32, PER_SEED, MakeWeights, Needs, Shape
 from nmlab.trials.models.reading import first_line
 from nmlab.trials.sizing.dry_run import DryRunCounts, FakeTensorModel
 from nmlab.trials.sizing.preflight import PreflightFacts
@@ -86,7 +86,7 @@ class Forecaster:
     ) -> None:
         self._study, self._facts, self._machine = study, facts, machine
         self._given = fake_model
-        self._backwards: dict[tuple[str, str], DryRunCounts] = {}
+        self._backwards: dict[str, DryRunCounts] = {}
         self.unknown: dict[str, str] = {}
         """What could not be counted, because its dry run failed, with the reason; it counts as zero."""
 
@@ -111,7 +111,8 @@ class Forecaster:
         )
 
     def _forecast(self, spec: TrialSpec, shape: Shape, needs: Needs, *, known: bool) -> Forecast:
-        step = self._step(spec, shape, needs)
+        step = self._backward(spec, needs.weights, of="a backward")
+        start = self._backward(spec, needs.start_weights, of="a backward of the start")
         batches = spec.calibration.minibatches
         parts = -(-spec.calibration.batch_size // spec.calibration.at_once)
         forward_seconds = parts * self._seconds(self._forward)
@@ -126,7 +127,7 @@ class Forecaster:
             state_parts=dict(needs.state),
             uncertain_bytes=needs.uncertain,
             masked_bytes=needs.masked,
-            start_bytes=needs.masked + needs.start + self._forward.peak_bytes,
+            start_bytes=needs.masked + needs.start + max(self._forward.peak_bytes, start.peak_bytes),
             step_bytes=(masked + needs.step + step.peak_bytes) if learns else 0,
             evaluation_bytes=needs.masked + shape.prunable + max(one.peak_bytes for one in held_out),
             start_seconds=needs.start_reads * batches * forward_seconds,
@@ -147,19 +148,19 @@ class Forecaster:
             sequences=spec.calibration.samples,
             length=spec.calibration.sequence_length,
             device=self._machine.device,
+            minibatches=spec.calibration.minibatches,
         )
 
-    def _step(self, spec: TrialSpec, shape: Shape, needs: Needs) -> DryRunCounts:
-        if needs.weights is None:
+    def _backward(self, spec: TrialSpec, weights: MakeWeights | None, *, of: str) -> DryRunCounts:
+        """Return what a minibatch takes under ``weights``, with its gradient; without them, what a forward takes."""
+        if weights is None:
             return self._forward
-        key = (spec.method, spec.pattern)
-        if key not in self._backwards:
+        what = f"{of} of {spec.method} {spec.pattern}"
+        if what not in self._backwards:
             calibration = spec.calibration
             size = {"batch": calibration.at_once, "length": calibration.sequence_length}
-            weights = needs.weights
-            what = f"a backward of {spec.method} {spec.pattern}"
-            self._backwards[key] = self._dry_run(what, lambda: self._fake_model.backward(weights, **size))
-        return self._backwards[key]
+            self._backwards[what] = self._dry_run(what, lambda: self._fake_model.backward(weights, **size))
+        return self._backwards[what]
 
     @cached_property
     def _fake_model(self) -> FakeTensorModel:

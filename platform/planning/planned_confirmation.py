@@ -56,7 +56,7 @@ def planned_confirmation(
     if study.search.confirm is None:
         return None
     seeds = planned_fresh_seeds((*earlier, study))
-    random = {spec.configuration: spec for spec in baselines if registry.get(spec.method).depends_on_seed}
+    random = {spec.configuration: spec for spec in baselines if registry.uses_seed(spec.method, spec.hyperparameters)}
     tried, top = configurations_tried(study), study.search.confirm.top
     return PlannedConfirmation(
         seeds=seeds,

@@ -112,7 +112,7 @@ def baseline_trials(study: Study, baselines: Iterable[ConfiguredTrial]) -> list[
             if same in textless:
                 continue
             textless.append(same)
-        seeds = study.seeds if method.depends_on_seed else study.seeds[:1]
+        seeds = study.seeds if method.uses_seed(trial.config) else study.seeds[:1]
         specs += [spec.model_copy(update={"seed": seed}) for seed in seeds]
     return specs
 

@@ -101,6 +101,11 @@ class Leader:
         return tuple(dict.fromkeys(item.method for item in self.tried))
 
     @property
+    def is_selected(self) -> bool:
+        """Whether it means something that it was selected: not where nothing differs, or nothing was searched."""
+        return self.standing not in (Standing.NOT_SEPARABLE, Standing.UNTESTED, Standing.ALONE, Standing.BASELINE)
+
+    @property
     def is_beaten(self) -> bool:
         """Whether a baseline is better than the leader."""
         return any(rule.is_better for rule in self.rules)

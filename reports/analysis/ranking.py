@@ -1,7 +1,7 @@
-"""Configurations from the best to the worst, with their starts, their fresh seeds and the baselines."""
+"""Configurations in the order of what is plotted of them, with their starts, their fresh seeds and the baselines."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from nmlab.reports.analysis.configurations import Configuration, baselines, groups_of, searched
@@ -31,6 +31,12 @@ class RankedPoint:
     fresh: MeanEstimate | None = None
     fresh_runs: tuple[str, ...] = ()
     seeds: int = 1
+    is_selected: bool = False
+
+    @property
+    def shown(self) -> float:
+        """The mean that counts: over fresh seeds where there are any."""
+        return self.mean if self.fresh is None else self.fresh.mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +51,10 @@ class ReferenceLine:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Points from top to bottom, group by group and best first; baselines as lines next to their group.
+    """Points from top to bottom, group by group; baselines as lines next to their group.
 
-    ``is_by_setting`` says that they are in the order of the one number in which they differ instead.
+    Those on fresh seeds come first, then those whose seeds all finished, then the others, each best first by the mean
+    that is plotted. ``is_by_setting`` says that they are in the order of the one number in which they differ instead.
     """
 
     metric: str
@@ -67,8 +74,16 @@ class Ranking:
         return len({(line.first, line.last) for line in self.lines}) > 1
 
 
-def ranking_of(configurations: Sequence[Configuration], *, shown: int = SHOWN) -> Ranking:
-    """Return what the ranking shows: the best ``shown`` configurations, the same number of each group."""
+def ranking_of(
+    configurations: Sequence[Configuration], *, shown: int = SHOWN, selected: Collection[str] = ()
+) -> Ranking:
+    """Return what the ranking shows: the best ``shown`` configurations, the same number of each group.
+
+    Args:
+        configurations: of one launch, best first.
+        shown: the most of them.
+        selected: the keys of those that are marked as selected.
+    """
     tried = searched(configurations)
     valued = [item for item in tried if item.value is not None]
     groups = groups_of(valued)
@@ -79,7 +94,8 @@ def ranking_of(configurations: Sequence[Configuration], *, shown: int = SHOWN) -
     for group, members in groups.items():
         first = len(points)
         shown_here = members[: max(3, shown // len(groups))]
-        points += [_point(item, names) for item in (_by_setting(shown_here, names) if is_by_setting else shown_here)]
+        ordered = _by_setting(shown_here, names) if is_by_setting else sorted(shown_here, key=_order)
+        points += [_point(item, names, is_selected=item.key in selected) for item in ordered]
         others = groups_of(baselines(configurations)).get(group, [])
         lines += _lines(others, first, len(points) - 1)
     lines = [*_lines([item for item in configurations if item.is_dense], 0, len(points) - 1), *lines]
@@ -118,6 +134,13 @@ def _by_setting(items: Sequence[Configuration], names: Sequence[str]) -> list[Co
     return sorted(items, key=lambda item: float(item.settings[names[0]]))
 
 
+def _order(item: Configuration) -> tuple[bool, bool, float]:
+    """Return the place of a configuration by what is plotted of it: on fresh seeds, whole, and its mean."""
+    value = item.as_reported.value or item.value
+    assert value is not None
+    return not item.is_confirmed, not item.is_complete, value.mean if item.objective.mode == "min" else -value.mean
+
+
 def _loss(item: Configuration) -> float:
     """Return the searched metric as a number that is smaller for the better; a model from elsewhere has none."""
     if item.selection is None:
@@ -130,7 +153,7 @@ def _has_several_settings(items: Sequence[Configuration]) -> bool:
     return any(len({item.method for item in group}) < len(group) for group in groups_of(items).values())
 
 
-def _point(item: Configuration, names: Sequence[str]) -> RankedPoint:
+def _point(item: Configuration, names: Sequence[str], *, is_selected: bool) -> RankedPoint:
     value = item.value
     assert value is not None
     initial = None if item.objective.selects_on_validation else item.initial
@@ -145,6 +168,7 @@ def _point(item: Configuration, names: Sequence[str]) -> RankedPoint:
         fresh=item.as_reported.value if item.is_confirmed else None,
         fresh_runs=item.as_reported.runs_with(item.objective.reported) if item.is_confirmed else (),
         seeds=value.n,
+        is_selected=is_selected,
     )
 
 

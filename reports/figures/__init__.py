@@ -68,8 +68,9 @@ __all__ = [
 def study_figures(analysis: Analysis) -> tuple[FigureFile, ...]:
     """Return every figure of the report, drawn or with the reason why not, in the order of the page."""
     runs, configurations, summary_rows = analysis.runs, analysis.configurations, analysis.summary_rows
+    selected = {leader.best.key for leader in analysis.leaders if leader.is_selected}
     drawn = (
-        draw_ranking(ranking_of(configurations)),
+        draw_ranking(ranking_of(configurations, selected=selected)),
         draw_fresh_seeds(fresh_seeds_of(configurations)),
         draw_pareto(pareto_panels(analysis.front, objective=runs.objective, configurations=configurations)),
         draw_progress(progress_by_tokens(configurations, summary_rows=summary_rows, progress=runs.progress)),

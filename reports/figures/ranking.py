@@ -1,5 +1,7 @@
 """The reported metric of every configuration with its interval, with the dense model and the baselines."""
 
+import itertools
+
 import matplotlib
 
 from nmlab.reports.analysis.metrics import plain_name
@@ -23,7 +25,9 @@ from nmlab.reports.statistics import MeanEstimate
 from nmlab.reports.values import counted
 
 KEY, TITLE = "ranking", "Configurations side by side"
+SELECTED = "▸ "  # before the label of what the search selected
 BELOW = 0.3  # of a row, how far the mean of the search is drawn below that on fresh seeds
+APART = 0.65  # of a row, how far below a row a line parts it from the next
 
 
 def draw_ranking(info: Ranking) -> FigureFile:
@@ -37,6 +41,7 @@ def draw_ranking(info: Ranking) -> FigureFile:
         has_fresh = any(point.fresh is not None for point in info.points)
         for place, point in enumerate(info.points):
             _draw_point(axes, point, place, has_fresh=has_fresh)
+        _part_fresh(axes, info)
         _format_axes(axes, info)
         if not info.is_grouped:
             label_lines(axes, info)
@@ -44,6 +49,13 @@ def draw_ranking(info: Ranking) -> FigureFile:
         figure.legend(list(shown.values()), list(shown), loc="outside upper left", ncols=6, fontsize=8.5)
         spots = [spot for place, point in enumerate(info.points) for spot in _spots(axes, info, point, place)]
         return saved(figure, key=KEY, title=TITLE, caption=_caption(info), alternative=_in_words(info), spots=spots)
+
+
+def _part_fresh(axes: "matplotlib.axes.Axes", info: Ranking) -> None:
+    """Draw a line below the last of the rows on fresh seeds that others follow."""
+    for place, (point, after) in enumerate(itertools.pairwise(info.points)):
+        if point.fresh is not None and after.fresh is None and not info.is_by_setting:
+            axes.axhline(place + APART, color=MUTED, linewidth=0.6, linestyle=(0, (2, 2)), zorder=0.4)
 
 
 def _spots(axes: "matplotlib.axes.Axes", info: Ranking, point: RankedPoint, place: int) -> list[Spot]:
@@ -144,7 +156,7 @@ def _format_axes(axes: "matplotlib.axes.Axes", info: Ranking) -> None:
         axes.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 3, 5, 7)))
         axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: plain_number(value)))
         axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
-    axes.set_yticks(range(len(info.points)), [point.label for point in info.points])
+    axes.set_yticks(range(len(info.points)), [_label(point) for point in info.points])
     for tick, point in zip(axes.get_yticklabels(), info.points, strict=True):
         tick.set_color(INK if point.is_complete else MUTED)
     axes.set_ylim(len(info.points) - 0.4, -0.6)
@@ -155,14 +167,31 @@ def _format_axes(axes: "matplotlib.axes.Axes", info: Ranking) -> None:
     axes.tick_params(axis="y", length=0)
 
 
+def _label(point: RankedPoint) -> str:
+    return f"{SELECTED if point.is_selected else ''}{point.label}"
+
+
 def _order(info: Ranking) -> str:
+    """Return in which order the rows are."""
     if info.is_by_setting:
         return f"In the order of {info.label_names[0]}"
-    return "In the order of their means on validation text" if info.selects_on_validation else "Best at the top"
+    if any(point.fresh is not None for point in info.points):
+        return "Best plotted mean at the top, those on fresh seeds first"
+    last = ", those that lack seeds last" if any(not point.is_complete for point in info.points) else ""
+    return f"Best plotted mean at the top{last}"
+
+
+def _selection(info: Ranking) -> str:
+    """Return by what the search selected, and how what it selected is marked."""
+    by = "the validation text, which is not plotted" if info.selects_on_validation else "the means of the search"
+    if any(point.is_selected for point in info.points):
+        return f" {SELECTED.strip()} was selected, by {by}."
+    return f" The search chooses by {by}." if info.selects_on_validation else ""
 
 
 def _caption(info: Ranking) -> str:
-    text = f"{_order(info)}: means over finished seeds with 95% t-intervals. The tables have the numbers and tests."
+    text = f"{_order(info)}: means over finished seeds with 95% t-intervals.{_selection(info)}"
+    text += " The tables have the numbers and tests."
     if any(point.fresh is not None for point in info.points):
         text += " Diamonds: on fresh seeds; the grey mean below is that of the search, which favours what was selected."
     if any(not point.is_complete for point in info.points):

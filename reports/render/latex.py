@@ -30,6 +30,7 @@ SPECIAL = {
     "÷": "$\\div$",
     "–": "--",
     "→": "$\\rightarrow$",
+    "≤": "$\\le$",
     "α": "$\\alpha$",
 }
 PATTERN = re.compile("|".join(re.escape(character) for character in SPECIAL))

@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Mapping, Sequence
 
 from nmlab.reports.analysis.configurations import Configuration, baselines, comparable_group, searched
+from nmlab.reports.analysis.finalists import shared_text
 from nmlab.reports.analysis.metrics import difference_style, is_compared_by_ratio, metric_column, plain_name
 from nmlab.reports.analysis.pairwise import Confirmed, PairwiseComparison, optimism_of
 from nmlab.reports.read.evaluations import RunEvaluation
@@ -58,7 +59,12 @@ def confirmation_table(
         verdict = "selected" if item.key in leaders else _verdict(compared.get(item.key), evaluations)
         rows.append(_row(item, lead=lead, comparison=compared.get(item.key), verdict=verdict))
     table = ReportTable(
-        KEY, TITLE, CAPTION, (METHOD, PATTERN, settings.column, *_columns(objective)), tuple(rows), notes=_notes(again)
+        KEY,
+        TITLE,
+        CAPTION,
+        (METHOD, PATTERN, settings.column, *_columns(objective)),
+        tuple(rows),
+        notes=_notes(again, shared=shared_text(configurations)),
     )
     return without_empty_columns(table)
 
@@ -142,13 +148,15 @@ def _verdict(comparison: PairwiseComparison | None, evaluations: Mapping[str, Ru
     return "not compared" if comparison is None else verdict_text(comparison, evaluations=evaluations)
 
 
-def _notes(again: Sequence[Configuration]) -> tuple[str, ...]:
+def _notes(again: Sequence[Configuration], *, shared: str) -> tuple[str, ...]:
     groups = {comparable_group(item) for item in again}
     notes = ["The intervals are 95% each, not corrected for their number."]
     if any(item.is_baseline for item in again):
         notes.append("Baselines were not selected: their difference shows how far means of few seeds move by chance.")
     if len(groups) > 1:
         notes.append("Masks of different patterns, models or texts are not compared with each other.")
+    if shared:
+        notes.append(f"{shared[0].upper()}{shared[1:]}: fresh seeds compare no other value.")
     if again and not again[0].objective.selects_on_validation:
         notes.append(OF_TEXT_ALONE)
     return tuple(notes)

@@ -80,7 +80,7 @@ def _costs_spent(items: Sequence[Configuration]) -> tuple[Column, ...]:
 
 
 def _are_peaks_shown(items: Sequence[Configuration]) -> bool:
-    """Return whether peaks of memory differ by more than noise, or the search was limited or judged by them."""
+    """Return whether peaks of memory differ by more than noise, or the search has them as a limit or an objective."""
     limited = any(own.metric == PEAK for item in items for own in item.objective.constraints)
     return limited or any(item.objective.metric == PEAK for item in items) or peaks_differ(items)
 

@@ -66,7 +66,7 @@ def summary_table(
     shared = set.intersection(*(set(evaluation_setting(row.item)) for row in summary_rows))
     means = _means(summary_rows, metrics, comparisons, winners=winners)
     if again:
-        means = [_without_marks(means[0], summary_rows, again), *means[1:]]
+        means = [_without_marks(own, summary_rows, again) for own in means]
     fresh = _fresh_cells(summary_rows, again)
     table = ReportTable(
         key="summary",
@@ -112,8 +112,8 @@ def _metric_columns(
     metrics: Sequence[str], configurations: Sequence[Configuration], *, is_confirmed: bool
 ) -> tuple[Column, ...]:
     """Return the columns of the means of the search, which say so where means on fresh seeds stand beside."""
-    first, *rest = metric_columns(metrics, configurations=configurations)
-    return (replace(first, title=f"{first.title} in the search") if is_confirmed else first, *rest)
+    found = metric_columns(metrics, configurations=configurations)
+    return tuple(replace(own, title=f"{own.title} in the search") if is_confirmed else own for own in found)
 
 
 def _without_marks(
@@ -176,7 +176,7 @@ def _notes(configurations: Sequence[Configuration], summary_rows: Sequence[Summa
     if any(row.tried > 1 for row in summary_rows) and not is_counted(objective.metric):
         notes.append(_about_selection(objective))
     if any(row.item.is_confirmed for row in summary_rows):
-        notes.append("The marks rest on the means on fresh seeds. Means of the search are not marked: they selected.")
+        notes.append("The marks rest on the means on fresh seeds. Means over the seeds of the search have no marks.")
     groups = {comparable_group(row.item) for row in summary_rows if not row.item.is_dense}
     if len(groups) > 1:
         notes.append(f"{len(groups)} groups of rows are not compared with each other.")

@@ -80,7 +80,8 @@ def test_the_numbers_by_hand(launches):
 
 
 def test_only_what_a_test_finds_better_is_bold(launches):
-    marks = [(str(a.mark), str(b.mark)) for a, b in zip(launches.table().column("a"), launches.table().column("b"), strict=True)]  # fmt: skip  # noqa: E501
+    both = zip(*(launches.table().column(key) for key in ("a", "b")), strict=True)
+    marks = [(str(own.mark), str(other.mark)) for own, other in both]
     assert marks == [("", "best"), ("", ""), ("", ""), ("", "")]
     tables = launches.text("md").partition("## A and B side by side")[2]
     assert tables.count("**") == 2
@@ -117,7 +118,8 @@ def test_what_the_sides_differ_in_besides_their_results(launches):
 def test_methods_are_compared_by_their_best(methods):
     assert column(methods, "a_is") == ["maskpro: alpha=0.99 (best of 2)"]
     assert methods.verdict.startswith("B (susi:susi) is better than A (pair:maskpro): perplexity 51.3 against 71.3, B ")
-    assert re.search(r"28\.1% lower \(95% interval \d+\.\d% to \d+\.\d%; paired t-test over 3 shared seeds, p ", methods.verdict)  # fmt: skip  # noqa: E501
+    evidence = r"95% interval \d+\.\d% to \d+\.\d%; paired t-test over 3 shared seeds, p "
+    assert re.search(rf"28\.1% lower \({evidence}", methods.verdict)
     assert any("best of several configurations" in text for text in methods.document.warnings)
 
 
@@ -133,9 +135,11 @@ def test_a_launch_against_itself_is_equal_everywhere(uri):
 
 def test_swapping_the_sides_flips_every_sign(uri, launches):
     swapped = compared(uri, "pair@pair-2", "pair@pair-1")
-    by_key = {key: -value for key, value in zip(column(swapped, "configuration_a"), column(swapped, "difference"), strict=True)}  # fmt: skip  # noqa: E501
-    for key, value in zip(column(launches, "configuration_a"), column(launches, "difference"), strict=True):
-        assert by_key[key] == pytest.approx(value)
+    there, back = (
+        dict(zip(column(found, "configuration_a"), column(found, "difference"), strict=True))
+        for found in (launches, swapped)
+    )
+    assert there == pytest.approx({key: -value for key, value in back.items()})
     assert sorted(map(str, column(swapped, "finding"))) == ["A better", "equal", "equal", "equal"]
     assert "A is better in 1" in swapped.verdict
 
@@ -274,8 +278,8 @@ def test_the_figure_says_in_words_what_it_shows(launches):
 
 
 def tiles(found):
-    rows = found.document.screen.tiles.rows
-    return [(str(what.value), str(value.shown or value.value), str(detail.value)) for what, value, detail in (row.cells for row in rows)]  # fmt: skip  # noqa: E501
+    cells = [row.cells for row in found.document.screen.tiles.rows]
+    return [(str(what.value), str(value.shown or value.value), str(detail.value)) for what, value, detail in cells]
 
 
 def test_the_first_screen_of_one_pair(methods):

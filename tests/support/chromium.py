@@ -1,4 +1,7 @@
-"""A page in a headless Chromium, driven through its DevTools protocol: open, evaluate JavaScript, click, picture."""
+"""A page in a headless Chromium, driven through its DevTools protocol: open, evaluate JavaScript, point, type, picture.
+
+It needs nothing but a Chromium on the machine: no driver and no download.
+"""
 
 import asyncio
 import base64
@@ -21,6 +24,17 @@ _FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"
 _NO_NETWORK = ("--disable-background-networking", "--disable-component-update", "--disable-sync")
 _LONGEST_ANSWER = 2**26
 """Bytes of one message; a picture of a long page has some megabytes."""
+_KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowRight": 39}
+_COMPLAINTS = ("error", "warning", "assert")
+_PLACE = """(() => {
+    const element = document.querySelector(%s), path = element.querySelector("path");
+    element.scrollIntoView({ block: "center" });
+    const box = element.getBoundingClientRect();
+    if (!path) return [box.x + box.width / 2, box.y + box.height / 2];
+    const place = path.getPointAtLength(0).matrixTransform(path.getScreenCTM());
+    return [place.x, place.y];
+})()"""
+"""Where an element is: the start of its first path, or its middle."""
 WAIT_S = 60.0
 
 
@@ -32,9 +46,8 @@ class Page:
         self._session = loop.run_until_complete(_session())
         connecting = self._session.ws_connect(socket, max_msg_size=_LONGEST_ANSWER)
         self._socket = loop.run_until_complete(connecting)
-        self.errors: list[str] = []
-        """Errors that scripts of the page did not handle."""
-        for domain in ("Page", "Runtime"):
+        self._events: list[dict[str, Any]] = []
+        for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **params: object) -> dict[str, Any]:
@@ -46,8 +59,8 @@ class Page:
         await self._socket.send_json({"id": self._sent, "method": method, "params": params})
         while True:
             message: dict[str, Any] = json.loads((await self._socket.receive()).data)
-            if message.get("method") == "Runtime.exceptionThrown":
-                self.errors.append(str(message["params"]["exceptionDetails"].get("exception", {}).get("description")))
+            if "method" in message:
+                self._events.append(message)
             if message.get("id") == self._sent:
                 break
         if "error" in message:
@@ -57,6 +70,15 @@ class Page:
     def open(self, url: str) -> None:
         """Go to an address; the page may still be loading when this returns."""
         self.call("Page.navigate", url=url)
+
+    def open_file(self, path: Path) -> None:
+        """Open a file and wait until it is loaded; what earlier pages complained of or asked for is forgotten."""
+        self.open("about:blank")  # so that a file that is opened again is seen to be replaced
+        self.wait_for("location.href === 'about:blank'")
+        self._events.clear()
+        url = path.resolve().as_uri()
+        self.open(url)
+        self.wait_for(f"location.href === {json.dumps(url)} && document.readyState === 'complete'")
 
     def evaluate(self, script: str) -> Any:
         """Return the value of a JavaScript expression, awaited if it is a promise."""
@@ -79,6 +101,45 @@ class Page:
         """Click the first element that a CSS selector finds, once it is there."""
         self.wait_for(f"document.querySelector({json.dumps(selector)}) !== null")
         self.evaluate(f"document.querySelector({json.dumps(selector)}).click()")
+
+    def move_to(self, selector: str) -> None:
+        """Move the pointer to the start of the first path in an element, or to its middle, as a person does."""
+        across, down = self.evaluate(_PLACE % json.dumps(selector))
+        self.call("Input.dispatchMouseEvent", type="mouseMoved", x=across, y=down)
+
+    def press(self, key: str) -> None:
+        """Press and release a key: ``Tab``, ``Enter``, ``Escape`` or ``ArrowRight``."""
+        text = {"text": "\r"} if key == "Enter" else {}
+        for kind in ("keyDown", "keyUp"):
+            named = {"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": _KEYS[key]}
+            self.call("Input.dispatchKeyEvent", **named, **text)
+
+    @property
+    def errors(self) -> list[str]:
+        """Errors that scripts of the page did not handle."""
+        thrown = [event["params"]["exceptionDetails"] for event in self._seen("Runtime.exceptionThrown")]
+        return [str(details.get("exception", {}).get("description")) for details in thrown]
+
+    @property
+    def complaints(self) -> list[str]:
+        """What went wrong: unhandled errors, and errors and warnings of the console or of the browser's own log."""
+        logged = [event["params"]["entry"] for event in self._seen("Log.entryAdded")]
+        said = [event["params"] for event in self._seen("Runtime.consoleAPICalled")]
+        return [
+            *self.errors,
+            *(entry["text"] for entry in logged if entry["level"] in _COMPLAINTS),
+            *(str(own["args"]) for own in said if own["type"] in _COMPLAINTS),
+        ]
+
+    @property
+    def requests(self) -> list[str]:
+        """The addresses that the page asked for."""
+        return [event["params"]["request"]["url"] for event in self._seen("Network.requestWillBeSent")]
+
+    def _seen(self, method: str) -> list[dict[str, Any]]:
+        """Return the events of a kind that have come; those sent before an answer come before it."""
+        self.evaluate("0")
+        return [event for event in self._events if event["method"] == method]
 
     def resize(self, width: int, height: int, *, dark: bool = False) -> None:
         """Set the size of the window in CSS pixels, and the colour scheme that the page is told to prefer."""

@@ -42,6 +42,15 @@ class TrialContext:
         """The fixed minibatches of calibration tokens."""
         return self.replica.calibration(self.calibration)
 
+    def for_shared(self, cost: Cost) -> "TrialContext":
+        """Return a context in which to compute what several trials share: with a masked model and notes of its own.
+
+        ``cost`` is its account. Model, pattern, text and seed are those of this trial.
+        """
+        model = MaskedModel(self.replica.frozen, pipeline=self.model.pipeline)
+        model.micro_batch = self.model.micro_batch
+        return TrialContext(self.replica, model, self.pattern, self.calibration, self.seed, cost=cost)
+
     def share(self, key: Hashable, compute: Callable[[Cost], T], *, initial: bool = False) -> T:
         """Return ``compute(account)``, computed once for all trials of a replica, and charge this trial for it.
 

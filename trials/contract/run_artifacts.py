@@ -2,7 +2,7 @@
 
 The names are kept: artifacts in MLflow and folders of earlier versions bear them.
 Legend: W windows of the evaluation text and W' of the validation text, Q questions of a task, C choices of a question,
-K masks, B minibatches.
+K masks, B minibatches, S step sizes.
 """
 
 import re
@@ -23,6 +23,8 @@ STEPS_FILE: Final = "steps.npz"
 """Every step's values of each curve: arrays ``step_array(metric)``."""
 MASK_LOSSES_FILE: Final = "mask_losses.npz"
 """Losses of masks that a method drew from its final logits: ``MASK_LOSS_ARRAYS``."""
+LINE_SEARCH_FILE: Final = "line_search.npz"
+"""Step sizes that a line search tried, and the loss after each: ``LINE_SEARCH_ARRAYS``."""
 
 # Of a trial: files of its folder alone.
 CHECKPOINT_FILES: Final = "checkpoint-*.safetensors"
@@ -76,6 +78,14 @@ INITIAL_LOSSES: Final = "initial_loss_B"
 DENSE_LOSSES: Final = "dense_loss_B"
 """[B] loss of the dense model."""
 MASK_LOSS_ARRAYS: Final = (MASK_LOSSES, INITIAL_LOSSES, DENSE_LOSSES)
+"""The arrays that every such file has."""
+
+# Arrays of LINE_SEARCH_FILE.
+STEP_SIZES: Final = "kappa_S"
+"""[S] step sizes in ascending order, the first 0: no step."""
+LINE_SEARCH_LOSSES: Final = "loss_S"
+"""[S] mean loss after each step, nats a token; NaN or infinite where it was."""
+LINE_SEARCH_ARRAYS: Final = (STEP_SIZES, LINE_SEARCH_LOSSES)
 """The arrays that every such file has."""
 
 # Headers of safetensors files.

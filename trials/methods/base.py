@@ -154,7 +154,7 @@ class Method(ABC):
     learned: ClassVar[bool] = False
     """Whether its runs take steps; one-shot methods are done when they are started."""
     depends_on_seed: ClassVar[bool] = False
-    """Whether another seed gives another result."""
+    """Whether another seed gives another result; ``uses_seed`` says so of one configuration."""
     sparse: ClassVar[bool] = True
     """Whether it prunes at all; only the dense baseline does not."""
     reads_text: ClassVar[bool] = True
@@ -196,6 +196,18 @@ class Method(ABC):
         A method may leave it out; learned methods that start from its saliency then get two values, from its mask.
         """
         raise NotImplementedError(f"{self.name} gives no saliency")
+
+    def group_scores(self, context: TrialContext, config: Any) -> Mapping[str, Tensor]:
+        """Return scores, at least 0, whose N largest of every M this method keeps: float32 [out, in] by layer.
+
+        They are those of ``saliency``, if it gives any. A method whose scores compare the weights of one group but not
+        those of two, such as sparsegpt, gives them here alone; first_order starts from them.
+        """
+        return self.saliency(context, config)
+
+    def uses_seed(self, config: Any) -> bool:
+        """Return whether another seed gives another result with ``config``: ``depends_on_seed``, if nothing else."""
+        return self.depends_on_seed
 
     def needs(self, shape: Shape, config: Any) -> Needs | None:
         """Return what a trial will need, before anything is loaded; None where a method does not know."""

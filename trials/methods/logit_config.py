@@ -41,7 +41,8 @@ class LogitMethodConfig(MethodConfig):
     )
     initial_logits: InitialLogits = Field(
         default="random",
-        description="'saliency' starts from the scores, or else the mask, of the one-shot method initial_mask",
+        description="'saliency' starts from the scores, or else the mask, of the one-shot method initial_mask, "
+        "'first_order' from those of first_order from it",
         json_schema_extra=default_from("ours: no prior, as SUSI; a large model wants saliency"),
     )
     initial_mask: str = Field(
@@ -54,7 +55,7 @@ class LogitMethodConfig(MethodConfig):
         gt=0,
         le=1e6,
         description="standard deviation of the saliency in every layer",
-        json_schema_extra=default_from("ours, for initial_logits = saliency only"),
+        json_schema_extra=default_from("ours, for starts from a saliency only"),
     )
     initial_std: float = Field(
         default=0.01,
@@ -69,7 +70,7 @@ class LogitMethodConfig(MethodConfig):
 
     def by_start(self, *, random: float, saliency: float) -> float:
         """Return one of two values: a good start wants other temperatures than a random one."""
-        return saliency if self.initial_logits == "saliency" else random
+        return random if self.initial_logits == "random" else saliency
 
 
 def forecast_rate(weights: int) -> float:

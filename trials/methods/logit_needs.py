@@ -1,14 +1,15 @@
-"""What the trials of one logit a weight need: logits with their Adam moments, and what their start takes."""
+"""What starts from one-shot methods take, and what the trials of one logit a weight need."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from torch import Tensor
 
-from nmlab.trials.methods import registry
-from nmlab.trials.methods.initial_logits.compute import has_saliency
-from nmlab.trials.methods.initial_logits.settings import InitialLogits
-from nmlab.trials.models.needs import FLOAT32, Needs, Shape, adamw_state, shared_saliency, shared_start
+from nmlab.trials.methods.initial_logits.compute import has_group_scores, has_saliency
+from nmlab.trials.methods.initial_logits.settings import InitialLogits, saliency_name
+from nmlab.trials.methods.initial_masks.names import initial_mask_method, short_name
+from nmlab.trials.models.needs import FLOAT32, Needs, Shape, adamw_state, shared_scores, shared_start
 
 
 class _Start(Protocol):
@@ -24,7 +25,8 @@ def start_needs(shape: Shape, config: _Start, *, weights: Callable[[], Mapping[s
     ``weights`` makes the masked weights of a step, ``passes`` is the work of a step beside its forward (see `Needs`).
     """
     own = 2 * FLOAT32 * shape.prunable  # two sets of logits while the first are made
-    found = saliency_needs(shape, config.initial_mask) if config.initial_logits == "saliency" else Needs()
+    from_rule = config.initial_logits != "random"
+    found = saliency_needs(shape, config.initial_logits, config.initial_mask) if from_rule else Needs()
     return Needs(
         adamw_state(shape, {"logits": shape.prunable}),
         masked=shape.weight_bytes,
@@ -32,18 +34,51 @@ def start_needs(shape: Shape, config: _Start, *, weights: Callable[[], Mapping[s
         weights=weights,
         passes=passes,
         start_reads=found.start_reads,
+        start_weights=found.start_weights,
         shared=found.shared,
     )
 
 
-def saliency_needs(shape: Shape, name: str) -> Needs:
-    """Return what it takes to find the saliency of the one-shot method ``name``, and what of it trials share."""
-    method = registry.get(name)
-    needed = method.needs(shape, method.configure({}))
-    start, reads = (needed.start, needed.start_reads) if needed is not None else (0, 0.0)
+def saliency_needs(shape: Shape, initial_logits: InitialLogits, initial_mask: str) -> Needs:
+    """Return what it takes to find the saliency of such a start, and what of it trials share."""
+    name = saliency_name(initial_logits, initial_mask)
+    if has_saliency(initial_mask_method(name)[0]):
+        return _scores_needs(shape, "saliency", name)
+    return _with_numbers(shape, initial_mask_needs(shape, name))
+
+
+def group_scores_needs(shape: Shape, name: str) -> Needs:
+    """Return what it takes to find the group scores of the initial mask ``name``, and what of it trials share."""
+    method = initial_mask_method(name)[0]
     if has_saliency(method):
-        shared = shared_saliency(name, shape, needs=needed, per_seed=method.depends_on_seed)
-    else:
-        shared = shared_start(name, shape, needs=needed, per_seed=method.depends_on_seed)
-    # The scores or the mask as numbers, by layer and joined.
-    return Needs(start=start + 2 * FLOAT32 * shape.prunable, start_reads=reads, shared=shared)
+        return _scores_needs(shape, "saliency", name)
+    if has_group_scores(method):
+        return _scores_needs(shape, "group scores", name)
+    return _with_numbers(shape, initial_mask_needs(shape, name))
+
+
+def _scores_needs(shape: Shape, kind: str, name: str) -> Needs:
+    method, config = initial_mask_method(name)
+    needed, per_seed = method.needs(shape, config), method.uses_seed(config)
+    shared = shared_scores(kind, short_name(name), shape, needs=needed, per_seed=per_seed)
+    return _with_numbers(shape, _start_of(needed, shared=shared))
+
+
+def _with_numbers(shape: Shape, found: Needs) -> Needs:
+    """Return needs with room for the scores or the mask as numbers, by layer and joined."""
+    return replace(found, start=found.start + 2 * FLOAT32 * shape.prunable)
+
+
+def initial_mask_needs(shape: Shape, name: str) -> Needs:
+    """Return what it takes to find the initial mask ``name``, and what of it trials share."""
+    method, config = initial_mask_method(name)
+    needed = method.needs(shape, config)
+    shared = shared_start(short_name(name), shape, needs=needed, per_seed=method.uses_seed(config))
+    return _start_of(needed, shared=shared)
+
+
+def _start_of(needed: Needs | None, *, shared: Mapping[str, int]) -> Needs:
+    """Return what a trial takes that starts from a method with these needs; with unknown ones ``shared`` alone."""
+    if needed is None:
+        return Needs(shared=shared)
+    return Needs(start=needed.start, start_reads=needed.start_reads, start_weights=needed.start_weights, shared=shared)

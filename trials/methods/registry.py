@@ -20,6 +20,7 @@ from nmlab.trials.contract import declarations
 from nmlab.trials.contract.errors import SettingError
 from nmlab.trials.contract.metrics import Metric
 from nmlab.trials.contract.near_names import unknown_name
+from nmlab.trials.contract.values import Hyperparameters
 from nmlab.trials.methods.base import Method
 
 ENTRY_POINTS = "nmlab.methods"
@@ -34,6 +35,7 @@ _OWN = {
         "sparsegpt_mask",
         "gblm",
         "pruner_zero",
+        "first_order",
         "maskllm",
         "proxsparse",
         "maskpro",
@@ -84,6 +86,15 @@ def load(name: str) -> Method:
         except ImportError as error:
             raise ValueError(f"method {name!r} of {package_of(name)}: cannot import {module}: {error}") from error
     return method
+
+
+def uses_seed(name: str, hyperparameters: Hyperparameters) -> bool:
+    """Return whether another seed gives another result of a method with these hyperparameters.
+
+    Raises ``ValueError`` as ``get`` and ``Method.configure`` do.
+    """
+    method = get(name)
+    return method.uses_seed(method.configure(hyperparameters))
 
 
 def metrics_of(name: str) -> tuple[Metric, ...]:

@@ -19,6 +19,8 @@ from nmlab.trials.models.prunable import PrunableLayer
 FLOAT32 = 4
 PER_SEED = ", of a seed"
 """How the names of shared results end that every seed has of its own."""
+MakeWeights = Callable[[], Mapping[str, Tensor]]
+"""Makes the weights of a forward by parameter name, of tensors without contents, some of which require a gradient."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Shape:
     """The sizes on which the needs of a trial depend: of the model's tensors, the pattern and the calibration text.
 
     ``sizes`` are the shapes of all parameters by name; ``hidden`` is the width of the residual stream; ``sequences`` of
-    ``length`` tokens are the calibration text.
+    ``length`` tokens are the calibration text, in ``minibatches``.
     """
 
     layers: tuple[PrunableLayer, ...]
@@ -37,6 +39,7 @@ class Shape:
     sequences: int
     length: int
     device: str = "cpu"
+    minibatches: int = 1
 
     @cached_property
     def parameters(self) -> dict[str, int]:
@@ -87,7 +90,9 @@ class Needs:
             the method runs forwards only.
         forwards: forwards of a step.
         passes: the work of a step beside them, in reads and writes of one float32 a prunable weight (an estimate).
-        start_reads: how often the start runs the calibration text through the model.
+        start_reads: how often the start runs the calibration text through the model; a backward counts as two more.
+        start_weights: makes the weights by which the start differentiates a forward, as ``weights``; None means that no
+            backward of the start takes more memory than a forward.
         extra_forwards: minibatches that the diagnostics of a finished run evaluate.
         shared: bytes of host memory of the results that the replica also keeps for other trials, by name; the names of
             those that every seed has of its own end in ``PER_SEED``.
@@ -98,10 +103,11 @@ class Needs:
     masked: int = 0
     start: int = 0
     step: int = 0
-    weights: Callable[[], Mapping[str, Tensor]] | None = None
+    weights: MakeWeights | None = None
     forwards: int = 1
     passes: float = 0.0
     start_reads: float = 0.0
+    start_weights: MakeWeights | None = None
     extra_forwards: int = 0
     shared: Mapping[str, int] = field(default_factory=dict)
 
@@ -129,9 +135,12 @@ def shared_start(name: str, shape: Shape, *, needs: Needs | None, per_seed: bool
     return {mine: packed_size(shape.prunable), **(needs.shared if needs else {})}
 
 
-def shared_saliency(name: str, shape: Shape, *, needs: Needs | None, per_seed: bool) -> dict[str, int]:
-    """Return the bytes of scores that trials start from and share: a float32 a weight, and what ``needs`` shares."""
-    mine = f"saliency {name} {shape.pattern}{PER_SEED if per_seed else ''}"
+def shared_scores(kind: str, name: str, shape: Shape, *, needs: Needs | None, per_seed: bool) -> dict[str, int]:
+    """Return the bytes of scores that trials start from and share: a float32 a weight, and what ``needs`` shares.
+
+    ``kind`` is what they are, such as "saliency".
+    """
+    mine = f"{kind} {name} {shape.pattern}{PER_SEED if per_seed else ''}"
     return {mine: FLOAT32 * shape.prunable, **(needs.shared if needs else {})}
 
 

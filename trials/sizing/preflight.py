@@ -133,11 +133,11 @@ def check_no_overlap(found: Contamination, *, read: tuple[str, str], held_out: t
 
 
 def _same_text(what: str, *, read: tuple[str, str], held_out: tuple[str, str]) -> str:
-    judged = "masks would be judged on what they learned"
+    so = "masks would be evaluated on what they learned"
     if read[0] == "validation":
-        judged = "results would be reported on the text that they were chosen on"
+        so = "results would be reported on the text that they were chosen on"
     return (
-        f"data: {read[0]} {read[1]!r} and {held_out[0]} {held_out[1]!r} read the same text, so {judged} ({what}); give "
+        f"data: {read[0]} {read[1]!r} and {held_out[0]} {held_out[1]!r} read the same text, so {so} ({what}); give "
         "another text, or slices such as FILE[:80%] and FILE[80%:]"
     )
 

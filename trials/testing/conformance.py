@@ -197,13 +197,16 @@ class MethodConformance:
     def test_its_saliency_is_what_it_chooses_by(self, method: Method, begin: Begin) -> None:
         """The top-N of the scores that a method gives is its mask; one that gives none does not define any."""
         run, context = begin()
-        try:
-            scores = method.saliency(context, self._config(method))
-        except NotImplementedError:
-            assert type(method).saliency is Method.saliency
-            return
-        assert all(score.dtype == torch.float32 and float(score.min()) >= 0 for score in scores.values())
-        _assert_same({layer: topn(score, context.pattern) for layer, score in scores.items()}, run.masks())
+        given = [
+            name for name in ("saliency", "group_scores") if getattr(type(method), name) is not getattr(Method, name)
+        ]
+        if not given:
+            with pytest.raises(NotImplementedError):
+                method.group_scores(context, self._config(method))
+        for name in given:
+            scores = getattr(method, name)(context, self._config(method))
+            assert all(score.dtype == torch.float32 and float(score.min()) >= 0 for score in scores.values())
+            _assert_same({layer: topn(score, context.pattern) for layer, score in scores.items()}, run.masks())
 
     def test_its_diagnostics_change_nothing(self, again: Walk) -> None:
         state, diagnostics = copied(again.run.state()), again.run.diagnostics(lambda: False)

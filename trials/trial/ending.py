@@ -75,7 +75,7 @@ def result_of(
         model_digest=trial.attempt.replica.frozen.digest,
         notes=tuple(trial.notes),
         initial_masks=dict(trial.started_from),
-        facts=facts_of(depends_on_seed=registry.get(spec.method).depends_on_seed, tasks=tasks),
+        facts=facts_of(depends_on_seed=registry.uses_seed(spec.method, spec.hyperparameters), tasks=tasks),
     )
 
 

@@ -4,7 +4,7 @@ from nmlab.platform.launches.snapshot import Snapshot
 from nmlab.platform.launches.view.best_section import best_section
 from nmlab.platform.launches.view.groups import has_failed, was_stopped_early
 from nmlab.platform.launches.view.replicas import replica_lines
-from nmlab.platform.launches.view.texts import clock, shortened
+from nmlab.platform.launches.view.texts import clock, listed, shortened
 from nmlab.platform.launches.view.trial_sections import every_trial, failed_section, running_section
 from nmlab.platform.launches.view.view_line import ViewLine, more, paragraph
 from nmlab.trials.contract.run_status import AT_WORK, LaunchStatus, TrialStatus
@@ -85,7 +85,16 @@ def _times(snapshot: Snapshot) -> str:
         return f"took {so_far}"
     if left is not None:
         return f"{so_far} so far, about {clock(left)} left"
-    return f"{so_far} so far, time left not measured yet"
+    return f"{so_far} so far, {_at_least(snapshot)} not measured yet"
+
+
+def _at_least(snapshot: Snapshot) -> str:
+    """Return the lower bound of the time left, and whose pace is missing."""
+    least = snapshot.get("eta_at_least")
+    if least is None:
+        return "time left"
+    bound = f"at least {clock(least['seconds'])} left" if least["seconds"] >= 1 else "time left unknown"
+    return f"{bound}: {listed(least['unmeasured'], most=_SHOWN[1])}"
 
 
 def _counts(snapshot: Snapshot) -> str:

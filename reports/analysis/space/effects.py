@@ -15,6 +15,7 @@ import numpy as np
 from nmlab.reports.analysis.configurations import Configuration, groups_of, searched
 from nmlab.reports.analysis.metrics import is_compared_by_ratio, is_counted
 from nmlab.reports.analysis.settings import varying
+from nmlab.reports.analysis.space.tried_range import is_narrow
 from nmlab.reports.read.histories import Curves
 from nmlab.reports.read.typed_text import Value
 from nmlab.reports.statistics import LEVEL, holm
@@ -89,6 +90,10 @@ class SettingEffects:
     def tried(self, name: str) -> list[Value]:
         """Return the different values of a setting that are compared: numbers by size, then texts."""
         return _in_order({item.settings[name] for item in self.items})
+
+    def is_narrow(self, name: str) -> bool:
+        """Return whether the values of a setting that are compared lie within a small factor."""
+        return is_narrow(self.tried(name))
 
     @property
     def run_ids(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from nmlab.reports.analysis.statements import p_value_text
 from nmlab.reports.values import Style, number_text, rounded_texts
 
 LARGEST_PERCENT, SMALLEST_PERCENT = 2.0, 0.5  # ratios between which a difference is written in percent
+SAME = "the same"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,18 @@ class Difference:
         name, text = plain_name(self.metric), self.texts[0]
         if is_compared_by_ratio(self.metric) and not self.is_percent:
             return f"has {text.removeprefix('× ')} times the {name}"
-        amount = text.lstrip("+−")
-        if not any(digit in amount for digit in "123456789"):
-            return f"has the same {name}"
-        return f"has {amount} {'higher' if text.startswith('+') else 'lower'} {name}"
+        return f"has {self.amount} {name}" if self.amount != SAME else f"has the same {name}"
+
+    @property
+    def amount(self) -> str:
+        """Its size without the metric: ``3.3% higher``, ``3.10 times as high``, ``the same``."""
+        text = self.texts[0]
+        if is_compared_by_ratio(self.metric) and not self.is_percent:
+            return f"{text.removeprefix('× ')} times as high"
+        size = text.lstrip("+−")
+        if not any(digit in size for digit in "123456789"):
+            return SAME
+        return f"{size} {'higher' if text.startswith('+') else 'lower'}"
 
 
 def difference_of(rival: Rival) -> Difference | None:

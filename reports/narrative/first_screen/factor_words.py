@@ -6,6 +6,7 @@ from nmlab.reports.analysis.analysis import Analysis
 from nmlab.reports.analysis.metrics import plain_name
 from nmlab.reports.analysis.settings import value_text
 from nmlab.reports.analysis.space.effects import NO_DIFFERENCE, SettingEffects, SettingTest
+from nmlab.reports.analysis.space.tried_range import factor_between
 from nmlab.reports.narrative.first_screen.differences import Difference, detectable_text, evidence_text
 from nmlab.reports.tables.effects import verdict_of
 
@@ -22,19 +23,41 @@ def factors_of(analysis: Analysis) -> SettingEffects | None:
     return found if is_small and methods == {found.method} else None
 
 
-def effects_clause(found: SettingEffects) -> str:
+def effect_sentences(found: SettingEffects) -> list[str]:
     """Return which settings make a difference, over which range, and how large a one would have been missed."""
     seen = [test for test in found.tests if test.is_seen]
-    unseen = [f"{test.name} ({range_text(found, test.name)})" for test in found.tests if not test.is_seen]
-    if not seen:
-        who = unseen[0] if len(unseen) == 1 else f"neither {joined(unseen, 'nor')}"
-        none = NO_DIFFERENCE if len(unseen) == 1 else NO_DIFFERENCE.replace("no", "a", 1)
-        return f"inconclusive: {who} makes {none}; {missed_text(found)}"
+    narrow = [test for test in found.tests if not test.is_seen and found.is_narrow(test.name)]
+    wide = [test for test in found.tests if test not in seen and test not in narrow]
+    texts = [_seen(found, seen)] if seen else []
+    texts += [_unseen(found, wide, is_first=not texts)] if wide else []
+    return [*texts, _narrow(found, narrow, is_first=not texts)] if narrow else texts
+
+
+def _seen(found: SettingEffects, seen: Sequence[SettingTest]) -> str:
     names, changes = joined([test.name for test in seen], "and"), [_change(found, test) for test in seen]
-    text = f"{names} {'makes' if len(seen) == 1 else 'make'} a difference: {joined(changes, 'and')}"
-    if not unseen:
-        return text
-    return f"{text}; {joined(unseen, 'and')} {'makes' if len(unseen) == 1 else 'make'} none that this study could see"
+    return f"{names} {'makes' if len(seen) == 1 else 'make'} a difference: {joined(changes, 'and')}"
+
+
+def _unseen(found: SettingEffects, unseen: Sequence[SettingTest], *, is_first: bool) -> str:
+    names = [f"{test.name} ({range_text(found, test.name)})" for test in unseen]
+    if not is_first:
+        return f"{joined(names, 'and')} {'makes' if len(names) == 1 else 'make'} none that this study could see"
+    if len(names) == 1:
+        return f"inconclusive: {names[0]} makes {NO_DIFFERENCE}; {missed_text(found)}"
+    none = NO_DIFFERENCE.replace("no", "a", 1)
+    return f"inconclusive: neither {joined(names, 'nor')} makes {none}; {missed_text(found)}"
+
+
+def _narrow(found: SettingEffects, narrow: Sequence[SettingTest], *, is_first: bool) -> str:
+    text = joined([too_narrow_text(found, test.name) for test in narrow], "and")
+    return f"inconclusive: {text}; no difference was seen, and {missed_text(found)}" if is_first else text
+
+
+def too_narrow_text(found: SettingEffects, name: str) -> str:
+    """Return that the tried values of a setting lie within too small a factor."""
+    factor = factor_between(found.tried(name))
+    assert factor is not None
+    return f"the range tried of {name}, {range_text(found, name)} (a factor of {factor:.2g}), is too narrow to answer"
 
 
 def missed_text(found: SettingEffects) -> str:

@@ -3,19 +3,19 @@
 from dataclasses import dataclass
 
 from nmlab.reports.analysis.analysis import Analysis
-from nmlab.reports.analysis.leader import Leader, Rival, Standing
-from nmlab.reports.analysis.metrics import plain_name
+from nmlab.reports.analysis.finalists import shared_by_finalists, shared_text
+from nmlab.reports.analysis.leader import Leader, Standing
 from nmlab.reports.analysis.space.effects import SettingEffects
+from nmlab.reports.narrative.first_screen.factor_tiles import with_tiles
 from nmlab.reports.narrative.first_screen.factor_words import effect_text, factors_of
 from nmlab.reports.narrative.first_screen.sentence import (
     MOST_GROUPS,
     called,
-    mean_of,
     named_leaders,
     reached_text,
-    verdict_sentence,
+    verdict_of,
 )
-from nmlab.reports.narrative.first_screen.tiles import tiles_table, with_tiles
+from nmlab.reports.narrative.first_screen.tiles import tiles_table
 from nmlab.reports.narrative.first_screen.trust import selection_text, trust_lines
 from nmlab.reports.tables.claims import summary_of
 from nmlab.reports.values import ReportTable, counted
@@ -29,10 +29,10 @@ class FirstScreen:
     """What a reader sees first.
 
     Attributes:
-        verdict: the verdict as one sentence.
+        verdict: the verdict in a few short sentences, each about one thing.
         is_decided: whether it answers with a winner in every group, or an effect, and no baseline is better.
         findings: short lines below it: effects of settings, what was selected and what cannot be told from it.
-        tiles: four rows: two on what the study asks, cost, completeness.
+        tiles: four to six rows: what the study asks, its baselines, the dense model, cost, completeness.
         trust: at most five lines on what to know before trusting it.
         claims: how the claims of the papers fared; "" where the study tests none.
     """
@@ -49,7 +49,7 @@ def first_screen_of(analysis: Analysis) -> FirstScreen:
     """Return the first screen of a launch."""
     leaders = analysis.leaders
     return FirstScreen(
-        verdict=verdict_sentence(analysis, leaders=leaders),
+        verdict=verdict_of(analysis, leaders=leaders),
         is_decided=_is_decided(analysis, leaders),
         findings=tuple(_findings(analysis, leaders)),
         claims=_claims(analysis) if analysis.judgements else "",
@@ -69,10 +69,10 @@ def _is_decided(analysis: Analysis, leaders: tuple[Leader, ...]) -> bool:
 
 def _findings(analysis: Analysis, leaders: tuple[Leader, ...]) -> list[str]:
     if len(leaders) != 1:
-        return [_selected_of_groups(analysis, leaders)] if leaders else []
+        return [_best_of_groups(analysis, leaders)] if leaders else []
     leader, factors = leaders[0], factors_of(analysis)
     found = [] if factors is None else _without_tile(factors)
-    found += [_selected(leader), _undecided(leader), _baselines(analysis, leader), selection_text(analysis, leader)]
+    found += [_best(leader), _undecided(leader), _shared(analysis, factors), selection_text(analysis, leader)]
     return [text for text in found if text]
 
 
@@ -86,44 +86,34 @@ def _claims(analysis: Analysis) -> str:
     return summary_of(analysis.judgements).partition(". ")[0].removesuffix(".") + "."
 
 
-def _selected(leader: Leader) -> str:
-    """Name what was selected, with its settings and its result, and define ±."""
+def _best(leader: Leader) -> str:
+    """Name the best with its settings and its result, as selected only where that means something; define ±."""
     if leader.standing is Standing.BASELINE:
         return ""
     name, reached = called(leader.best, leader), reached_text(leader)
-    of_how_many = f", of {counted(len(leader.tried), noun='configuration')}" if len(leader.tried) > 1 else ""
     defined = f" ({HALF_INTERVAL})" if "±" in reached else ""
-    return f"Selected{of_how_many}: {name} ({leader.best.key}), {reached}{defined}."
+    if len(leader.tried) < 2:
+        return f"The configuration: {name} ({leader.best.key}), {reached}{defined}."
+    by = " on validation text" if leader.best.objective.selects_on_validation else ""
+    number = counted(len(leader.tried), noun="configuration")
+    if leader.is_selected:
+        return f"Selected{by}, of {number}: {name} ({leader.best.key}), {reached}{defined}."
+    return f"Best mean{by} of {number}, though nothing sets it apart: {name} ({leader.best.key}), {reached}{defined}."
 
 
-def _selected_of_groups(analysis: Analysis, leaders: tuple[Leader, ...]) -> str:
+def _best_of_groups(analysis: Analysis, leaders: tuple[Leader, ...]) -> str:
     named = named_leaders(analysis, leaders)[:MOST_GROUPS]
     shown = [f"{name} {called(leader.best, leader)} ({leader.best.key})" for name, leader in named]
-    return f"Selected: {'; '.join(shown)} ({HALF_INTERVAL})."
+    what = "Selected" if all(leader.is_selected for leader in leaders) else "Best means"
+    return f"{what}: {'; '.join(shown)} ({HALF_INTERVAL})."
 
 
-def _baselines(analysis: Analysis, leader: Leader) -> str:
-    """Name the baselines by how they stand to the leader, and the model without a mask."""
-    groups = {
-        "better": [rule for rule in leader.rules if rule.is_better],
-        "not separable": [rule for rule in leader.rules if _is_open(rule) and rule.p_adjusted is not None],
-        "not tested": [rule for rule in leader.rules if _is_open(rule) and rule.p_adjusted is None],
-        "worse": [rule for rule in leader.rules if rule.is_worse],
-    }
-    shown = [f"{word}: {', '.join(map(_rule_text, rules))}" for word, rules in groups.items() if rules]
-    found = [f"Baselines against it: {'; '.join(shown)}."] if shown and leader.standing is not Standing.BASELINE else []
-    dense = next((item for item in analysis.configurations if item.is_dense and item.value is not None), None)
-    if dense is not None:
-        found.append(f"Without a mask the model has {plain_name(dense.objective.reported)} {mean_of(dense)}.")
-    return " ".join(found)
-
-
-def _is_open(rule: Rival) -> bool:
-    return not rule.is_better and not rule.is_worse
-
-
-def _rule_text(rule: Rival) -> str:
-    return f"{rule.item.method} {mean_of(rule.item)}"
+def _shared(analysis: Analysis, factors: SettingEffects | None) -> str:
+    """Return of which settings fresh seeds saw one value alone, where no tile says it."""
+    shown = set() if factors is None else {test.name for test in with_tiles(factors)}
+    names = tuple(name for name in shared_by_finalists(analysis.configurations) if name not in shown)
+    text = shared_text(analysis.configurations, names=names)
+    return f"{text[0].upper()}{text[1:]}: fresh seeds compare no other value." if text else ""
 
 
 def _undecided(leader: Leader) -> str:

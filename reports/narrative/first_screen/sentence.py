@@ -1,6 +1,8 @@
-"""The verdict on a launch as one short sentence: it answers the question of the study and names no settings.
+"""The verdict on a launch in a few short sentences, each about one thing; it names no settings.
 
-What the selected settings are, and the numbers of the tests, stand below it and in the tiles.
+The first answers the question of the study; others say how the method stands to the baselines, whether one of its
+configurations is best, and the cost. What the selected settings are, and the numbers of the tests, stand below it and
+in the tiles.
 """
 
 from collections.abc import Sequence
@@ -13,7 +15,7 @@ from nmlab.reports.analysis.run_counts import run_counts
 from nmlab.reports.analysis.settings import setting_text, varying
 from nmlab.reports.analysis.statements import mean_text
 from nmlab.reports.analysis.totals import total_of
-from nmlab.reports.narrative.first_screen.factor_words import effects_clause, factors_of, joined
+from nmlab.reports.narrative.first_screen.factor_words import effect_sentences, factors_of, joined
 from nmlab.reports.values import Style, counted, number_text
 from nmlab.trials.contract import run_params
 
@@ -22,31 +24,38 @@ MOST_RULES = 4  # baselines of one kind that a sentence names
 MINUTES, HOURS = 120.0, 7200.0  # seconds from which a cost is written in these
 
 
-def verdict_sentence(analysis: Analysis, *, leaders: Sequence[Leader]) -> str:
-    """Return the verdict as one sentence.
+def verdict_of(analysis: Analysis, *, leaders: Sequence[Leader]) -> str:
+    """Return the verdict: two to four sentences.
 
     Args:
         analysis: one launch, analysed.
         leaders: the leader of each group of comparable masks.
     """
+    found = _answers(analysis, leaders)
+    if leaders:
+        found.append(_objectives(analysis))
+    found.append(f"this took {cost_clause(analysis)}")
+    return " ".join(f"{_capitalised(text, leaders)}." for text in found if text)
+
+
+def _answers(analysis: Analysis, leaders: Sequence[Leader]) -> list[str]:
     if not leaders:
-        verdict = _without_mask(analysis)
-    elif len(leaders) == 1:
-        question = analysis.runs.launch.params.get(run_params.ANSWERS, "")
-        verdict = _of_factors(analysis, leaders[0], question) or _of_leader(leaders[0], question)
-        verdict += _objectives_clause(analysis)
-    else:
-        verdict = _of_groups(analysis, leaders) + _objectives_clause(analysis)
-    text = f"{verdict}; {cost_clause(analysis)}."
-    return text[0].upper() + text[1:] if text[0].islower() and not _begins_with_name(text, leaders) else text
+        return [_without_mask(analysis)]
+    if len(leaders) > 1:
+        return _of_groups(analysis, leaders)
+    question = analysis.runs.launch.params.get(run_params.ANSWERS, "")
+    factors = factors_of(analysis)
+    if factors is None:
+        return _of_leader(leaders[0], question)
+    return [*effect_sentences(factors), _of_best(leaders[0], question)]
 
 
 def cost_clause(analysis: Analysis) -> str:
-    """Return completeness and cost: ``53 runs, 8.42 min``, ``3 of 6 runs, 98 s``."""
+    """Return completeness and cost: ``53 runs and 8.42 min``, ``3 of 6 runs and 98 s``."""
     counts, total = run_counts(analysis.runs), total_of(analysis.configurations)
     every = counted(counts.whole, noun="run")
     runs = every if counts.ended == counts.whole else f"{counts.ended} of {every}"
-    return f"{runs}, {duration_text(total.value) if total.known else 'cost unknown'}"
+    return f"{runs} and {duration_text(total.value) if total.known else 'an unknown time'}"
 
 
 def duration_text(seconds: float) -> str:
@@ -98,65 +107,70 @@ def named_leaders(analysis: Analysis, leaders: Sequence[Leader]) -> list[tuple[s
     return [(group_name(where[leader.best.key], groups=groups), leader) for leader in leaders]
 
 
-def _of_factors(analysis: Analysis, leader: Leader, question: str) -> str:
-    """Return what the settings change, and how the method stands to the baselines where that is decided; or ""."""
-    factors = factors_of(analysis)
-    if factors is None:
-        return ""
-    rules = leader.rules
-    is_decided = bool(rules) and (any(rule.is_better for rule in rules) or all(rule.is_worse for rule in rules))
-    against = f"; {leader.best.method} {_rules_clause(leader, question)}" if is_decided else ""
-    return f"{effects_clause(factors)}{against}"
+def _of_best(leader: Leader, question: str) -> str:
+    """Return how the best of the only method stands to the baselines; "" without baselines."""
+    clause = _rules_clause(leader, question)
+    return f"the best {leader.best.method} ({reached_text(leader)}) {clause}" if clause else ""
 
 
-def _of_leader(leader: Leader, question: str) -> str:
-    """Return who leads, with what result, and how it stands to the baselines and to the others that were tried."""
+def _of_leader(leader: Leader, question: str) -> list[str]:
+    """Return who leads, with what result; how it stands to the baselines, and to the others that were tried."""
     who, rules = f"{leader.best.method} ({reached_text(leader)})", _rules_clause(leader, question)
     if leader.standing is Standing.BASELINE:
-        return f"no searched configuration has a result; the best baseline is {who}"
+        return [f"no searched configuration has a result; the best baseline is {who}"]
     if leader.standing is Standing.ALONE:
-        return f"{who} {rules}" if rules else f"{who} is the only configuration"
+        return [f"{who} {rules}" if rules else f"{who} is the only configuration"]
     if rules and len(leader.methods) == 1:
-        doubt = "" if leader.standing is Standing.BEST else f"; {_doubt(leader)} among its configurations"
-        return f"{who} {rules}{doubt}"
-    against = f" and {rules}" if rules else ""
+        return [f"{who} {rules}", "" if leader.standing is Standing.BEST else _doubt(leader)]
     if leader.standing is Standing.BEST:
-        return f"{who} is better than {others_text(leader)}{against}"
-    return f"{_doubt(leader)}: {who} {_selected(leader)}{against}"
+        return [f"{who} is better than {others_text(leader)}{f' and {rules}' if rules else ''}"]
+    return [_doubt(leader), f"{who} {_has_best_mean(leader)}", f"{leader.best.method} {rules}" if rules else ""]
 
 
-def _selected(leader: Leader) -> str:
-    by_text = leader.best.objective.selects_on_validation
-    return "was selected by the search" if leader.is_fresh or by_text else "has the best mean"
+def _has_best_mean(leader: Leader) -> str:
+    if not leader.best.objective.selects_on_validation:
+        return "has the best mean in the search" if leader.is_fresh else "has the best mean"
+    return f"has the best mean on the validation text{', which selected' if leader.is_selected else ''}"
 
 
 def _doubt(leader: Leader) -> str:
-    """Return why the leader is no winner."""
+    """Return why no configuration is the winner."""
+    among = f" among the configurations of {leader.best.method}" if len(leader.methods) == 1 else ""
     if leader.standing is Standing.NOT_SEPARABLE:
-        return "no winner"
+        return f"no winner{among}: the best cannot be told from {others_text(leader, is_any=True)}"
     if leader.standing is Standing.ANOTHER:
-        return "another finalist is better"
+        return "another finalist is better than the one that was selected"
     if leader.standing is Standing.UNTESTED:
         reason = leader.runner_up.reason if leader.runner_up is not None else ""
-        return f"no test was possible{f' ({reason})' if reason else ''}"
+        return f"no test was possible{among}{f' ({reason})' if reason else ''}"
     if leader.standing is Standing.INCOMPLETE:
-        return "no complete one"
+        return "no configuration has all its runs"
     if leader.standing is Standing.DOUBTED:
-        return "one that lacks runs looks better"
+        return "a configuration that lacks runs looks better"
     kind = "finalists" if leader.is_fresh else "others"
-    return f"no winner ({len(leader.undecided)} of {leader.others} {kind} cannot be told apart)"
+    return f"no winner{among}: {len(leader.undecided)} of {leader.others} {kind} cannot be told from the best"
 
 
-def _rules_clause(leader: Leader, question: str) -> str:
-    """Return ``beats wanda 138.9 and magnitude 142.7, and is worse than susi 77.8``; "" without baselines."""
+def rules_by_standing(leader: Leader, *, question: str) -> dict[str, list[Rival]]:
+    """Return the baselines by how the leader stands to them, those that the question names first.
+
+    Args:
+        leader: the best of a group.
+        question: the question of the study.
+    """
     rules = sorted(leader.rules, key=lambda rule: rule.item.method.casefold() not in question.casefold())
     is_open = [rule for rule in rules if not rule.is_better and not rule.is_worse]
-    kinds = {
+    return {
         "beats": [rule for rule in rules if rule.is_worse],
         "cannot be told from": [rule for rule in is_open if rule.p_adjusted is not None],
         "could not be tested against": [rule for rule in is_open if rule.p_adjusted is None],
         "is worse than": [rule for rule in rules if rule.is_better],
     }
+
+
+def _rules_clause(leader: Leader, question: str) -> str:
+    """Return ``beats wanda 138.9 and magnitude 142.7, and is worse than susi 77.8``; "" without baselines."""
+    kinds = rules_by_standing(leader, question=question)
     clauses = [f"{verb} {_named(members)}" for verb, members in kinds.items() if members]
     return ", ".join(clauses[:-1]) + ", and " + clauses[-1] if len(clauses) > 1 else "".join(clauses)
 
@@ -167,20 +181,20 @@ def _named(rules: Sequence[Rival]) -> str:
     return joined([*shown, f"{left} more"] if left > 0 else shown, "and")
 
 
-def _objectives_clause(analysis: Analysis) -> str:
+def _objectives(analysis: Analysis) -> str:
     """Return that the verdict is by one of several objectives."""
     text = analysis.runs.launch.params.get(run_params.SEARCH_METRIC, "")
     number = len(text.strip("[]").split(",")) if text else 1
     if number < 2:
         return ""
-    return f"; all this by {plain_name(analysis.runs.objective.reported)}, the first of {number} objectives"
+    return f"all this is by {plain_name(analysis.runs.objective.reported)}, the first of {number} objectives"
 
 
-def _of_groups(analysis: Analysis, leaders: Sequence[Leader]) -> str:
+def _of_groups(analysis: Analysis, leaders: Sequence[Leader]) -> list[str]:
     """Return the verdicts of several groups, whose masks are not compared with each other."""
     shown = [f"{name}: {_short(leader)}" for name, leader in named_leaders(analysis, leaders)[:MOST_GROUPS]]
     left = len(leaders) - MOST_GROUPS
-    return "; ".join(shown) + (f"; {counted(left, noun='more group')} in the tables" if left > 0 else "")
+    return [*shown, f"{counted(left, noun='more group')} in the tables" if left > 0 else ""]
 
 
 def _short(leader: Leader) -> str:
@@ -199,8 +213,8 @@ def _without_mask(analysis: Analysis) -> str:
     return f"no result: no mask that finished {'keeps the constraints' if is_broken else 'has a value'}"
 
 
-def _begins_with_name(text: str, leaders: Sequence[Leader]) -> bool:
-    """Return whether a sentence begins with the name of a method or a setting, which keeps its letters."""
+def _capitalised(text: str, leaders: Sequence[Leader]) -> str:
+    """Return a sentence with a capital, unless it begins with the name of a method or a setting."""
     first = text.split()[0].rstrip(":,;")
     names = {leader.best.method for leader in leaders} | {name for leader in leaders for name in leader.best.settings}
-    return first in names
+    return text if first in names else text[0].upper() + text[1:]

@@ -1,80 +1,21 @@
 """Two sides at the command line and in Python: how a side is written, and what is printed and written."""
 
 import json
-import shutil
 
 import pandas as pd
 import pytest
 
 import nmlab
-from nmlab.platform import cli
 from nmlab.platform.api.compared_sides import side_texts
-from nmlab.platform.launches.launch import create
-from nmlab.platform.planning.study_trials import trial_spec
-from nmlab.platform.tracking import MlflowStore
-from nmlab.platform.tracking.provenance import provenance
 
 FIRST = {("dense", None): (5.0,), ("maskpro", 0.9): (20.0, 22.0, 21.5), ("maskpro", 0.5): (30.0, 34.0, 31.0)}
 SECOND = {("dense", None): (5.0,), ("maskpro", 0.9): (15.0, 16.6, 16.1), ("maskpro", 0.5): (30.0, 34.0, 31.0)}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, migrated_database):
-    folder = tmp_path_factory.mktemp("compared")
-    shutil.copyfile(migrated_database, folder / "nmlab.db")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def uri(folder):
-    return f"sqlite:///{folder / 'nmlab.db'}"
-
-
-@pytest.fixture(scope="module")
-def launches(plan_of, folder, uri):
+def launches(plan_of, written):
     """The names of two launches of one study that tried the same configurations."""
-    return [written(plan_of(), folder, uri, tried) for tried in (FIRST, SECOND)]
-
-
-def written(plan, folder, uri, tried):
-    """Write a launch without Ray, and return its name."""
-    settings = {"tracking_uri": uri, "address": None, "max_failures": 3}
-    launch = create(plan.study, results=folder / "results", settings=settings)
-    store = MlflowStore(plan.study.name, launch=launch.name, uri=uri)
-    store.begin({"nmlab.planned": str(sum(map(len, tried.values())))}, {"search.metric": "eval/perplexity"})
-    for (method, alpha), values in tried.items():
-        for seed, value in enumerate(values):
-            own = {"alpha": alpha, "steps": 4} if alpha else {}
-            spec = trial_spec(plan.study, {"method": method, "pattern": "2:4", **own}, seed=seed)
-            store.begin_trial(spec, role="search" if alpha else "baseline", tags=provenance())
-            store.log_points(spec.key, [{"step": 4, "time": 1004, "values": {"eval/perplexity": value}}])
-            store.end_trial(
-                {"key": spec.key, "status": "finished", "step": 4, "metrics": {}, "reason": ""},
-                folder=launch.trial_folder(spec.key),
-            )
-    store.end("finished", time=9000)
-    return launch.name
-
-
-@pytest.fixture
-def here(folder, monkeypatch):
-    """The folder of the launches, in which each test runs."""
-    monkeypatch.chdir(folder)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.delenv("NMLAB_RESULTS", raising=False)
-    return folder
-
-
-@pytest.fixture
-def command(here, monkeypatch, capsys):
-    def call(*arguments):
-        monkeypatch.setattr("sys.argv", ["nmlab", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        return ended.value.code or 0, printed
-
-    return call
+    return [written(plan_of(), tried) for tried in (FIRST, SECOND)]
 
 
 def test_a_side_is_written_as_a_launch_is_everywhere(here, launches, uri):

@@ -1,76 +1,21 @@
 """Several launches of one study as one, in Python and at the command line; and a warm start that is refused."""
 
 import json
-import shutil
 
 import pytest
 
 import nmlab
-from nmlab.platform import cli
 from nmlab.platform.api.sweep_result import SweepResult
-from nmlab.platform.launches.launch import create
-from nmlab.platform.planning.study_trials import trial_spec
-from nmlab.platform.tracking import MlflowStore
-from nmlab.platform.tracking.provenance import provenance
 
 FIRST = {("dense", None): (5.0,), ("maskpro", 0.9): (20.0, 22.0), ("maskpro", 0.5): (30.0, 34.0)}
 SECOND = {("dense", None): (5.0,), ("maskpro", 0.5): (30.0, 34.0), ("maskpro", 0.25): (19.0, 21.0)}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, migrated_database):
-    folder = tmp_path_factory.mktemp("pooled")
-    shutil.copyfile(migrated_database, folder / "nmlab.db")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def launches(plan_of, folder):
+def launches(plan_of, written):
     """Two launches of one study, and one of another; the first two ran one configuration both."""
-    uri = f"sqlite:///{folder / 'nmlab.db'}"
     plans = (plan_of(), plan_of(), plan_of("name=other"))
-    return [written(plan, folder, uri, tried) for plan, tried in zip(plans, (FIRST, SECOND, FIRST), strict=True)]
-
-
-def written(plan, folder, uri, tried):
-    """Write a launch without Ray, and return its name."""
-    settings = {"tracking_uri": uri, "address": None, "max_failures": 3}
-    launch = create(plan.study, results=folder / "results", settings=settings)
-    store = MlflowStore(plan.study.name, launch=launch.name, uri=uri)
-    store.begin({"nmlab.planned": str(sum(map(len, tried.values())))}, {"search.metric": "eval/perplexity"})
-    for (method, alpha), values in tried.items():
-        for seed, value in enumerate(values):
-            own = {"alpha": alpha, "steps": 4} if alpha else {}
-            spec = trial_spec(plan.study, {"method": method, "pattern": "2:4", **own}, seed=seed)
-            store.begin_trial(spec, role="search" if alpha else "baseline", tags=provenance())
-            store.log_points(spec.key, [{"step": 4, "time": 1004, "values": {"eval/perplexity": value}}])
-            store.end_trial(
-                {"key": spec.key, "status": "finished", "step": 4, "metrics": {}, "reason": ""},
-                folder=launch.trial_folder(spec.key),
-            )
-    store.end("finished", time=9000)
-    return launch.name
-
-
-@pytest.fixture
-def here(folder, monkeypatch):
-    """The folder of the launches, in which each test runs."""
-    monkeypatch.chdir(folder)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.delenv("NMLAB_RESULTS", raising=False)
-    return folder
-
-
-@pytest.fixture
-def command(here, monkeypatch, capsys):
-    def call(*arguments):
-        monkeypatch.setattr("sys.argv", ["nmlab", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        return ended.value.code or 0, printed
-
-    return call
+    return [written(plan, tried) for plan, tried in zip(plans, (FIRST, SECOND, FIRST), strict=True)]
 
 
 def test_two_launches_are_one_result(here, launches):

@@ -131,7 +131,7 @@ def test_a_wrong_command(folder, monkeypatch, capsys, arguments, message):
         ((*RUN, "--dtype", "float23"), "unknown dtype 'float23'"),
         ((*RUN, "--data", "short.txt"), "128 samples were asked"),
         ((*RUN, "--data", "none.txt"), "data file 'none.txt' does not exist"),
-        ((*RUN, "--data", "long.txt", "--evaluation", "long.txt"), "judged on what they learned"),
+        ((*RUN, "--data", "long.txt", "--evaluation", "long.txt"), "evaluated on what they learned"),
         ((*RUN, "--data", "file"), "data 'file[:80%]'"),
         ((*RUN, "--sequence-length", "100000"), "the model reads at most"),
         ((*RUN, "--column", ""), "--column '': expected text that is not empty"),

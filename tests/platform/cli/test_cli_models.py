@@ -147,6 +147,8 @@ def test_a_method_that_measures_inputs_is_refused_where_there_are_none_to_see(re
     message = "the model takes its weight without calling the layer, so its inputs cannot be measured"
     assert message in refused("run", "wanda", "--model", mamba, *SHORT)
     assert message in refused("run", "maskpro", "--set", "initial_mask=wanda", "--model", mamba, *SHORT)
+    assert message in refused("run", "first_order", "--model", mamba, *SHORT)
+    assert message in refused("run", "maskpro", "--set", "initial_mask=first_order", "--model", mamba, *SHORT)
     baselines = _study(tmp_path, mamba)
     assert message in refused("plan", baselines, "--set", "baselines=[wanda]")
     assert nmlab("plan", baselines)[0] == 0

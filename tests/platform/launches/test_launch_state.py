@@ -116,7 +116,7 @@ def test_what_replicas_found_of_their_weights_outlives_the_process_and_a_change_
 def test_what_an_earlier_process_ended_counts_but_not_towards_the_pace(state):
     earlier = [trial("u"), leased("u"), ended("u"), trial("v"), leased("v"), ended("v"), trial("x"), leased("x")]
     state.recall([REPLICA, *earlier], ended_for_good={"u", "v"})
-    assert (state.ended, state.eta_seconds(), state.replicas) == (2, None, {})
+    assert (state.ended, state.time_left(), state.replicas) == (2, None, {})
     assert {key: line.status for key, line in state.trials.items()} == {
         "u": "finished",
         "v": "finished",
@@ -124,19 +124,30 @@ def test_what_an_earlier_process_ended_counts_but_not_towards_the_pace(state):
     }
     state.update([REPLICA, trial("x"), leased("x"), ended("x", status="diverged", reason="nan")])
     assert state.ended == 3
-    assert state.eta_seconds() == 0.0
+    assert state.snapshot()["eta_seconds"] == 0.0
     assert state.counts() == {"finished": 2, "diverged": 1}
 
 
 def test_the_time_left_follows_what_trials_took_since_the_first_of_this_process_began(state):
     earlier = [trial("u", steps=9), leased("u"), ended("u", **{"cost/seconds": 5000.0})]
     state.recall([REPLICA, *earlier], ended_for_good={"u"})
-    assert state.eta_seconds() is None, "nothing of this process is measured"
+    assert state.time_left() is None, "nothing of this process is measured"
     state.update([REPLICA, trial("x", steps=9), leased("x")])
     state.at_work_since = time.time() - 60
     state.update([ended("x", **{"cost/seconds": 50.0, "cost/spent_seconds": 40.0})])
     # 40 s of trials in 60 s; the third trial is expected to take the mean of 5000 s and 40 s
-    assert state.eta_seconds() == pytest.approx(2520 * 60 / 40, rel=0.01)
+    assert state.snapshot()["eta_seconds"] == pytest.approx(2520 * 60 / 40, rel=0.01)
+
+
+def test_a_method_that_is_not_measured_leaves_a_lower_bound_and_no_estimate(state):
+    state.update([REPLICA, trial("x", steps=9), leased("x"), ended("x", **{"cost/seconds": 50.0})])
+    state.at_work_since = time.time() - 60
+    state.trials["y"] = replace(state.trials["x"], method="susi", ended=False, status="waiting", step=0, seconds=None)
+    found = state.snapshot()
+    assert found["eta_seconds"] is None
+    # the third trial is expected to take the 50 s of the first, at the pace of 50 s of trials in 60 s
+    assert found["eta_at_least"]["seconds"] == pytest.approx(60, rel=0.01)
+    assert found["eta_at_least"]["unmeasured"] == ("susi",)
 
 
 def test_a_snapshot_is_plain_json(state):

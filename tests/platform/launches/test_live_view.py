@@ -92,6 +92,22 @@ def test_the_best_stands_beside_the_best_baseline():
     assert "4m12s so far, about 2m10s left; 32 to come, 1 finished" in shown
 
 
+@pytest.mark.parametrize(
+    ("least", "text"),
+    [
+        ({"seconds": 725.0, "unmeasured": ["maskpro"]}, "at least 12m05s left: maskpro not measured yet;"),
+        (
+            {"seconds": 0.0, "unmeasured": ["susi", "the search"]},
+            "time left unknown: susi, the search not measured yet;",
+        ),
+        (None, "so far, time left not measured yet;"),
+    ],
+)
+def test_the_time_left_names_what_is_not_measured(least, text):
+    others = {} if least is None else {"eta_at_least": least}
+    assert text in " ".join(text_of(snapshot(eta_seconds=None, **others)).split())
+
+
 @pytest.mark.parametrize(("mode", "word"), [("min", "better"), ("max", "worse")])
 def test_better_is_what_the_objective_says(mode, word):
     assert f"13.69 {word} than the best baseline" in text_of(snapshot(best=[STANDING], mode=mode))
@@ -208,6 +224,7 @@ SNAPSHOTS = st.builds(
     planned=st.integers(0, 10**7),
     elapsed_seconds=st.floats(0, 1e8),
     eta_seconds=st.none() | st.floats(0, 1e8),
+    eta_at_least=st.fixed_dictionaries({"seconds": st.floats(0, 1e8), "unmeasured": st.lists(WORDS, min_size=1)}),
     trouble=st.dictionaries(WORDS, TEXTS, max_size=9),
     best=st.lists(STANDINGS, max_size=9),
     replicas=st.dictionaries(WORDS, st.just(REPLICA) | REFUSED, max_size=4),

@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nmlab.platform.launches.time_left import StepPace, TrialWork, seconds_left
+from nmlab.platform.launches.time_left import SEARCH, StepPace, TimeLeft, TrialWork, time_left
+
+
+def seconds_left(trials, **others):
+    """The estimate, where every kind of trials is measured."""
+    found = time_left(trials, **others)
+    return None if found is None or found.unmeasured else found.seconds
 
 
 def finished(steps=100, seconds=50.0, **others):
@@ -28,6 +34,22 @@ def test_before_a_trial_has_ended_the_pace_of_those_that_run_tells():
     running = TrialWork("maskpro", steps=100, step=20, pace=0.5)
     assert seconds_left([running], to_come=1, elapsed=10.0) == pytest.approx(90.0)
     assert seconds_left([TrialWork("maskpro", steps=100, step=20)], to_come=1, elapsed=10.0) is None
+
+
+def test_a_kind_that_is_not_measured_leaves_a_lower_bound_that_names_it():
+    """Two slots: one did 50 s of susi in 50 s, in the other maskpro has worked since the start and told nothing."""
+    susi = TrialWork("susi", steps=100, step=100, has_ended=True, seconds=50.0, is_of_search=False)
+    next_susi = TrialWork("susi", steps=100, is_of_search=False)
+    silent = TrialWork("maskpro", steps=100, is_running=True)
+    found = time_left([susi, next_susi, silent], to_come=0, elapsed=50.0)
+    assert found == TimeLeft(pytest.approx(25.0), ("maskpro",)), "two slots work, so 50 s of trials take 25 s at least"
+    waiting = TrialWork("maskpro", steps=100)
+    assert time_left([susi, next_susi, waiting], to_come=9, elapsed=50.0) == TimeLeft(pytest.approx(50.0), ("maskpro",))
+
+
+def test_what_is_to_come_is_named_before_the_search_has_begun():
+    rule = TrialWork("wanda", has_ended=True, seconds=1.0, is_of_search=False)
+    assert time_left([rule], to_come=5, elapsed=1.0) == TimeLeft(0.0, (SEARCH,))
 
 
 def test_a_longer_trial_takes_longer():
@@ -69,10 +91,11 @@ WORKS = st.builds(
     seconds=st.none() | st.floats(0, 1e6),
     pace=st.none() | st.floats(0, 1e3),
     is_of_search=st.booleans(),
+    is_running=st.booleans(),
 )
 
 
 @given(st.lists(WORKS, max_size=8), st.integers(0, 50), st.floats(0, 1e6))
 def test_it_is_never_negative(trials, to_come, elapsed):
-    left = seconds_left(trials, to_come=to_come, elapsed=elapsed)
-    assert left is None or left >= 0
+    left = time_left(trials, to_come=to_come, elapsed=elapsed)
+    assert left is None or left.seconds >= 0

@@ -28,6 +28,11 @@ def confirmed(plan_of):
         ("{top: 5, seeds: 3}", (), 3 * 3),
         ("{top: 2, seeds: 3}", ("baselines=[dense, wanda, random]",), (2 + 1) * 3),
         ("{top: 2, seeds: 3}", ("baselines=[random, {method: susi, steps: 3}]",), (2 + 2) * 3),
+        (
+            "{top: 2, seeds: 3}",
+            ("baselines=[first_order, {method: first_order, initial_mask: random}]",),
+            (2 + 1) * 3,
+        ),
         ("{top: 1, seeds: 1}", ("space={}",), 1),
         ("{top: 2, seeds: 2}", ("pattern={grid: ['2:4', '1:4']}",), 2 * 2 * 2),
         ("{top: 2, seeds: 2}", ("pattern={grid: ['2:4', '1:4']}", "baselines=[random]"), (2 + 1) * 2 * 2),

@@ -23,6 +23,7 @@ from nmlab.platform.planning.machine import Machine, free_bytes
 from nmlab.platform.planning.plan_record import plan_record
 from nmlab.platform.planning.study_trials import trial_spec
 from nmlab.platform.search.strategies import strategy_of
+from nmlab.trials.methods import registry
 
 MB = 10**6
 LOAD = Load(weights=1000 * MB, block_weights=800 * MB, blocks=8, shared=MB, slot=100 * MB)
@@ -220,3 +221,39 @@ def test_micro_batches_take_less_memory_and_as_many_operations(plan_of):
     assert parted.step_bytes < whole.step_bytes
     assert parted.state_parts == whole.state_parts
     assert whole.step_seconds < parted.step_seconds < 2 * whole.step_seconds  # what weights cost is paid four times
+
+
+def test_a_start_that_differentiates_takes_the_memory_of_a_backward(plan_of, monkeypatch):
+    """A backward keeps what its forward computed in all blocks, beside a gradient for each weight."""
+    plan = plan_of("baselines=[first_order, {method: maskpro, initial_mask: first_order, steps: 1}]")
+    method = type(registry.get("first_order"))
+    counted, needs = [forecast.start_bytes for _, forecast in Estimate(plan, cpu(10**10)).forecasts], method.needs
+
+    def without_backward(*given):
+        return dataclasses.replace(needs(*given), start_weights=None)
+
+    monkeypatch.setattr(method, "needs", without_backward)
+    forwards = [forecast.start_bytes for _, forecast in Estimate(plan, cpu(10**10)).forecasts]
+    more = [one - other for one, other in zip(counted, forwards, strict=True)]
+    assert sorted(more)[-2] == max(more) > 2 * plan.facts.model_bytes
+
+
+def test_the_passes_of_a_start_take_time(plan_of):
+    """A backward counts as two forwards; the whole has a forward of each minibatch for no step and eight steps."""
+
+    def seconds(baseline):
+        plan = plan_of(f"baselines=[{baseline}]")
+        ((_, forecast),) = [each for each in Estimate(plan, cpu(10**10)).forecasts if each[0].method != "maskpro"]
+        return forecast.start_seconds, plan.baselines[0].calibration.minibatches
+
+    few = "gradient_batches: 1, line_search_batches: 1, kappa_count: 1"
+    (rule, batches), *found = map(
+        seconds,
+        (
+            "magnitude",
+            "{method: first_order, initial_mask: magnitude}",
+            f"{{method: first_order, initial_mask: magnitude, {few}}}",
+        ),
+    )
+    assert rule == 0
+    assert found[0][0] / found[1][0] == pytest.approx((3 * min(32, batches) + 9 * min(8, batches)) / (3 + 2))

@@ -74,7 +74,16 @@ def test_on_a_gpu_it_is_memory_of_the_machine(plan_of):
 
 @pytest.mark.parametrize(
     ("name", "hyperparameters"),
-    [("gblm", {}), ("pruner_zero", {}), ("maskpro", {"initial_mask": "wanda"}), ("maskpro", {"initial_mask": "gblm"})],
+    [
+        ("gblm", {}),
+        ("pruner_zero", {}),
+        ("maskpro", {"initial_mask": "wanda"}),
+        ("maskpro", {"initial_mask": "gblm"}),
+        *(("first_order", {"initial_mask": base}) for base in ("wanda", "sparsegpt", "random")),
+        ("maskpro", {"initial_mask": "first_order"}),
+        ("maskllm", {"initial_mask": "first_order:sparsegpt_mask"}),
+        ("soft_topn", {"steps": 1, "initial_logits": "first_order", "initial_mask": "magnitude"}),
+    ],
     ids=str,
 )
 def test_a_replica_keeps_what_was_predicted(tmp_path, name, hyperparameters):

@@ -57,7 +57,7 @@ def test_learning_and_evaluation_on_the_same_text_are_refused(tmp_path):
     text.write_text("".join(f"Sentence {number} is like no other. " for number in range(2000)))
     both = [f"data.{part}.source={text}" for part in ("calibration", "evaluation")]
     small = ["data.calibration.samples=2", "data.calibration.batch_size=2"]
-    with pytest.raises(ValueError, match="judged on what they learned"):
+    with pytest.raises(ValueError, match="evaluated on what they learned"):
         plan_study(loader.load("quickstart", overrides=[*both, *small]))
     apart = [f"data.calibration.source='{text}[:80%]'", f"data.evaluation.source='{text}[80%:]'"]
     plan = plan_study(loader.load("quickstart", overrides=[*apart, *small]))

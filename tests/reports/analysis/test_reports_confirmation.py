@@ -282,6 +282,30 @@ def test_the_table_shows_the_search_beside_fresh_seeds(found):
     assert parts.count("confirmation") == 20
 
 
+def test_accuracies_of_the_seeds_of_the_search_have_no_marks(writer, store, trial):
+    """They are means of the runs that selected, whatever the task says of them."""
+    runs = [
+        trial(
+            "maskpro",
+            seed,
+            80.0 + shift + WOBBLE[seed % 3],
+            params={"alpha": alpha},
+            tags=tags,
+            metrics={"eval/quiz/acc": 0.6 - shift / 20 + WOBBLE[seed % 3] / 100},
+        )
+        for alpha, shift in (("0.9", 0.0), ("0.95", 3.0))
+        for seeds, tags in (((0, 1, 2), {}), ((3, 4, 5), FRESH))
+        for seed in seeds
+    ]
+    rules = [trial("wanda", 0, 99.0, role="baseline", metrics={"eval/quiz/acc": 0.3})]
+    writer.launch("quizzed", [*runs, *rules], name="quizzed-1")
+    summary = tables(analyse(store, runs=collect(store, study="quizzed")))["summary"]
+    (task,) = [column for column in summary.columns if column.key == "eval/quiz/acc"]
+    assert task.title.endswith(" in the search")
+    assert {cell.mark for cell in summary.column("eval/quiz/acc")} == {""}
+    assert "best" in {cell.mark for cell in summary.column("fresh")}
+
+
 def test_the_document_holds_the_verdict(found, store):
     (winner,) = document_of(store, study="confirmed").winners
     assert winner["looked_at"] == 4

@@ -116,6 +116,41 @@ def test_ranking_shows_the_best_and_counts_the_rest(swept):
     assert "In the tables only: 11 further configurations." in draw_ranking(info).caption
 
 
+def on_fresh_seeds(writer, store, trial, *, name):
+    """Three configurations with two settings each; validation text prefers b, evaluation a. Two ran again."""
+    again = {"nmlab.confirmation": "true"}
+    trials = [
+        trial("maskpro", seed, value + seed, validation=chosen + seed, params={"alpha": alpha, "size": size}, **kind)
+        for alpha, size, chosen, value, fresh in (
+            ("0.9", "1", 70.0, 84.0, 82.0),
+            ("0.8", "2", 71.0, 83.0, 81.0),
+            ("0.7", "3", 72.0, 80.0, None),
+            ("0.6", "4", 73.0, 79.0, None),
+        )
+        for value, seeds, kind in ((value, (0, 1), {}), (fresh, (2, 3), {"tags": again}))
+        if value is not None
+        for seed in seeds
+    ]
+    params = {"data.validation.source": "builtin:python-docs", "search.metric": "validation/perplexity"}
+    writer.launch(name, trials, name=f"{name}-1", params=params)
+    return configurations_of(collect(store, study=name))
+
+
+def test_ranking_is_in_the_order_of_what_is_plotted(writer, store, trial):
+    """Rows on fresh seeds come first by their fresh means, then the others by the mean of the search."""
+    found = on_fresh_seeds(writer, store, trial, name="plotted")
+    info = ranking_of(found, selected={found[0].key})
+    assert [point.label for point in info.points] == ["0.8 · 2", "0.9 · 1", "0.6 · 4", "0.7 · 3"]
+    assert [point.shown for point in info.points] == [83.5, 84.5, 79.5, 80.5]
+    assert [point.is_selected for point in info.points] == [False, True, False, False]
+    drawn = draw_ranking(info)
+    assert drawn.caption.startswith("Best plotted mean at the top, those on fresh seeds first: ")
+    assert "▸ was selected, by the validation text, which is not plotted." in drawn.caption
+    unmarked = draw_ranking(ranking_of(found)).caption
+    assert "▸" not in unmarked
+    assert "The search chooses by the validation text, which is not plotted." in unmarked
+
+
 def test_reference_lines_are_next_to_their_own_pattern(writer, store, trial):
     trials = [trial("dense", 0, 40.0, role="baseline")]
     for pattern, value in (("2:4", 90.0), ("4:8", 70.0)):

@@ -54,8 +54,8 @@ def screen(writer, store):
 def check(found):
     """What holds of every first screen."""
     assert found.verdict.endswith(".")
-    assert ". " not in found.verdict.replace("vs. ", ""), "one sentence"
-    assert len(found.tiles.rows) == 4
+    assert 2 <= len(found.verdict.replace("vs. ", "").split(". ")) <= 5, "a few sentences"
+    assert 4 <= len(found.tiles.rows) <= 6
     assert len(found.trust) <= MOST_LINES
     assert not re.search(r"\b\d{4,}\.\d|\d,\d{3}\.\d\d", found.verdict + " ".join(found.findings))
     return found
@@ -81,19 +81,25 @@ def test_a_search_with_confirmation(screen, trial):
     ]
     found = screen("screen-confirmed", [*search, *fresh, rule(trial)])
     assert found.is_decided
-    assert found.verdict.startswith("maskpro (perplexity 83.03 ± 0.38, 3 fresh seeds) beats wanda 120.00; 16 runs, ")
+    assert found.verdict.startswith(
+        "maskpro (perplexity 83.03 ± 0.38, 3 fresh seeds) beats wanda 120.00. This took 16 runs and "
+    )
     assert "alpha" not in found.verdict, "settings stand below"
     assert found.findings[0].startswith("Selected, of 3 configurations: alpha=0.9, rate=1 (")
     assert found.findings[0].endswith("3 fresh seeds (± is half a 95% interval).")
-    difference, _, cost, completeness = found.tiles.rows
+    baselines, difference, confidence, cost, completeness = found.tiles.rows
+    assert baselines.cells[0].value == "maskpro against the baselines: perplexity"
+    assert (baselines.cells[1].value, baselines.cells[1].shown) == (1, "beats wanda")
+    assert baselines.cells[2].value == "beats wanda (44.52% higher); p < 0.001"
+    assert len(baselines.run_ids) == 4
     assert difference.cells[1].value == pytest.approx((85.0 * 85.4 * 85.1 / (83.0 * 83.2 * 82.9)) ** (1 / 3))
     assert difference.cells[1].n == 3
     assert len(difference.run_ids) == 6
-    assert values(found)[1].startswith("yes (p ")
+    assert confidence.cells[1].shown.startswith("yes (p ")
     assert "better than the other finalist; tested over 3 fresh seeds" in details(found)
     assert len(cost.run_ids) == len(completeness.run_ids) == 16
-    assert values(found)[3] == "16 of 16 runs ended"
-    assert "6 of the 16 on fresh seeds" in details(found)[3]
+    assert values(found)[-1] == "16 of 16 runs ended"
+    assert "6 of the 16 on fresh seeds" in details(found)[-1]
     assert any("text that chose the best is the text that is reported" in line for line in found.trust)
 
 
@@ -109,7 +115,7 @@ def test_a_grid_of_factors_answers_for_each_factor(screen, trial):
     ]
     found = screen("screen-grid", trials)
     assert re.match(
-        r"rate makes a difference: \+2\d\..*% perplexity from 1 to 2; alpha \(0\.9 to 0\.99\) ", found.verdict
+        r"rate makes a difference: \+2\d\..*% perplexity from 1 to 2\. alpha \(0\.9 to 0\.99\) ", found.verdict
     )
     assert "makes none that this study could see" in found.verdict
     assert found.is_decided
@@ -140,21 +146,82 @@ def test_where_nothing_is_separable_it_says_so_and_names_all(screen, trial):
     assert any("chosen by the numbers that are reported" in line for line in found.trust)
 
 
+def test_where_nothing_differs_nothing_is_called_selected(screen, trial):
+    trials = [
+        run
+        for place, shift in enumerate((0.0, 0.3, 0.5, 0.2))
+        for run in learned(trial, (80.0 + shift, 84.0 - shift, 77.0 + 2 * shift), alpha=0.9 + place / 100)
+    ]
+    found = screen("screen-unmarked", [*trials, rule(trial)])
+    assert "elected" not in found.verdict + " ".join(found.findings)
+    assert found.findings[0].startswith("Best mean of 4 configurations, though nothing sets it apart: alpha=")
+
+
+def test_each_sentence_has_its_own_subject(screen, trial):
+    """What is inconclusive of a setting stands apart from what is decided about the method."""
+    trials = [
+        run
+        for alpha, shift in ((0.9, 0.0), (0.97, 0.2))
+        for run in learned(trial, (80.0 + shift, 84.0 - shift, 77.0 + 2 * shift), alpha=alpha)
+    ]
+    found = screen("screen-sentences", [*trials, rule(trial)])
+    first, second, third = found.verdict.split(". ")
+    assert first.startswith("Inconclusive: alpha (0.9 to 0.97) makes ")
+    assert re.match(r"The best maskpro \(perplexity 80\.\d ± .*, 3 seeds\) beats wanda 120\.00$", second)
+    assert third.startswith("This took 7 runs and ")
+
+
+def test_a_range_within_a_small_factor_is_called_too_narrow(screen, trial):
+    trials = [
+        run
+        for rate, shift in ((0.05, 0.0), (0.055, 0.3), (0.06, 0.1))
+        for run in learned(trial, (80.0 + shift, 84.0 - shift, 77.0 + 2 * shift), learning_rate=rate)
+    ]
+    found = screen("screen-narrow", trials)
+    assert found.verdict.startswith(
+        "Inconclusive: the range tried of learning_rate, 0.05 to 0.06 (a factor of 1.2), is too narrow to answer; no "
+        "difference was seen, and effects below about "
+    )
+    assert not found.is_decided
+    assert details(found)[0].endswith("; too narrow a range to answer")
+
+
+def test_one_value_of_a_setting_on_fresh_seeds_is_said(screen, trial):
+    search = [
+        run
+        for rate, alpha, mean in ((1, 0.99, 80.0), (2, 0.99, 82.0), (3, 0.9, 90.0), (4, 0.95, 95.0))
+        for run in learned(trial, (mean, mean + 1, mean - 1.5), rate=rate, alpha=alpha)
+    ]
+    fresh = [
+        run
+        for rate, mean in ((1, 83.0), (2, 83.4))
+        for run in learned(trial, (mean, mean + 1, mean - 1), seeds=(3, 4, 5), tags=FRESH, rate=rate, alpha=0.99)
+    ]
+    found = screen("screen-shared", [*search, *fresh])
+    shared = "both rerun on fresh seeds have alpha=0.99"
+    said = [text for text in (*found.findings, *details(found)) if shared in text.casefold()]
+    assert len(said) == 1
+
+
 def test_a_single_configuration_is_compared_with_the_best_baseline(screen, trial):
     found = screen("screen-single", [*learned(trial, (80.0, 81.0, 79.0)), rule(trial), rule(trial, "magnitude", 140.0)])
     assert found.verdict.startswith(
-        "maskpro (perplexity 80.0 ± 2.5, 3 seeds) beats wanda 120.00 and magnitude 140.00; "
+        "maskpro (perplexity 80.0 ± 2.5, 3 seeds) beats wanda 120.00 and magnitude 140.00. "
     )
-    assert found.tiles.rows[1].cells[0].value == "Confidence: is the best better than the best baseline?"
-    assert found.tiles.rows[0].cells[0].value == "Best baseline against the best: perplexity"
-    assert values(found)[0].startswith("+50.")
-    assert details(found)[1].startswith("better than the best baseline")
+    assert [row.cells[0].value for row in found.tiles.rows[:3]] == [
+        "maskpro against the baselines: perplexity",
+        "Best baseline against maskpro: perplexity",
+        "Confidence: is the best better than the best baseline?",
+    ]
+    assert values(found)[0] == "beats all 2"
+    assert values(found)[1].startswith("+50.")
+    assert details(found)[2].startswith("better than the best baseline")
 
 
 def test_a_launch_that_was_stopped_says_what_is_missing(screen, trial):
     trials = [*learned(trial, (80.0, 80.2), alpha=0.9), *learned(trial, (90.0,), alpha=0.99)]
     found = screen("screen-stopped", trials, tags={"nmlab.status": "stopped", "nmlab.planned": "6"})
-    assert "; 3 of 6 runs, " in found.verdict
+    assert " 3 of 6 runs and " in found.verdict
     assert values(found)[3] == "3 of 6 runs ended"
     assert "3 not begun" in details(found)[3]
     assert found.trust[0].startswith("The launch is stopped, not finished")
@@ -174,7 +241,7 @@ def test_several_objectives_are_said(screen, trial):
     params = {"search.metric": "['eval/perplexity', 'cost/seconds']", "search.mode": "['min', 'min']"}
     trials = [*learned(trial, (80.0, 80.2, 79.9), alpha=0.9), *learned(trial, (90.0, 90.5, 90.1), alpha=0.99)]
     found = screen("screen-several", trials, params=params)
-    assert "; all this by perplexity, the first of 2 objectives;" in found.verdict
+    assert " All this is by perplexity, the first of 2 objectives. " in found.verdict
 
 
 def test_a_study_of_claims_counts_them(screen, trial):
@@ -194,7 +261,7 @@ def test_several_patterns_have_a_verdict_each(screen, trial):
     ]
     found = screen("screen-patterns", trials)
     assert found.verdict.startswith("2:4: maskpro wins (perplexity 80.03")
-    assert "; 4:8: maskpro wins (perplexity 60.03" in found.verdict
+    assert " 4:8: maskpro wins (perplexity 60.03" in found.verdict
     assert found.findings[0].startswith("Selected: 2:4 alpha=0.9 (")
     assert values(found)[0] == "2 of 2"
 
@@ -213,11 +280,21 @@ def test_a_baseline_that_is_better_is_named_and_takes_the_green_away(screen, tri
     found = screen("screen-beaten", [*search, *rules], params={"answers": "Does it beat magnitude?"})
     assert re.match(
         r"maskpro \(perplexity 80\.\d+ ± .*, 3 seeds\) beats magnitude 140\.00 and wanda 120\.00, and is worse than "
-        r"sparsegpt_mask 60\.00; 10 runs, ",
+        r"sparsegpt_mask 60\.00\. This took 10 runs and ",
         found.verdict,
     )
     assert not found.is_decided
-    assert any(line.endswith("Without a mask the model has perplexity 20.00.") for line in found.findings)
+    against, gap = found.tiles.rows[0], found.tiles.rows[3]
+    assert re.match(
+        r"beats magnitude \(74\.\d+% higher\) and wanda \(.* higher\); is worse than sparsegpt_mask \(.* lower\); ",
+        against.cells[2].value,
+    )
+    assert against.cells[1].shown == "beats 2 of 3"
+    assert gap.cells[0].value == "Dense model → best mask: perplexity"
+    assert gap.cells[1].shown == "20.00 → 80.03 ± 0.38"
+    assert gap.cells[1].value == pytest.approx(80.1 / 20 - 0.01 / 3, rel=1e-3)
+    assert gap.cells[2].value == "the best mask (maskpro) has 4.002 times the perplexity of the model without a mask"
+    assert len(gap.run_ids) == 4
 
 
 def test_a_runner_up_with_the_better_reported_mean_is_said_and_no_lead_is_claimed(screen, trial):
@@ -265,7 +342,7 @@ def test_every_format_holds_the_verdict_and_the_tiles(document):
 def test_every_tile_leads_to_its_runs(document, runs):
     known = {trial.run_id for trial in runs.trials}
     links = re.findall(r'<dd class="value"><a href="[^"]+" data-runs="([^"]+)"', html_text(document))
-    assert len(links) == 4
+    assert len(links) == len(document.screen.tiles.rows) == 6
     assert all(set(ids.split()) <= known for ids in links)
 
 
@@ -287,7 +364,7 @@ def test_the_parts_of_the_first_screen_come_before_everything_else(document):
     order = [
         "<h1>",
         '<p class="verdict">',
-        '<dl class="tiles">',
+        '<dl class="tiles ',
         'id="figure-ranking"',
         "Before you trust this",
         "<nav",

@@ -206,7 +206,7 @@ def test_of_many_runs_the_curves_of_good_and_bad_ones_are_read(store, runs):
     assert best in set(chosen["configuration"])
 
 
-def test_models_judged_later_are_no_runs_of_the_launch(writer, store, trial):
+def test_models_evaluated_later_are_no_runs_of_the_launch(writer, store, trial):
     external = trial("external", 0, 50.0, role="baseline", tags={"nmlab.judged": "true"})
     writer.launch("joined", [trial("dense", 0, 40.0), external], name="joined-1", tags={"nmlab.planned": "1"})
     runs = collect(store, study="joined")

@@ -68,6 +68,7 @@ ARTIFACTS = {
     "TASKS_FILE": "tasks.npz",
     "STEPS_FILE": "steps.npz",
     "MASK_LOSSES_FILE": "mask_losses.npz",
+    "LINE_SEARCH_FILE": "line_search.npz",
     "CHECKPOINT_FILES": "checkpoint-*.safetensors",
     "STUDY_FILE": "study.yaml",
     "ENVIRONMENT_FILE": "environment.json",
@@ -86,6 +87,8 @@ ARTIFACTS = {
     "MASK_LOSSES": "loss_KB",
     "INITIAL_LOSSES": "initial_loss_B",
     "DENSE_LOSSES": "dense_loss_B",
+    "STEP_SIZES": "kappa_S",
+    "LINE_SEARCH_LOSSES": "loss_S",
     "HEADER_FORMAT": "format",
     "HEADER_INFO": "info",
     "HEADER_SHAPES": "shapes",
@@ -152,6 +155,7 @@ def test_every_recorded_value_is_kept():
 def test_groups_of_names_are_kept():
     assert run_artifacts.WINDOW_ARRAYS == ("window_loss_sum", "window_tokens", "window_words")
     assert run_artifacts.MASK_LOSS_ARRAYS == ("loss_KB", "initial_loss_B", "dense_loss_B")
+    assert run_artifacts.LINE_SEARCH_ARRAYS == ("kappa_S", "loss_S")
     assert run_artifacts.NOT_MEASURES == ("question", "log_likelihoods")
     assert run_params.IDENTITY == ("method", "pattern", "seed")
     assert run_status.ENDED_FOR_GOOD == ("finished", "diverged", "oom", "stopped")

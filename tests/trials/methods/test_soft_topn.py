@@ -159,7 +159,7 @@ def test_by_default_a_run_takes_the_forecast_rate(make_context, replica):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["soft_topn", pytest.param("simple", marks=pytest.mark.thorough)])
 def test_at_8_of_16_it_learns_a_far_better_mask_than_susi(name):
-    """On the shipped model, from random logits: 60 steps of 8 sequences, judged on the same text."""
+    """On the shipped model, from random logits: 60 steps of 8 sequences, evaluated on the same text."""
     replica = ReplicaContext(FrozenModel.load(ModelSource(source="builtin:tiny")))
     text = CalibrationSpec(source="builtin:python-docs", samples=32, sequence_length=64, batch_size=8)
     context = TrialContext(replica, MaskedModel(replica.frozen), Pattern(8, 16), text, seed=0)

@@ -27,6 +27,8 @@ SETTINGS = [
     ("soft_topn", {"noise": "gumbel", "straight_through": True}),
     ("soft_topn", {"initial_logits": "saliency", "initial_mask": "wanda"}),
     ("maskllm", {"initial_logits": "saliency", "initial_mask": "wanda"}),
+    ("first_order", {"initial_mask": "sparsegpt"}),
+    ("susi", {"initial_logits": "first_order", "initial_mask": "magnitude"}),
 ]
 
 

@@ -212,7 +212,12 @@ def test_validation_text_is_read_counted_and_part_of_the_digest(check, text_file
 @pytest.mark.parametrize(
     ("calibration", "validation", "evaluation", "message"),
     [
-        ("[:60%]", "[:60%]", "[60%:]", "calibration .* and validation .* read the same text, so masks would be judged"),
+        (
+            "[:60%]",
+            "[:60%]",
+            "[60%:]",
+            "calibration .* and validation .* read the same text, so masks would be eval",
+        ),
         ("[:60%]", "[60%:]", "[60%:]", "validation .* and evaluation .* so results would be reported on the text that"),
         ("[:60%]", "[60%:]", "[:60%]", "calibration .* and evaluation .* read the same text"),
         ("[:70%]", "[60%:80%]", "[80%:]", r"validation windows .* occur word for word in the calibration text"),

@@ -55,10 +55,22 @@ LEARNED = {
     },
     "simple": {"steps": 8, "learning_rate": 0.1},
     "simple from gblm": {"steps": 6, "initial_logits": "saliency", "initial_mask": "gblm"},
+    "soft_topn from first_order": {"steps": 4, "initial_logits": "first_order", "initial_mask": "sparsegpt_mask"},
+    "maskpro from first_order": {"steps": 4, "initial_mask": "first_order:magnitude"},
     "susi, excluding": {"steps": 6, "learning_rate": 0.1, "exclude_argmax": True},
     "susi, straight through": {"steps": 6, "learning_rate": 0.1, "straight_through": True},
 }
-ONE_SHOT = ("dense", "magnitude", "random", "wanda", "sparsegpt", "sparsegpt_mask", "gblm", "pruner_zero")
+ONE_SHOT = (
+    "dense",
+    "magnitude",
+    "random",
+    "wanda",
+    "sparsegpt",
+    "sparsegpt_mask",
+    "gblm",
+    "pruner_zero",
+    "first_order",
+)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ EVERY_FOUR = {"evaluate_every": 4}
 
 @pytest.fixture(scope="module")
 def validated(make_spec, text_file):
-    """Make a trial that learns from the first half of the text, is chosen on a quarter and judged on the last one."""
+    """Make a trial that learns from the first half of the text, is chosen on a quarter, evaluated on the last one."""
 
     def make(method="maskpro", **given) -> TrialSpec:
         spec = make_spec(method, **given)

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 from nmlab.trials.methods.base import About, Method, Run
 from nmlab.trials.methods.gblm.config import GBLMConfig
-from nmlab.trials.methods.one_shot import OneShotRun
+from nmlab.trials.methods.one_shot import OneShotRun, masks_by_score
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nmlab.trials.inputs.statistics import SquareMean
     from nmlab.trials.methods.base import TrialContext
     from nmlab.trials.models import PrunableLayer
     from nmlab.trials.models.needs import Needs, Shape
@@ -62,29 +61,15 @@ class GBLM(Method):
 
 def _prune(context: TrialContext, config: GBLMConfig, *, into: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
     """Return all masks; the scores by which they were chosen go ``into`` a dictionary, if one is given."""
-    from nmlab.trials.inputs.calibration import prune_blocks
     from nmlab.trials.inputs.gradients import SCALE, gradient_norms, in_precision_of
-    from nmlab.trials.inputs.statistics import SquareMean
-    from nmlab.trials.masks.topn import topn
 
-    frozen = context.model.frozen
     norms, factor = gradient_norms(context), config.gradient_scale / SCALE
 
-    def mask_of(layer: PrunableLayer, statistic: SquareMean) -> Tensor:
-        weight = frozen.module.get_parameter(f"{layer.name}.weight")
+    def score(layer: PrunableLayer, weight: Tensor, square_mean: Tensor) -> Tensor:
         norm = in_precision_of(norms[layer.name], compat=config.compat).to(weight.device)
-        score = scores(weight, statistic.mean_I, norm * factor)
-        if into is not None:
-            into[layer.name] = score
-        return topn(score, context.pattern)
+        return scores(weight, square_mean, norm * factor)
 
-    return prune_blocks(
-        context.model,
-        context.batches,
-        statistic=lambda layer: SquareMean(layer, device=frozen.device),
-        mask_of=mask_of,
-        cost=context.cost,
-    )
+    return masks_by_score(context, score=score, into=into)
 
 
 METHOD = GBLM()

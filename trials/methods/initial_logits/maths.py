@@ -9,6 +9,7 @@ from torch import Tensor
 # Scores below this share of the layer's mean count as so large. A score of 0 has no logarithm, and one dead input must
 # not set the spread of a layer.
 _SMALLEST_SHARE = 1e-4
+_SMALLEST_KEPT = 1e-30
 
 
 def logits_of_scores(scores_GM: Tensor, *, unit_spread: bool = True) -> Tensor:
@@ -36,6 +37,27 @@ def logits_of_mask(mask_GM: Tensor, *, unit_spread: bool = True) -> Tensor:
     Without ``unit_spread`` they are 1 apart.
     """
     return _centred(mask_GM.float(), unit_spread=unit_spread)
+
+
+def rearranged(sizes_GM: Tensor, mask_GM: Tensor) -> Tensor:
+    """Return the sizes of each group in another order: its N largest stand where the mask keeps, the others elsewhere.
+
+    On either side the order is that of the sizes. A kept one is larger than a dropped one by at least 1e-6 of itself,
+    so that the N largest are the mask also where sizes are equal, or zero.
+
+    Args:
+        sizes_GM: [G, M] finite, >= 0.
+        mask_GM: boolean [G, M].
+
+    Returns:
+        float32 [G, M].
+    """
+    sizes_GM = sizes_GM.float()
+    by_size_GM = sizes_GM.argsort(dim=1, descending=True, stable=True)
+    kept_GM = mask_GM.gather(1, by_size_GM).to(torch.uint8)
+    places_GM = by_size_GM.gather(1, kept_GM.argsort(dim=1, descending=True, stable=True))
+    given_GM = torch.empty_like(sizes_GM).scatter_(1, places_GM, sizes_GM.gather(1, by_size_GM))
+    return torch.where(mask_GM, given_GM.clamp(min=_SMALLEST_KEPT).mul_(1 + 1e-6), given_GM)
 
 
 def _centred(values_GM: Tensor, *, unit_spread: bool) -> Tensor:

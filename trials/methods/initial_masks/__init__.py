@@ -1,8 +1,8 @@
 """Initial masks of learned methods: computed once for all trials that start from them, and kept as files.
 
-`names` says which methods give one, `identity` what a mask depends on, `lookup` reads and writes its file, `compute`
-runs the method, and `sharing` finds or computes a mask once and hands it to the trials and pipeline ranks that ask for
-it.
+`names` says which methods give one and how it is named, `identity` what a mask depends on, `lookup` reads and writes
+its file, `compute` runs the method, and `sharing` finds or computes a mask once and hands it to the trials and pipeline
+ranks that ask for it.
 """
 
 from typing import TYPE_CHECKING

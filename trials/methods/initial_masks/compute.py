@@ -4,26 +4,19 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from nmlab.trials.masks.bits import pack
-from nmlab.trials.measure.cost import Priced
-from nmlab.trials.methods.base import Method, TrialContext
+from nmlab.trials.measure.cost import Cost, Priced
+from nmlab.trials.methods.base import Method, MethodConfig, TrialContext
 from nmlab.trials.methods.initial_masks.identity import Identity
 from nmlab.trials.methods.initial_masks.lookup import SharedMask, packed
-from nmlab.trials.models import MaskedModel
 
 
 def compute(
-    method: Method, context: TrialContext, *, identity: Identity, notes: Sequence[str] = ()
+    method: Method, config: MethodConfig, context: TrialContext, *, identity: Identity, notes: Sequence[str] = ()
 ) -> Priced[SharedMask]:
     """Compute the mask; the ranks of a pipeline group do so together, and the leader gets the whole of it."""
-    own = TrialContext(
-        replica=context.replica,
-        model=MaskedModel(context.replica.frozen, pipeline=context.model.pipeline),
-        pattern=context.pattern,
-        calibration=context.calibration,
-        seed=context.seed,
-    )
+    own = context.for_shared(Cost())
     with own.cost.watch():
-        masks = method.start(own, method.configure({})).masks()
+        masks = method.start(own, config).masks()
     bill = own.cost.bill
     record = {
         "key": identity.key,

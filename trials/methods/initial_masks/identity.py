@@ -9,8 +9,8 @@ from torch import Tensor
 
 from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.masks.bundle import BundleInfo
-from nmlab.trials.methods import registry
-from nmlab.trials.methods.base import Method, TrialContext
+from nmlab.trials.methods.base import Method, MethodConfig, TrialContext
+from nmlab.trials.methods.initial_masks.names import initial_mask_method
 
 
 @dataclass(frozen=True)
@@ -31,17 +31,19 @@ class Identity:
 
 def initial_mask_key(name: str, context: TrialContext) -> tuple[Hashable, ...]:
     """Return a hashable key of an initial mask; it includes the trial's seed for a method that draws at random."""
-    return (name, context.pattern, context.calibration, _seed(registry.get(name), context))
+    method, config = initial_mask_method(name)
+    settings = config.model_dump_json()
+    return (method.name, settings, context.pattern, context.calibration, _seed(method, config, context))
 
 
-def identity_of(method: Method, context: TrialContext) -> Identity:
-    """Return the identity of the mask that ``method`` with its default hyperparameters finds in ``context``."""
+def identity_of(method: Method, config: MethodConfig, context: TrialContext) -> Identity:
+    """Return the identity of the mask that ``method`` with the hyperparameters ``config`` finds in ``context``."""
     frozen = context.replica.frozen
     made_from = {
         "method": method.name,
-        "hyperparameters": method.configure({}).model_dump(mode="json"),
+        "hyperparameters": config.model_dump(mode="json"),
         "pattern": str(context.pattern),
-        "seed": _seed(method, context),
+        "seed": _seed(method, config, context),
         "model_digest": frozen.digest,
         "calibration_digest": _tokens_digest(context.batches),
         **({"leave_dense": list(left)} if (left := frozen.source.leave_dense) else {}),
@@ -57,5 +59,5 @@ def _tokens_digest(batches: list[Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _seed(method: Method, context: TrialContext) -> int:
-    return context.seed if method.depends_on_seed else 0
+def _seed(method: Method, config: MethodConfig, context: TrialContext) -> int:
+    return context.seed if method.uses_seed(config) else 0

@@ -15,23 +15,26 @@ from torch import Tensor
 from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.measure.cost import Bill, Priced
 from nmlab.trials.methods import registry
-from nmlab.trials.methods.base import Method, TrialContext
+from nmlab.trials.methods.base import Method, MethodConfig, TrialContext
 from nmlab.trials.methods.initial_masks.compute import compute
 from nmlab.trials.methods.initial_masks.identity import identity_of, initial_mask_key
 from nmlab.trials.methods.initial_masks.lookup import SharedMask, initial_mask_file, look_up, save
-from nmlab.trials.methods.initial_masks.names import unknown_reason
+from nmlab.trials.methods.initial_masks.names import initial_mask_method, unknown_reason
 
 
 def initial_mask(name: str, context: TrialContext) -> dict[str, Tensor]:
-    """Return the mask of the one-shot method ``name`` for this model, text and pattern, boolean [out, in] by layer.
+    """Return the initial mask ``name`` for this model, text and pattern, boolean [out, in] by layer.
 
     From a method that changes weights only the mask is used. The trial is charged the cost of the mask, whichever trial
     computed it, and the notes of its computation are added to ``context``. Raises ``ValueError`` for an unknown name.
     """
     if reason := unknown_reason(name):
         raise ValueError(reason)
+    method, config = initial_mask_method(name)
     shared_by = ("initial mask", *initial_mask_key(name, context))
-    found = context.share_priced(shared_by, lambda: _find_or_compute(registry.load(name), context), initial=True)
+    found = context.share_priced(
+        shared_by, lambda: _find_or_compute(registry.load(method.name), config, context), initial=True
+    )
     if found.digest not in context.started_from:
         context.started_from[found.digest] = found.record
         context.notes.extend(f"initial mask: {note}" for note in found.record["notes"])
@@ -39,25 +42,25 @@ def initial_mask(name: str, context: TrialContext) -> dict[str, Tensor]:
     return {layer: mask.to(frozen.device) for layer, mask in found.unpacked(frozen.layers).items()}
 
 
-def _find_or_compute(method: Method, context: TrialContext) -> Priced[SharedMask]:
+def _find_or_compute(method: Method, config: MethodConfig, context: TrialContext) -> Priced[SharedMask]:
     """Read the mask from its file, or compute it and write the file; only one of several processes computes it.
 
     In a pipeline group the leader reads and writes, and each rank gets the part of its own layers.
     """
-    identity, frozen = identity_of(method, context), context.replica.frozen
+    identity, frozen = identity_of(method, config, context), context.replica.frozen
     folder, pipeline = context.replica.initial_masks, context.model.pipeline
     if folder is None:
-        return _scattered(compute(method, context, identity=identity), context)
+        return _scattered(compute(method, config, context, identity=identity), context)
     if not pipeline.leads:
         is_found = pipeline.broadcast(False)
-        return _scattered(None if is_found else compute(method, context, identity=identity), context)
+        return _scattered(None if is_found else compute(method, config, context, identity=identity), context)
     path = initial_mask_file(folder, key=identity.key)
     with _locked(path):
         found = look_up(path, identity=identity, frozen=frozen)
         pipeline.broadcast(found.mask is not None)
         if found.mask is not None:
             return _scattered(found.mask, context)
-        whole = compute(method, context, identity=identity, notes=found.notes)
+        whole = compute(method, config, context, identity=identity, notes=found.notes)
         save(path, whole.value, identity=identity, frozen=frozen)
         return _scattered(whole, context)
 

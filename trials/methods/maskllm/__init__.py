@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from nmlab.trials.contract.lazy_names import lazy_names
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.methods.base import About, Method, Run
-from nmlab.trials.methods.initial_logits.settings import NO_SALIENCY
-from nmlab.trials.methods.initial_masks.names import unknown_reason
+from nmlab.trials.methods.initial_logits.settings import FIRST_ORDER, missing_mask_reason
+from nmlab.trials.methods.initial_masks.names import unknown_reason, unsupported_base_reason
 from nmlab.trials.methods.maskllm.config import NO_PRIOR, MaskLLMConfig
 from nmlab.trials.methods.maskllm.metrics import METRICS
 
@@ -41,8 +41,10 @@ class MaskLLM(Method):
     def unsupported_reason(self, pattern: Pattern, config: MaskLLMConfig) -> str | None:
         if reason := unknown_reason(config.initial_mask, others=[NO_PRIOR]):
             return reason
-        if config.initial_logits == "saliency" and config.initial_mask == NO_PRIOR:
-            return NO_SALIENCY
+        if config.initial_logits != "random" and config.initial_mask == NO_PRIOR:
+            return missing_mask_reason(config.initial_logits)
+        if config.initial_logits == FIRST_ORDER and (reason := unsupported_base_reason(config.initial_mask)):
+            return reason
         if pattern.mask_count <= config.max_candidates:
             return None
         gates = pattern.mask_count / pattern.m

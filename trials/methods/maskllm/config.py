@@ -93,6 +93,6 @@ class MaskLLMConfig(MethodConfig):
     initial_logits: InitialLogits = Field(
         default="random",
         description="'saliency' raises a gate by the saliency of initial_mask that its candidate keeps, not by the "
-        "number of weights in common with the mask; ours",
+        "number of weights in common with the mask, 'first_order' by that of first_order from initial_mask; ours",
         json_schema_extra=default_from(f"{_SCRIPTS}: random gates, raised by the prior mask"),
     )

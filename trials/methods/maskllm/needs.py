@@ -3,15 +3,12 @@
 Legend: G groups, M group size, K candidates a group.
 """
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
-from nmlab.trials.methods import registry
-from nmlab.trials.methods.logit_needs import saliency_needs
+from nmlab.trials.methods.logit_needs import initial_mask_needs, saliency_needs
 from nmlab.trials.methods.maskllm.config import NO_PRIOR, MaskLLMConfig
-from nmlab.trials.models.needs import FLOAT32, Needs, Shape, adamw_state, masked_by, shared_start
+from nmlab.trials.models.needs import FLOAT32, Needs, Shape, adamw_state, masked_by
 
 _PASSES_A_GATE = 25.0  # of a step: noise, softmax and back, AdamW; see benchmarks/plan_accuracy.py
 
@@ -27,22 +24,23 @@ def needs(shape: Shape, config: MaskLLMConfig) -> Needs:
     candidates = shape.pattern.mask_count
     gates = shape.groups * candidates
     passes = _PASSES_A_GATE * candidates / shape.pattern.m
-    state = adamw_state(shape, {"gates": gates})
+    state, prior = adamw_state(shape, {"gates": gates}), _prior(config, shape)
     return Needs(
         state,
         masked=shape.weight_bytes,
-        start=2 * FLOAT32 * gates,
+        start=FLOAT32 * gates + max(FLOAT32 * gates, prior.start),
         weights=weights,
         passes=passes,
-        shared=_shared(config, shape),
+        start_reads=prior.start_reads,
+        start_weights=prior.start_weights,
+        shared=prior.shared,
     )
 
 
-def _shared(config: MaskLLMConfig, shape: Shape) -> Mapping[str, int]:
+def _prior(config: MaskLLMConfig, shape: Shape) -> Needs:
+    """Return what it takes to find the prior, beside the first gates."""
     if config.initial_mask == NO_PRIOR:
-        return {}
-    if config.initial_logits == "saliency":
-        return saliency_needs(shape, config.initial_mask).shared
-    method = registry.get(config.initial_mask)
-    needed = method.needs(shape, method.configure({}))
-    return shared_start(method.name, shape, needs=needed, per_seed=method.depends_on_seed)
+        return Needs()
+    if config.initial_logits == "random":
+        return initial_mask_needs(shape, config.initial_mask)
+    return saliency_needs(shape, config.initial_logits, config.initial_mask)

@@ -16,6 +16,7 @@ from nmlab.trials.engines.schedules import cosine_to_a_tenth, linear
 from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.methods.by_gradient import SoftMaskRun
 from nmlab.trials.methods.initial_logits.compute import saliency_logits
+from nmlab.trials.methods.initial_logits.settings import saliency_name
 from nmlab.trials.methods.initial_masks import initial_mask
 from nmlab.trials.methods.maskllm.config import NO_PRIOR, MaskLLMConfig
 from nmlab.trials.methods.maskllm.maths import (
@@ -109,8 +110,9 @@ def _initial_gates(context: TrialContext, config: MaskLLMConfig) -> Tensor:
     gate_GK = gate_GK.to(context.model.frozen.device)
     if config.initial_mask == NO_PRIOR:
         return gate_GK
-    from_saliency = config.initial_logits == "saliency"
-    found = (saliency_logits if from_saliency else initial_mask)(config.initial_mask, context)
+    from_saliency = config.initial_logits != "random"
+    name = saliency_name(config.initial_logits, config.initial_mask)
+    found = (saliency_logits if from_saliency else initial_mask)(name, context)
     raised, strength = with_saliency if from_saliency else with_prior, config.prior_strength
     ((_, layers),) = layout.pieces(layout.groups)
     return torch.cat(

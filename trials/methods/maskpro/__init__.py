@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.methods.base import About, Method, Run
-from nmlab.trials.methods.initial_masks.names import unknown_reason
+from nmlab.trials.methods.initial_masks.names import unknown_reason, unsupported_base_reason
 from nmlab.trials.methods.maskpro.config import MaskProConfig
 from nmlab.trials.methods.maskpro.metrics import METRICS
 
@@ -33,6 +33,8 @@ class MaskPro(Method):
 
     def unsupported_reason(self, pattern: Pattern, config: MaskProConfig) -> str | None:
         if reason := unknown_reason(config.initial_mask):
+            return reason
+        if config.initial_logits == "first_order" and (reason := unsupported_base_reason(config.initial_mask)):
             return reason
         if config.compat == "official" and pattern != Pattern(2, 4):
             return f"compat: official exists for 2:4 only (the authors' code has no other), not for {pattern}"

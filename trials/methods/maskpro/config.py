@@ -23,8 +23,8 @@ class MaskProConfig(MethodConfig):
     logit_magnitude: float = Field(
         default=10.0,
         gt=0,
-        description="C: initial logits are C on kept weights, 0 on the others; with initial_logits saliency, C times "
-        "the logarithm of the scores",
+        description="C: initial logits are C on kept weights, 0 on the others; with initial_logits saliency or "
+        "first_order, C times the logarithm of the scores",
         json_schema_extra=default_from("MaskPro, Table 2; 8 to 12 in Table 11; a small model needs less"),
     )
     # The upper bound is far above any use; it keeps float32 logits finite, however long the run.
@@ -98,10 +98,10 @@ class MaskProConfig(MethodConfig):
         description="calibration minibatches, the first ones, on which each of loss_masks is evaluated",
         json_schema_extra=default_from("MaskPro, Fig. 2"),
     )
-    initial_logits: Literal["constant", "saliency"] = Field(
+    initial_logits: Literal["constant", "saliency", "first_order"] = Field(
         default="constant",
         description="'saliency' starts from the scores of initial_mask: groups that it hardly decides are drawn anew "
-        "often, clear ones almost never; ours",
+        "often, clear ones almost never; 'first_order' has the method of this name correct them first; ours",
         json_schema_extra=default_from("MaskPro: C times the initial mask"),
     )
     mask_per: Literal["batch", "sequence"] = Field(

@@ -1,12 +1,9 @@
 """What a trial of MaskPro needs: those of its engine, and of its initial mask."""
 
-from dataclasses import replace
-
 from nmlab.trials.engines.needs import engine_needs
-from nmlab.trials.methods import registry
-from nmlab.trials.methods.logit_needs import saliency_needs
+from nmlab.trials.methods.logit_needs import initial_mask_needs, saliency_needs
 from nmlab.trials.methods.maskpro.config import MaskProConfig
-from nmlab.trials.models.needs import FLOAT32, Needs, Shape, shared_start
+from nmlab.trials.models.needs import FLOAT32, Needs, Shape
 
 # Bytes a weight during the start: the initial mask as booleans, by layer and joined, and the float32 logits.
 _START = 6
@@ -36,6 +33,7 @@ def needs(shape: Shape, config: MaskProConfig) -> Needs:
         step=2 * shape.prunable + (2 * FLOAT32 * shape.largest_layer if multiplied else 0),
         forwards=config.masks_per_step,
         start_reads=1 + started.start_reads,
+        start_weights=started.start_weights,
         passes=_PASSES * config.masks_per_step,
         shared=started.shared,
         extra_forwards=(config.loss_masks + 1) * config.loss_batches if config.loss_masks else 0,
@@ -44,9 +42,6 @@ def needs(shape: Shape, config: MaskProConfig) -> Needs:
 
 def _start_needs(shape: Shape, config: MaskProConfig) -> Needs:
     """Return what the initial mask, or the saliency, takes and leaves for other trials."""
-    if config.initial_logits == "saliency":
-        return saliency_needs(shape, config.initial_mask)
-    initial = registry.get(config.initial_mask)
-    found = initial.needs(shape, initial.configure({}))
-    shared = shared_start(initial.name, shape, needs=found, per_seed=initial.depends_on_seed)
-    return replace(found or Needs(), shared=shared)
+    if config.initial_logits == "constant":
+        return initial_mask_needs(shape, config.initial_mask)
+    return saliency_needs(shape, config.initial_logits, config.initial_mask)

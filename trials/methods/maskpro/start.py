@@ -14,6 +14,7 @@ from nmlab.trials.masks.plackett_luce import log_prob
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.methods.initial_logits.compute import saliency_logits
+from nmlab.trials.methods.initial_logits.settings import saliency_name
 from nmlab.trials.methods.initial_masks import initial_mask
 from nmlab.trials.methods.maskpro.config import MaskProConfig
 from nmlab.trials.parallel.pipeline_group import PipelineGroup
@@ -30,7 +31,7 @@ def first_store(context: TrialContext, config: MaskProConfig, *, layout: GroupLa
     if config.initial_logits == "constant":
         mask_GM = layout.join(initial_mask(config.initial_mask, context))
         return initial_store(layout, mask_GM, magnitude=magnitude, kind=kind)
-    logits = saliency_logits(config.initial_mask, context, unit_spread=False)
+    logits = saliency_logits(saliency_name(config.initial_logits, config.initial_mask), context, unit_spread=False)
     return store_of(layout, layout.join(logits).mul_(magnitude), kind=kind)
 
 

@@ -12,6 +12,8 @@ from nmlab.trials.methods.one_shot import OneShotRun
 from nmlab.trials.methods.sparsegpt.config import SparseGPTConfig, unsupported_block_size_reason
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from nmlab.trials.methods.base import TrialContext
     from nmlab.trials.methods.sparsegpt.maths import IndefiniteHessianError, prune
     from nmlab.trials.methods.sparsegpt.run import prune_model
@@ -51,6 +53,13 @@ class SparseGPT(Method):
 
         masks, weights = prune_model(context, config)
         return OneShotRun(masks, weights=weights)
+
+    def group_scores(self, context: TrialContext, config: SparseGPTConfig) -> dict[str, Tensor]:
+        from nmlab.trials.methods.sparsegpt.run import prune_model
+
+        found: dict[str, Tensor] = {}
+        prune_model(context, config, into=found)
+        return found
 
 
 METHOD = SparseGPT()

@@ -19,7 +19,13 @@ class IndefiniteHessianError(ValueError):
 
 
 def prune(
-    weight: Tensor, hessian: Tensor, pattern: Pattern, *, damping: float = 0.01, block_size: int = 128
+    weight: Tensor,
+    hessian: Tensor,
+    pattern: Pattern,
+    *,
+    damping: float = 0.01,
+    block_size: int = 128,
+    scores: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Choose a mask and update the weights that stay, by the saliency W_ij^2 / U_jj^2 of the weights as updated so far.
 
@@ -30,6 +36,8 @@ def prune(
         hessian: [in, in], twice the mean over sequences of X^T X. An input that was always zero counts as dead: its
             weights become zero, but where a group has too few live ones the mask keeps dead ones, so it is N:M always.
         damping: share of the mean diagonal that is added to the diagonal.
+        scores: float32 [out, in], filled with the root of the saliency by which each weight was chosen or not: that of
+            the weight as it was when its group's mask was chosen.
 
     Returns:
         The mask, bool [out, in], and the updated weight in the dtype of ``weight``, zero where the mask is false.
@@ -41,11 +49,18 @@ def prune(
     _check(weight, hessian, pattern, block_size=block_size)
     work_IO = weight.detach().T.to(torch.float32).clone(memory_format=torch.contiguous_format)
     work_IO[hessian.diagonal() == 0] = 0
+    scores_IO = None if scores is None else scores.T
     factor_II = inverse_factor(hessian, damping=damping)
     mask_IO = torch.empty_like(work_IO, dtype=torch.bool)
     for start in range(0, len(work_IO), block_size):
         here, later = slice(start, start + block_size), slice(start + block_size, None)
-        errors_BO = _prune_block(work_IO[here], mask_IO[here], factor_II[here, here], pattern=pattern)
+        errors_BO = _prune_block(
+            work_IO[here],
+            mask_BO=mask_IO[here],
+            scores_BO=None if scores_IO is None else scores_IO[here],
+            factor_BB=factor_II[here, here],
+            pattern=pattern,
+        )
         work_IO[later].addmm_(factor_II[here, later].T, errors_BO, alpha=-1)
     if not bool(work_IO.isfinite().all()):
         raise ValueError("weight: the updated weights are not finite; is the given one?")
@@ -75,8 +90,10 @@ def _indefinite(damping: float) -> IndefiniteHessianError:
     return IndefiniteHessianError(f"hessian: not positive definite in float32 with damping {damping:g}; raise damping")
 
 
-def _prune_block(work_BO: Tensor, mask_BO: Tensor, factor_BB: Tensor, *, pattern: Pattern) -> Tensor:
-    """Prune the columns of a block in place, fill in its mask, and return the errors, each over its pivot, [B, O].
+def _prune_block(
+    work_BO: Tensor, *, mask_BO: Tensor, scores_BO: Tensor | None, factor_BB: Tensor, pattern: Pattern
+) -> Tensor:
+    """Prune the columns of a block in place, fill in mask and scores, and return the errors, each over its pivot.
 
     What a group asks of later columns is due when the next group is chosen, so that one product brings it to them.
     """
@@ -86,6 +103,7 @@ def _prune_block(work_BO: Tensor, mask_BO: Tensor, factor_BB: Tensor, *, pattern
         _prune_group(
             work_BO[group],
             mask_MO=mask_BO[group],
+            scores_MO=None if scores_BO is None else scores_BO[group],
             errors_MO=errors_BO[group],
             factor_MM=factor_BB[group, group],
             n=pattern.n,
@@ -94,10 +112,15 @@ def _prune_block(work_BO: Tensor, mask_BO: Tensor, factor_BB: Tensor, *, pattern
     return errors_BO
 
 
-def _prune_group(work_MO: Tensor, *, mask_MO: Tensor, errors_MO: Tensor, factor_MM: Tensor, n: int) -> None:
+def _prune_group(
+    work_MO: Tensor, *, mask_MO: Tensor, scores_MO: Tensor | None, errors_MO: Tensor, factor_MM: Tensor, n: int
+) -> None:
     """Choose the mask of a group, then settle its columns one by one; all but the factor are written in place."""
     pivots_M = factor_MM.diagonal()
-    mask_MO.copy_(keep_largest_columns((work_MO / pivots_M[:, None]).abs_(), n))  # ranks as its square does
+    chosen_by_MO = (work_MO / pivots_M[:, None]).abs_()  # ranks as its square does
+    mask_MO.copy_(keep_largest_columns(chosen_by_MO, n))
+    if scores_MO is not None:
+        scores_MO.copy_(chosen_by_MO)
     for column, pivot in enumerate(pivots_M):
         torch.div(work_MO[column].masked_fill(mask_MO[column], 0), pivot, out=errors_MO[column])
         work_MO[column].mul_(mask_MO[column])

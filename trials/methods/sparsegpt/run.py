@@ -16,9 +16,12 @@ from nmlab.trials.models import PrunableLayer
 _LARGEST_DAMPING = 100.0
 
 
-def prune_model(context: TrialContext, config: SparseGPTConfig) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def prune_model(
+    context: TrialContext, config: SparseGPTConfig, *, into: dict[str, Tensor] | None = None
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return masks and updated weights [out, in] of all layers; each block is measured behind updated ones.
 
+    The scores by which weights were chosen go ``into`` a dictionary, if one is given, float32 [out, in] by layer.
     A layer whose Hessian cannot be factored gets ten times the damping until it can, which ``context.notes`` says.
     Raises ``DivergedError`` if a layer's inputs are not finite.
     """
@@ -31,7 +34,10 @@ def prune_model(context: TrialContext, config: SparseGPTConfig) -> tuple[dict[st
         weight, hessian = frozen.module.get_parameter(f"{layer.name}.weight"), moment.hessian_II
         if not bool(hessian.isfinite().all()):
             raise DivergedError(f"the calibration inputs of {layer.name} are not finite")
-        masks[layer.name], weights[layer.name], damping = _prune_layer(weight, hessian, context.pattern, config=config)
+        scores = None if into is None else into.setdefault(layer.name, torch.empty_like(weight, dtype=torch.float32))
+        masks[layer.name], weights[layer.name], damping = _prune_layer(
+            weight, hessian, context.pattern, config=config, scores=scores
+        )
         if damping != config.damping:
             context.notes.append(f"the Hessian of {layer.name} needed damping {damping:g}, not {config.damping:g}")
         context.model.apply_masks({layer.name: masks[layer.name]}, weights_OI=weights)
@@ -47,13 +53,14 @@ def prune_model(context: TrialContext, config: SparseGPTConfig) -> tuple[dict[st
 
 
 def _prune_layer(
-    weight: Tensor, hessian: Tensor, pattern: Pattern, *, config: SparseGPTConfig
+    weight: Tensor, hessian: Tensor, pattern: Pattern, *, config: SparseGPTConfig, scores: Tensor | None
 ) -> tuple[Tensor, Tensor, float]:
     """Return mask, updated weight, and the damping it took."""
     damping = config.damping
     while True:
         try:
-            return *prune(weight, hessian, pattern, damping=damping, block_size=config.block_size), damping
+            found = prune(weight, hessian, pattern, damping=damping, block_size=config.block_size, scores=scores)
+            return *found, damping
         except IndefiniteHessianError:
             if damping >= _LARGEST_DAMPING:
                 raise

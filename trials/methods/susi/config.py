@@ -70,7 +70,8 @@ class SusiConfig(MethodConfig):
     )
     initial_logits: InitialLogits = Field(
         default="random",
-        description="'saliency' starts from the scores, or else the mask, of the one-shot method initial_mask; ours",
+        description="'saliency' starts from the scores, or else the mask, of the one-shot method initial_mask, "
+        "'first_order' from those of first_order from it; ours",
         json_schema_extra=default_from("SUSI, text: normal logits, no prior"),
     )
     initial_mask: str = Field(
@@ -83,5 +84,5 @@ class SusiConfig(MethodConfig):
         gt=0,
         le=1e6,
         description="standard deviation of the saliency in every layer; meant for near-hard temperatures",
-        json_schema_extra=default_from("ours, for initial_logits = saliency only"),
+        json_schema_extra=default_from("ours, for starts from a saliency only"),
     )

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nmlab.trials.methods.base import About, Method, MethodConfig, Run
-from nmlab.trials.methods.one_shot import OneShotRun
+from nmlab.trials.methods.one_shot import OneShotRun, masks_by_score
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nmlab.trials.inputs.statistics import SquareMean
     from nmlab.trials.methods.base import TrialContext
-    from nmlab.trials.models import PrunableLayer
     from nmlab.trials.models.needs import Needs, Shape
 
 
@@ -49,25 +47,7 @@ class Wanda(Method):
 
 def _prune(context: TrialContext, *, into: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
     """Return all masks; the scores by which they were chosen go ``into`` a dictionary, if one is given."""
-    from nmlab.trials.inputs.calibration import prune_blocks
-    from nmlab.trials.inputs.statistics import SquareMean
-    from nmlab.trials.masks.topn import topn
-
-    frozen = context.model.frozen
-
-    def mask_of(layer: PrunableLayer, statistic: SquareMean) -> Tensor:
-        score = scores(frozen.module.get_parameter(f"{layer.name}.weight"), statistic.mean_I)
-        if into is not None:
-            into[layer.name] = score
-        return topn(score, context.pattern)
-
-    return prune_blocks(
-        context.model,
-        context.batches,
-        statistic=lambda layer: SquareMean(layer, device=frozen.device),
-        mask_of=mask_of,
-        cost=context.cost,
-    )
+    return masks_by_score(context, score=lambda _, weight, square_mean: scores(weight, square_mean), into=into)
 
 
 METHOD = Wanda()

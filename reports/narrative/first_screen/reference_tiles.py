@@ -1,0 +1,65 @@
+"""The tiles on what the study brought to compare with: its baselines, and the model without a mask."""
+
+from collections.abc import Sequence
+
+from nmlab.reports.analysis.dense_gap import DenseGap
+from nmlab.reports.analysis.leader import Leader, Rival
+from nmlab.reports.analysis.metrics import plain_name
+from nmlab.reports.analysis.statements import p_value_text
+from nmlab.reports.narrative.first_screen.differences import Difference, difference_of
+from nmlab.reports.narrative.first_screen.factor_words import joined
+from nmlab.reports.narrative.first_screen.sentence import mean_of, rules_by_standing
+from nmlab.reports.narrative.first_screen.tile import tile
+from nmlab.reports.values import Cell, Row
+
+MOST_NAMED = 4  # baselines of one kind
+
+
+def baselines_tile(leader: Leader, *, question: str) -> Row:
+    """Return how many baselines the best beats, and by how much each of them is worse or better.
+
+    Args:
+        leader: the best of the only group; it has baselines beside it.
+        question: the question of the study; the baselines that it names stand first.
+    """
+    beaten, every = sum(rule.is_worse for rule in leader.rules), len(leader.rules)
+    run_ids = (*(t.run_id for t in leader.shown.finished), *(run for rule in leader.rules for run in rule.run_ids))
+    name = plain_name(leader.best.objective.reported)
+    cell = Cell(beaten, run_ids=tuple(dict.fromkeys(run_ids)), shown=_count(leader, beaten, every))
+    return tile(f"{leader.best.method} against the baselines: {name}", cell, _each(leader, question))
+
+
+def gap_tile(gap: DenseGap) -> Row:
+    """Return the values of the dense model and of the best mask, and the gap in words."""
+    name = plain_name(gap.metric)
+    cell = Cell(gap.value, run_ids=gap.run_ids, shown=f"{mean_of(gap.dense)} → {mean_of(gap.mask)}")
+    clause = Difference(gap.metric, gap.value).clause
+    joins = "as" if " the same " in clause else "of" if " times the " in clause else "than"
+    words = f"the best mask ({gap.mask.method}) {clause} {joins} the model without a mask"
+    return tile(f"Dense model → best mask: {name}", cell, words)
+
+
+def _count(leader: Leader, beaten: int, every: int) -> str:
+    if every == 1:
+        return f"{'beats' if beaten else 'does not beat'} {leader.rules[0].item.method}"
+    return f"beats {'all' if beaten == every else 'none of' if not beaten else f'{beaten} of'} {every}"
+
+
+def _each(leader: Leader, question: str) -> str:
+    kinds = rules_by_standing(leader, question=question)
+    texts = [f"{verb} {_amounts(rules)}" for verb, rules in kinds.items() if rules]
+    decided = [rule.p_adjusted for rule in leader.rules if (rule.is_better or rule.is_worse) and rule.p_adjusted]
+    return "; ".join([*texts, p_value_text(max(decided)).replace("=", "≤")] if decided else texts)
+
+
+def _amounts(rules: Sequence[Rival]) -> str:
+    shown = [_amount(rule) for rule in rules[:MOST_NAMED]]
+    left = len(rules) - MOST_NAMED
+    return joined([*shown, f"{left} more"] if left > 0 else shown, "and")
+
+
+def _amount(rule: Rival) -> str:
+    """Return a baseline with its distance from the best: ``wanda (8.3% higher)``."""
+    difference = difference_of(rule)
+    text = "not compared" if difference is None else difference.amount
+    return f"{rule.item.method} ({text})"
