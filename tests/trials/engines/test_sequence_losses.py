@@ -13,8 +13,11 @@ from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines import sequence_losses
 from nmlab.trials.engines.engine import MaskKey
 from nmlab.trials.engines.layout import GroupLayout
+from nmlab.trials.engines.needs import sequence_bytes
 from nmlab.trials.engines.sequence_losses import SequenceLosses
+from nmlab.trials.measure.tensor_meter import TensorMeter
 from nmlab.trials.models import MaskedModel
+from nmlab.trials.models.needs import Shape
 
 K, T = 5, 12
 TOKENS_KT = torch.randint(1, 500, (K, T), generator=torch.Generator().manual_seed(0))
@@ -177,6 +180,25 @@ def test_stages_compute_the_losses_of_the_whole_model(saved, load_stage, run_pip
     for size in (2, 3):
         assert run_pipeline(size, work) == [whole] * size
     assert all(one != other for one, other in itertools.pairwise(whole))
+
+
+@pytest.mark.parametrize("share", [1e-3, 0.02, 0.3])
+def test_a_step_takes_no_more_memory_than_predicted(random_model, freeze, share):
+    """Beside the activations of a plain forward; far less than a copy of the weights for each mask."""
+    frozen = freeze(random_model("llama", hidden_size=128, intermediate_size=384))
+    engine, model = _engine(frozen, share=share), MaskedModel(frozen)
+    losses, draws = SequenceLosses(model, engine), _draws(engine)
+    losses.of(draws, TOKENS_KT)(0)  # applies the masks to the model
+    with TensorMeter() as plain:
+        model.loss(TOKENS_KT)
+    with TensorMeter() as meter:
+        losses.of(draws, TOKENS_KT)(0)
+    held = sum(draw.groups_g.nbytes + draw.masks_gM.nbytes for draw in draws)
+    sizes = {name: tuple(weight.shape) for name, weight in frozen.module.named_parameters()}
+    shape = Shape(frozen.layers, sizes, 4, 128, Pattern(2, 4), sequences=K, length=T)
+    predicted = sequence_bytes(shape, masks=K, share=share)
+    assert held + meter.peak - plain.peak <= 1.1 * predicted < K * shape.weight_bytes
+    assert predicted <= 2 * (held + meter.peak)
 
 
 class ByLayer(ScriptedEngine):
