@@ -46,7 +46,7 @@ def _replay(trace, *, config, score_of):
     for step in range(STEPS):
         masks, batch = _masks(trace, step), int(trace["batch"][step])
         loss = _loss(trace, masks, batch)
-        (weight,), tracker = score_weights([loss], float(trace["vanilla"][batch]), tracker=tracker, config=config)
+        (weight,), tracker = score_weights([loss], [float(trace["vanilla"][batch])], tracker=tracker, config=config)
         engine.descend([_draw(masks, engine)], weights=[weight], rate=config.learning_rate)
         yield loss, tracker.value, engine
 
