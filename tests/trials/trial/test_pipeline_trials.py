@@ -39,8 +39,8 @@ LEARNED = {
     },
     "simple": {"steps": 8, "learning_rate": 0.1},
     "simple from gblm": {"steps": 6, "initial_logits": "saliency", "initial_mask": "gblm"},
-    "soft_topn from first_order": {"steps": 4, "initial_logits": "first_order", "initial_mask": "sparsegpt_mask"},
-    "maskpro from first_order": {"steps": 4, "initial_mask": "first_order:magnitude"},
+    "soft_topn from first_order": {"steps": 6, "initial_logits": "first_order", "initial_mask": "sparsegpt_mask"},
+    "maskpro from first_order": {"steps": 6, "initial_mask": "first_order:magnitude"},
     "susi, excluding": {"steps": 6, "learning_rate": 0.1, "exclude_argmax": True},
     "susi, straight through": {"steps": 6, "learning_rate": 0.1, "straight_through": True},
 }
@@ -85,7 +85,7 @@ def _invariant(result, curve, place):
     curve = {step: {k: v for k, v in values.items() if not k.startswith("memory/")} for step, values in curve.items()}
     masks = read_bundle(place / "mask.safetensors").masks if (place / "mask.safetensors").exists() else {}
     left = {}
-    for file in sorted(set(result.artifacts) & {"evaluation.npz", "mask_losses.npz"}):
+    for file in sorted(set(result.artifacts) & {"evaluation.npz", "mask_losses.npz", "line_search.npz"}):
         with np.load(place / file, allow_pickle=False) as arrays:
             left |= {name: arrays[name].tolist() for name in arrays.files}
     metrics = {name: value for name, value in result.metrics.items() if name.startswith(("eval/", "cost/forwards"))}
@@ -138,6 +138,15 @@ def test_nor_does_it_on_two_or_on_a_stage_for_every_block(stages, on_stages, who
 def test_one_shot_methods_do_not_depend_on_it_either(method, on_stages, make_spec):
     spec = make_spec(method)
     assert _invariant(*on_stages(spec, 1)) == _invariant(*on_stages(spec, 3))
+
+
+@pytest.mark.slow
+def test_the_gradient_and_the_line_search_of_a_start_are_the_same_on_any_stages(on_stages, make_spec):
+    spec = make_spec("first_order", initial_mask="sparsegpt_mask", pattern="4:8")
+    sizes = {"num_hidden_layers": 4}
+    one = _invariant(*on_stages(spec, 1, model=sizes))
+    assert len(one[2]["loss_S"]) == 9
+    assert one == _invariant(*on_stages(spec, 2, model=sizes)) == _invariant(*on_stages(spec, 4, model=sizes))
 
 
 LARGER = {"hidden_size": 84, "intermediate_size": 172}
