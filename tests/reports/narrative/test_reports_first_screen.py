@@ -293,7 +293,7 @@ def test_a_baseline_that_is_better_is_named_and_takes_the_green_away(screen, tri
     assert gap.cells[0].value == "Dense model → best mask: perplexity"
     assert gap.cells[1].shown == "20.00 → 80.03 ± 0.38"
     assert gap.cells[1].value == pytest.approx(80.1 / 20 - 0.01 / 3, rel=1e-3)
-    assert gap.cells[2].value == "the best mask (maskpro) has 4.002 times the perplexity of the model without a mask"
+    assert gap.cells[2].value == "the best mask (maskpro) has 4 times the perplexity of the model without a mask"
     assert len(gap.run_ids) == 4
 
 
