@@ -42,7 +42,7 @@ class SharedTrials:
 
     def _is_shared(self, lease: Lease) -> bool:
         """Return whether the slots share a trial: it draws several masks a step, and there is a coordinator."""
-        return self._coordinator is not None and int(lease.spec["hyperparameters"].get("masks_per_step") or 1) > 1
+        return self._coordinator is not None and TrialSpec.from_record(lease.spec).masks_a_step > 1
 
     @contextmanager
     def lead(self, lease: Lease, pipeline: PipelineGroup) -> Iterator[MaskEvaluators | None]:

@@ -32,9 +32,8 @@ def check_pattern(trial: ConfiguredTrial) -> None:
 
 
 def check_text(trial: ConfiguredTrial) -> None:
-    """Refuse a trial whose method needs more calibration text than it has."""
-    minibatches = trial.spec.calibration.minibatches
-    if reason := trial.method.unsupported_text_reason(trial.config, minibatches=minibatches):
+    """Refuse a trial whose method needs another calibration text than it has."""
+    if reason := trial.method.unsupported_calibration_reason(trial.config, trial.spec.calibration):
         raise _refused(trial, reason, otherwise="method")
 
 
@@ -119,7 +118,7 @@ def check_mask_parallel(study: Study, trials: Iterable[ConfiguredTrial]) -> None
         return
     if replica.mask_parallel > slots:
         raise ValueError(f"{asked}: {replica.count} replica(s) of {replica.slots} slot(s) are {slots} in all")
-    most = max(int(trial.spec.hyperparameters.get("masks_per_step") or 1) for trial in trials)
+    most = max(trial.spec.masks_a_step for trial in trials)
     if most < replica.mask_parallel:
         raise ValueError(f"{asked}: no trial draws more than {most} mask(s) a step; raise masks_per_step")
 

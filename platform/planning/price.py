@@ -20,8 +20,9 @@ class Price:
     """The trials of a launch, the steps that its learned methods take, and the tokens that they read in them.
 
     Trials that confirm the search are counted too, as many as there may be.
-    Every mask of a step reads the minibatch once; a backward is not counted in addition to its forward. For a search
-    that draws its points, steps and tokens are the average over random points of its space.
+    Every mask of a step reads the minibatch once, or the sequence that it is drawn for; a backward is not counted in
+    addition to its forward. For a search that draws its points, steps and tokens are the average over random points of
+    its space.
     """
 
     trials: int
@@ -60,5 +61,5 @@ def _learned(specs: Iterable[TrialSpec]) -> tuple[int, int]:
         text = spec.calibration
         batch = min(text.batch_size, text.samples) * text.sequence_length
         steps += own
-        tokens += own * batch * int(spec.hyperparameters.get("masks_per_step") or 1)
+        tokens += own * batch * spec.readings_a_step
     return steps, tokens

@@ -15,6 +15,8 @@ from nmlab.trials.contract.pattern import Pattern
 METHOD = "maskpro"
 WEIGHTS = "cost/trainable_params"
 SETTINGS = {"magnitude": "logit_magnitude", "learning_rate": "learning_rate", "steps": "steps"}
+# The laws are of the paper's form. What is ours moves logits by other amounts, and is left out.
+_PAPER_FORM = {"initial_logits": "constant", "mask_per": "batch", "learning_rate_schedule": "constant"}
 Key = tuple[str, int, int, int]
 
 
@@ -53,7 +55,12 @@ def sizes_of(store: RunStore, *, studies: Sequence[str]) -> tuple[ModelSize, ...
 
 
 def _tried(item: Configuration) -> Tried | None:
-    """Return a configuration with the change of each seed from its own initial mask; None where there is none."""
+    """Return a configuration with the change of each seed from its own initial mask.
+
+    None where there is none, and for a configuration that is not of the paper's form.
+    """
+    if any(item.settings.get(name, value) != value for name, value in _PAPER_FORM.items()):
+        return None
     values = [item.settings.get(name) for name in SETTINGS.values()]
     metric = item.objective.metric
     if not all(isinstance(value, int | float) for value in values) or not item.is_learned:

@@ -6,6 +6,7 @@ OURS: Mapping[str, tuple[str, ...]] = {
     "c": ("logit_magnitude",),
     "lr": ("learning_rate",),
     "eta": ("learning_rate",),
+    "rho": ("walk_rate",),
     "tau": ("tau_init", "tau_end"),
     "temperature": ("tau_init", "tau_end"),
     "kappa": ("kappa_init", "kappa_end"),
@@ -16,7 +17,7 @@ OURS: Mapping[str, tuple[str, ...]] = {
     "wd": ("weight_decay",),
 }
 """A name in lower case -> the hyperparameters that are meant by it, of one method or another."""
-SYMBOLS: Mapping[str, str] = {"logit_magnitude": "C", "learning_rate": "lr"}
+SYMBOLS: Mapping[str, str] = {"logit_magnitude": "C", "learning_rate": "lr", "walk_rate": "rho"}
 """Short names of hyperparameters for the names of runs, where there is little room."""
 
 

@@ -34,6 +34,10 @@ ADDED_LATER: dict[str, object] = {
     "hyperparameters.susi.initial_mask": "none",
     "hyperparameters.susi.initial_spread": 1.0,
     "hyperparameters.maskllm.initial_logits": "random",
+    "hyperparameters.maskpro.initial_logits": "constant",
+    "hyperparameters.maskpro.mask_per": "batch",
+    "hyperparameters.maskpro.learning_rate_schedule": "constant",
+    "hyperparameters.maskpro.walk_rate": None,
 }
 
 
@@ -89,10 +93,26 @@ class TrialSpec(Section):
         return _digest({name: value for name, value in self._identity().items() if name != "seed"}, size=4)
 
     @property
+    def masks_a_step(self) -> int:
+        """How many masks a step draws, which mask-parallel peers share out; that of a method without masks is 1."""
+        if self._has_mask_per_sequence:
+            return min(self.calibration.batch_size, self.calibration.samples)
+        return int(self.hyperparameters.get("masks_per_step") or 1)
+
+    @property
+    def readings_a_step(self) -> int:
+        """How often a step reads its minibatch: once a mask, but once in all where every sequence has its own mask."""
+        return 1 if self._has_mask_per_sequence else self.masks_a_step
+
+    @property
     def can_halve_batches(self) -> bool:
         """Whether half as many sequences could go through the model at once, as a retry after out of memory does."""
         held_out = [text.batch_size for text in (self.evaluation, self.validation) if text is not None]
         return max(self.calibration.at_once, *held_out) > 1
+
+    @property
+    def _has_mask_per_sequence(self) -> bool:
+        return self.hyperparameters.get("mask_per") == "sequence"
 
     def flat(self) -> dict[str, Scalar]:
         """Return every setting under a dotted name; hyperparameters stand by their own names."""

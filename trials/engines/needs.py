@@ -11,12 +11,18 @@ from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines.choice import EngineTask, check_kernels, deviating_at_first, engine_name, is_large
 from nmlab.trials.engines.event.blocks import SUPERBLOCK, TILE
 from nmlab.trials.engines.event.windows import HOT
+from nmlab.trials.engines.sequence_losses import TOGETHER
 from nmlab.trials.models.needs import FLOAT32, Shape
 from nmlab.trials.models.prunable import PrunableLayer
+from nmlab.trials.models.sequences.ways import choose_way
 
 # The event engine's history begins with room for so many steps, two float64 each, and doubles.
 _HISTORY_STEPS = 1024
 _HOT_SHARE = 1 / 8
+# Of a deviating group whose layer is corrected: its entries with their places while these are found, 12 bytes each of
+# them afterwards.
+_CORRECTED_GROUP = 220
+_INDEX = 8
 
 
 def engine_needs(
@@ -57,6 +63,35 @@ def engine_needs(
     if name == "adaptive":
         event["delegated layers"] = delegated
     return event, uncertain
+
+
+def sequence_bytes(shape: Shape, *, masks: int, share: float) -> int:
+    """Return the scratch bytes of a step in which each of ``masks`` sequences has a mask of its own.
+
+    These are the draws, held until the logits have moved, and what `SequenceLosses` needs beside the activations of a
+    forward: no copy of the masked weights but one of the largest layer. ``share`` of the groups deviate in a mask.
+    """
+    draws = masks * share * shape.groups * (_INDEX + shape.pattern.m)
+    together = min(TOGETHER, masks)
+    of_layers = [_sequence_bytes_of(layer, shape, together=together, share=share) for layer in shape.layers]
+    return int(draws + max(own for own, _ in of_layers) + sum(corrected for _, corrected in of_layers))
+
+
+def _sequence_bytes_of(layer: PrunableLayer, shape: Shape, *, together: int, share: float) -> tuple[float, float]:
+    """Return the scratch bytes of a layer's forward, and those of its correction, which are held with the others'."""
+    groups = share * shape.pattern.groups(layer.numel)
+    way = choose_way(
+        round(together * groups),
+        sequences=together,
+        tokens=shape.length,
+        shape=(layer.out_features, layer.in_features),
+        device=torch.device(shape.device),
+    )
+    if way == "own":
+        patch = groups * (_INDEX + shape.pattern.m * (1 + 2 * shape.element_bytes))
+        return layer.numel * shape.element_bytes + patch, 0
+    entries = together * shape.length * 2 * groups
+    return entries * (FLOAT32 + shape.element_bytes), _CORRECTED_GROUP * together * groups
 
 
 def _unchecked(device: torch.device, pattern: Pattern, kind: str) -> None:

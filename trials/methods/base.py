@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nmlab.trials.context.trial_context import TrialContext as TrialContext
+    from nmlab.trials.contract.sections import CalibrationSpec
     from nmlab.trials.models.needs import Needs, Shape
 
 Arrays: TypeAlias = "Mapping[str, NDArray[np.generic]]"
@@ -177,6 +178,13 @@ class Method(ABC):
     def unsupported_text_reason(self, config: Any, *, minibatches: int) -> str | None:
         """Return why ``config`` does not fit a calibration text of ``minibatches`` minibatches, or None if it does."""
         return None
+
+    def unsupported_calibration_reason(self, config: Any, calibration: CalibrationSpec) -> str | None:
+        """Return why ``config`` does not fit a calibration text, or None if it does.
+
+        By default it asks `unsupported_text_reason`; a method defines it where the number of minibatches is not enough.
+        """
+        return self.unsupported_text_reason(config, minibatches=calibration.minibatches)
 
     @abstractmethod
     def start(self, context: TrialContext, config: Any) -> Run:

@@ -14,6 +14,7 @@ from nmlab.trials.models.chunked import chunked_mean
 from nmlab.trials.models.frozen import FrozenModel
 from nmlab.trials.models.hooks import PipelineHooks
 from nmlab.trials.models.masked_weight import CopiedWeight, MaskedWeight, MultipliedWeight, computes_plainly
+from nmlab.trials.models.sequences import LayerDeviations, Way, are_independent, masked_by_sequence
 from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, PipelineGroup
 
 T = TypeVar("T")
@@ -107,6 +108,41 @@ class MaskedModel:
 
         losses = [read(part_bT) for part_bT in self._parts(tokens_BT)]
         return losses[0] if len(losses) == 1 else torch.cat(losses)
+
+    def sequence_losses(
+        self, tokens_KT: Tensor, deviations: Mapping[str, LayerDeviations], *, way: Way | None = None
+    ) -> list[float]:
+        """Return the loss of each sequence in nats a prediction, under masks of its own, from one forward of all.
+
+        The masks of sequence k are those applied to the model, but for the groups in ``deviations``, by layer. Each
+        loss is that of a forward of its sequence alone with its masks, up to rounding (1e-5 relative in float32).
+        ``way`` is how every layer computes them; None chooses by layer, see `Way`. Only for a model for which
+        `computes_sequences_apart`.
+        """
+
+        def read(logits_KTV: Tensor) -> list[float]:
+            losses: list[float] = _token_losses(logits_KTV, tokens_KT).mean(1).tolist()
+            return losses
+
+        with masked_by_sequence(self._masked, deviations, tokens=tokens_KT.shape[1], way=way):
+            return self.map_logits(tokens_KT, read)
+
+    def computes_sequences_apart(self) -> bool:
+        """Return whether layers can apply other masks to each sequence: all stages agree, and only the model counts.
+
+        They cannot where the model takes a weight without calling its layer, where the layer has a forward of its own,
+        and where its inputs are not those of the sequences in turn, as in experts that get routed tokens.
+        """
+        dense = MaskedModel(self.frozen, pipeline=self.pipeline)
+        linears = [_linear(dense.module, name) for layer in self.frozen.layers for name in (layer.name, *layer.aliases)]
+        distinct = list({id(linear): linear for linear in linears}.values())
+
+        def run(tokens_KT: Tensor) -> None:
+            dense.map_logits(tokens_KT, lambda _: None)
+
+        apart = are_independent(run, distinct, vocabulary=self.frozen.vocabulary_size)
+        plain = all(layer.is_called for layer in self.frozen.layers) and all(map(computes_plainly, distinct))
+        return self.pipeline.all_reduce_count(int(not (apart and plain))) == 0
 
     def masked_weights(self, masks_OI: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return dense weight times mask (any real numbers [out, in] by layer) under the names of the parameters.

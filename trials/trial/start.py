@@ -52,9 +52,8 @@ class TrialStart:
         config = method.configure(spec.hyperparameters)
         if method.sparse:
             check_divisible(layers, pattern=pattern)
-        reason = method.unsupported_reason(pattern, config) or method.unsupported_text_reason(
-            config, minibatches=spec.calibration.minibatches
-        )
+        reason = method.unsupported_reason(pattern, config)
+        reason = reason or method.unsupported_calibration_reason(config, spec.calibration)
         if reason:
             raise ValueError(f"{method.name}: {reason}")
         return pattern, config

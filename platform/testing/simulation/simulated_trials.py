@@ -150,7 +150,7 @@ def _objective(spec: TrialSpec) -> str:
 
 
 def _masks(spec: TrialSpec) -> int:
-    return int(spec.hyperparameters.get("masks_per_step") or 1)
+    return spec.masks_a_step
 
 
 def _result(

@@ -100,6 +100,25 @@ def test_a_trial_is_the_same_with_several_peers(spec, replica, tmp_path, alone, 
     assert result.metrics["cost/forwards"] == alone.points[STEPS]["cost/forwards"]
 
 
+def test_so_is_one_with_a_mask_for_every_sequence_whose_last_minibatch_is_smaller(spec, replica, tmp_path):
+    ours = {"mask_per": "sequence", "masks_per_step": 1, "tracker": "leave_one_out"}
+    walk = {"learning_rate": None, "walk_rate": 0.2, "learning_rate_schedule": "linear"}
+    hyperparameters = {**spec.hyperparameters, **ours, **walk}
+    calibration = spec.calibration.model_copy(update={"samples": 14, "batch_size": 6})
+    own = spec.model_copy(update={"hyperparameters": hyperparameters, "calibration": calibration})
+    coordinator, folder, alone, alone_folder = SharedCoordinator(), tmp_path / "shared", Listener(), tmp_path / "alone"
+    run_trial(own, replica=replica, folder=alone_folder, events=alone)
+    (result, events, notices, _), *evaluated = in_threads(
+        lambda: lead(coordinator, own, replica, folder, size=3),
+        *[lambda: follow_leader(coordinator, own, replica, folder) for _ in range(2)],
+    )
+    assert (result.status, notices) == ("finished", [])
+    assert trained(events) == trained(alone)
+    assert_same_masks(folder, alone_folder)
+    assert all(sum(share.values()) > STEPS / 2 for share in evaluated)
+    assert result.metrics["cost/tokens"] == alone.points[STEPS]["cost/tokens"]
+
+
 class DyingError(Exception):
     pass
 

@@ -24,6 +24,11 @@ def test_a_batch_holds_what_there_is_and_every_mask_reads_it():
     assert priced("method=wanda", "space={}", "fixed={}", "baselines=[]") == Price(1 * 2, 0, 0)
 
 
+def test_masks_of_single_sequences_read_the_batch_once():
+    overrides = ["space={}", "baselines=[]", "fixed={steps: 10, mask_per: sequence}"]
+    assert priced(*overrides, "data.calibration.samples=16").tokens == 2 * 10 * 8 * 64
+
+
 def test_a_search_is_priced_by_points_of_its_space():
     overrides = ["space={steps: {int: [100, 300]}}", "baselines=[]", "search={algorithm: random, samples: 50}"]
     found = priced(*overrides)

@@ -236,12 +236,12 @@ def test_a_model_whose_groups_cannot_be_counted_is_refused(tmp_path, content, me
 # --- from a store ---------------------------------------------------------------------------------------------
 
 
-def written(writer, trial, name, *, magnitudes, rates, weights=4 * TINY, steps=100):
+def written(writer, trial, name, *, magnitudes, rates, weights=4 * TINY, steps=100, **settings):
     rows = []
     for magnitude in magnitudes:
         for rate in rates:
             loss = 80.0 + 10 * (magnitude - 4) ** 2 + 5 * math.log(rate) ** 2
-            params = {"logit_magnitude": str(magnitude), "learning_rate": str(rate), "steps": str(steps)}
+            params = {"logit_magnitude": str(magnitude), "learning_rate": str(rate), "steps": str(steps), **settings}
             rows += [
                 trial("maskpro", seed, loss + seed, 120.0, params, residual=[0.0] * 2,
                       metrics={"cost/trainable_params": float(weights)})
@@ -278,6 +278,24 @@ def test_studies_become_a_space_that_can_be_pasted(writer, trial, small):
     low, high = yaml.safe_load(found.space)["space"]["logit_magnitude"]["uniform"]
     assert all(low <= point["logit_magnitude"] <= high for point in found.proposal.points)
     assert scale([small, "scale-larger"], tracking_uri=writer.uri, groups=10**7) == found
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "is_left_out"),
+    [
+        ("mask_per", "sequence", True),
+        ("mask_per", "batch", False),
+        ("initial_logits", "saliency", True),
+        ("learning_rate_schedule", "linear", True),
+        ("learning_rate_schedule", "constant", False),
+    ],
+)
+def test_what_is_not_of_the_papers_form_is_left_out(writer, trial, small, setting, value, is_left_out):
+    """A law of the paper's form says nothing about other forms, whose logits move by other amounts."""
+    name = f"scale-{setting}-{value}".replace("_", "-")
+    written(writer, trial, name, magnitudes=(3.0, 4.0, 5.0), rates=(0.3, 1.0), weights=40 * TINY, **{setting: value})
+    found = scale([small, name], tracking_uri=writer.uri, groups=10**7)
+    assert len(found.places) == (1 if is_left_out else 2)
 
 
 def test_one_size_says_what_is_assumed(writer, small):

@@ -4,43 +4,15 @@ from functools import partial
 
 import pytest
 import torch
+from scripted_engine import ScriptedEngine
 
 from nmlab.trials.contract.pattern import Pattern
-from nmlab.trials.engines.engine import Draw, Engine, MaskKey
+from nmlab.trials.engines.engine import MaskKey
 from nmlab.trials.engines.layout import GroupLayout
 from nmlab.trials.engines.mask_patcher import MaskPatcher
 from nmlab.trials.models import MaskedModel
 
 PATTERN = Pattern(2, 4)
-
-
-class Scripted(Engine):
-    """Makes draws with a given share of other masks, from modes that the test sets; it has no logits."""
-
-    name = "scripted"
-
-    def __init__(self, layout, *, share):
-        self.layout, self._share = layout, share
-        self._draw = torch.Generator().manual_seed(0)
-        self._mode_GM = self._random(layout.groups)
-
-    def sample(self, key):
-        chosen_G = torch.rand(self.layout.groups, generator=self._draw) < self._share
-        groups_g = chosen_G.nonzero().flatten()
-        return Draw(key, groups_g, self._random(len(groups_g)))
-
-    def descend(self, draws, *, weights, rate):
-        groups_g = torch.randperm(self.layout.groups, generator=self._draw)[:3].sort().values
-        self._mode_GM[groups_g] = self._random(3)
-        return groups_g
-
-    def mode(self, groups_g=None):
-        return self._mode_GM if groups_g is None else self._mode_GM[groups_g]
-
-    def _random(self, groups):
-        return torch.rand(groups, 4, generator=self._draw).argsort(dim=1) < 2
-
-    logits = state = load_state = state_bytes = None
 
 
 @pytest.fixture
@@ -51,7 +23,7 @@ def frozen(random_model, freeze):
 @pytest.mark.parametrize("on_the_fly", [False, True])
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.3])
 def test_patched_and_newly_applied_masks_are_the_same(frozen, share, on_the_fly):
-    engine = Scripted(GroupLayout(frozen.layers, pattern=PATTERN), share=share)
+    engine = ScriptedEngine(GroupLayout(frozen.layers, pattern=PATTERN), share=share)
     patched, anew = MaskedModel(frozen), MaskedModel(frozen)
     if on_the_fly:
         patched.multiply_on_the_fly(4)
@@ -77,7 +49,7 @@ def _assert_same_weights(one, other):
 
 
 def test_masks_that_differ_little_are_patched_and_not_rewritten(frozen, monkeypatch):
-    engine = Scripted(GroupLayout(frozen.layers, pattern=PATTERN), share=0.01)
+    engine = ScriptedEngine(GroupLayout(frozen.layers, pattern=PATTERN), share=0.01)
     model, masked = MaskedModel(frozen), []
     apply_masks = model.apply_masks
     monkeypatch.setattr(model, "apply_masks", lambda *masks: masked.append(1) or apply_masks(*masks))

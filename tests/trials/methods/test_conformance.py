@@ -31,6 +31,14 @@ class TestEveryMethod(MethodConformance):
         return {"logit_magnitude": 2.0} if method.name == "maskpro" else {}
 
 
+class TestMaskProWithAMaskForEverySequence(MethodConformance):
+    name = "maskpro"
+
+    def hyperparameters(self, method):
+        ours = {"mask_per": "sequence", "walk_rate": 0.2, "learning_rate_schedule": "linear"}
+        return {**ours, "initial_logits": "saliency", "initial_mask": "wanda", "logit_magnitude": 3.0}
+
+
 @pytest.fixture(scope="module")
 def context(tmp_path_factory):
     replica = small_replica()

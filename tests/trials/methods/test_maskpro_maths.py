@@ -19,7 +19,7 @@ def _config(**changes) -> MaskProConfig:
 
 
 def _weights(losses, *, initial=0.0, tracker, config):
-    return score_weights(losses, initial, tracker=tracker, config=config)
+    return score_weights(losses, [initial] * len(losses), tracker=tracker, config=config)
 
 
 def _walk(residuals, config):

@@ -28,6 +28,22 @@ LEARNED = {
     "maskpro by gumbel_topk": {"steps": 6, "sampler": "gumbel_topk", "learning_rate": 20.0},
     "maskpro, losses of masks": {"steps": 6, "loss_masks": 3},
     "maskpro, logits in two bytes": {"steps": 6, "logits": "bfloat16_delta", "masked_weights": "multiplied"},
+    "maskpro, a mask a sequence": {
+        "steps": 6,
+        "mask_per": "sequence",
+        "walk_rate": 0.3,
+        "learning_rate": None,
+        "learning_rate_schedule": "linear",
+    },
+    "maskpro from saliency": {
+        "steps": 6,
+        "initial_logits": "saliency",
+        "initial_mask": "wanda",
+        "engine": "event",
+        "mask_per": "sequence",
+        "walk_rate": 0.1,
+        "learning_rate": None,
+    },
     "susi": {"steps": 8, "learning_rate": 0.1},
     "maskllm": {"steps": 6, "learning_rate": 0.1, "weight_regularization": 1e-3, "clip_norm": 0.05},
     "soft_topn": {"steps": 8, "learning_rate": 0.1},
@@ -127,9 +143,10 @@ def test_learning_does_not_depend_on_the_number_of_stages(case, on_stages, whole
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("case", ["maskpro", "maskpro, a mask a sequence"])
 @pytest.mark.parametrize("stages", [2, 4])
-def test_nor_does_it_on_two_or_on_a_stage_for_every_block(stages, on_stages, whole, learned):
-    spec = learned("maskpro")
+def test_nor_does_it_on_two_or_on_a_stage_for_every_block(stages, case, on_stages, whole, learned):
+    spec = learned(case)
     assert whole(spec) == _invariant(*on_stages(spec, stages))
 
 

@@ -48,21 +48,25 @@ def initial_logits(
     return logits_GM
 
 
-def saliency_logits(name: str, context: TrialContext) -> dict[str, Tensor]:
+def saliency_logits(name: str, context: TrialContext, *, unit_spread: bool = True) -> dict[str, Tensor]:
     """Return the saliency of the initial mask ``name``, centred in every group and of unit spread in every layer.
 
     [out, in] by layer on the model's device. A method without ``Method.saliency`` gives two values, by its mask.
+    Without ``unit_spread`` they are the logarithms of the scores, or the mask, less their mean in the group.
     """
     device, m = context.model.frozen.device, context.pattern.m
     method, config = initial_mask_method(name)
     if has_saliency(method):
         shared = _shared_scores("saliency", name, partial(method.saliency, config=config), context)
         return {
-            layer: logits_of_scores(scores_OI.to(device).view(-1, m)).view_as(scores_OI)
+            layer: logits_of_scores(scores_OI.to(device).view(-1, m), unit_spread=unit_spread).view_as(scores_OI)
             for layer, scores_OI in shared.items()
         }
     masks = initial_mask(name, context)
-    return {layer: logits_of_mask(mask_OI.view(-1, m)).view_as(mask_OI) for layer, mask_OI in masks.items()}
+    return {
+        layer: logits_of_mask(mask_OI.view(-1, m), unit_spread=unit_spread).view_as(mask_OI)
+        for layer, mask_OI in masks.items()
+    }
 
 
 def group_scores(name: str, context: TrialContext) -> Mapping[str, Tensor]:

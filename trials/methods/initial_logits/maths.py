@@ -12,13 +12,14 @@ _SMALLEST_SHARE = 1e-4
 _SMALLEST_KEPT = 1e-30
 
 
-def logits_of_scores(scores_GM: Tensor) -> Tensor:
+def logits_of_scores(scores_GM: Tensor, *, unit_spread: bool = True) -> Tensor:
     """Return the logarithm of the scores less its mean in every group, of unit standard deviation over the layer.
 
     The order within a group is that of the scores, apart from those below 1e-4 of the layer's mean, which become equal.
 
     Args:
         scores_GM: [G, M] finite, >= 0.
+        unit_spread: false leaves the standard deviation as it is.
 
     Returns:
         float32 [G, M]; zero where all scores of the layer are equal.
@@ -26,12 +27,16 @@ def logits_of_scores(scores_GM: Tensor) -> Tensor:
     scores_GM = scores_GM.float()
     floor = float(scores_GM.mean(dtype=torch.float64)) * _SMALLEST_SHARE
     # The smallest number keeps the logarithm finite in a layer of zeros.
-    return _of_unit_spread(scores_GM.clamp(min=max(floor, torch.finfo(torch.float32).tiny)).log_())
+    logarithm_GM = scores_GM.clamp(min=max(floor, torch.finfo(torch.float32).tiny)).log_()
+    return _centred(logarithm_GM, unit_spread=unit_spread)
 
 
-def logits_of_mask(mask_GM: Tensor) -> Tensor:
-    """Return the mask less its mean in every group, of unit standard deviation: two values, float32 [G, M]."""
-    return _of_unit_spread(mask_GM.float())
+def logits_of_mask(mask_GM: Tensor, *, unit_spread: bool = True) -> Tensor:
+    """Return the mask less its mean in every group, of unit standard deviation: two values, float32 [G, M].
+
+    Without ``unit_spread`` they are 1 apart.
+    """
+    return _centred(mask_GM.float(), unit_spread=unit_spread)
 
 
 def rearranged(sizes_GM: Tensor, mask_GM: Tensor) -> Tensor:
@@ -55,7 +60,9 @@ def rearranged(sizes_GM: Tensor, mask_GM: Tensor) -> Tensor:
     return torch.where(mask_GM, given_GM.clamp(min=_SMALLEST_KEPT).mul_(1 + 1e-6), given_GM)
 
 
-def _of_unit_spread(values_GM: Tensor) -> Tensor:
+def _centred(values_GM: Tensor, *, unit_spread: bool) -> Tensor:
     centred_GM = values_GM - values_GM.mean(dim=1, keepdim=True)
+    if not unit_spread:
+        return centred_GM
     spread = float(centred_GM.square().mean(dtype=torch.float64).sqrt())
     return centred_GM.div_(spread) if spread > 0 else centred_GM

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.methods.base import About, Method, Run
-from nmlab.trials.methods.initial_masks.names import unknown_reason
+from nmlab.trials.methods.initial_masks.names import unknown_reason, unsupported_base_reason
 from nmlab.trials.methods.maskpro.config import MaskProConfig
 from nmlab.trials.methods.maskpro.metrics import METRICS
 
 if TYPE_CHECKING:
+    from nmlab.trials.contract.sections import CalibrationSpec
     from nmlab.trials.methods.base import TrialContext
     from nmlab.trials.models.needs import Needs, Shape
 
@@ -33,6 +34,8 @@ class MaskPro(Method):
     def unsupported_reason(self, pattern: Pattern, config: MaskProConfig) -> str | None:
         if reason := unknown_reason(config.initial_mask):
             return reason
+        if config.initial_logits == "first_order" and (reason := unsupported_base_reason(config.initial_mask)):
+            return reason
         if config.compat == "official" and pattern != Pattern(2, 4):
             return f"compat: official exists for 2:4 only (the authors' code has no other), not for {pattern}"
         return None
@@ -42,6 +45,13 @@ class MaskPro(Method):
             given = f"loss_batches = {config.loss_batches}"
             return f"{given}: the calibration text makes no more than {minibatches} minibatches"
         return None
+
+    def unsupported_calibration_reason(self, config: MaskProConfig, calibration: CalibrationSpec) -> str | None:
+        compares = config.mask_per == "sequence" and config.estimator == "tracked" and config.tracker == "leave_one_out"
+        if compares and 1 in (calibration.samples % calibration.batch_size, calibration.batch_size):
+            given = f"samples = {calibration.samples}, batch_size = {calibration.batch_size}"
+            return f"mask_per = sequence: {given} leave one sequence alone, with no other to compare it with"
+        return super().unsupported_calibration_reason(config, calibration)
 
     def needs(self, shape: Shape, config: MaskProConfig) -> Needs:
         from nmlab.trials.methods.maskpro.needs import needs

@@ -1,10 +1,13 @@
-"""The hyperparameters of MaskPro, with the paper's values as defaults."""
+"""The hyperparameters of MaskPro, with the paper's values as defaults; what is ours is off."""
 
+from collections.abc import Mapping
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from nmlab.trials.methods.base import MethodConfig, default_from
+
+Schedule = Literal["constant", "linear", "cosine"]
 
 
 class MaskProConfig(MethodConfig):
@@ -20,15 +23,16 @@ class MaskProConfig(MethodConfig):
     logit_magnitude: float = Field(
         default=10.0,
         gt=0,
-        description="C: initial logits are C on kept weights, 0 on the others",
+        description="C: initial logits are C on kept weights, 0 on the others; with initial_logits saliency or "
+        "first_order, C times the logarithm of the scores",
         json_schema_extra=default_from("MaskPro, Table 2; 8 to 12 in Table 11; a small model needs less"),
     )
     # The upper bound is far above any use; it keeps float32 logits finite, however long the run.
-    learning_rate: float = Field(
+    learning_rate: float | None = Field(
         default=50.0,
         gt=0,
         le=1e6,
-        description="step on the logits, plain SGD",
+        description="step on the logits, plain SGD; null where walk_rate is given",
         json_schema_extra=default_from("MaskPro, Table 2: 25 to 200; a small model needs far less"),
     )
     steps: int = Field(
@@ -94,11 +98,48 @@ class MaskProConfig(MethodConfig):
         description="calibration minibatches, the first ones, on which each of loss_masks is evaluated",
         json_schema_extra=default_from("MaskPro, Fig. 2"),
     )
+    initial_logits: Literal["constant", "saliency", "first_order"] = Field(
+        default="constant",
+        description="'saliency' starts from the scores of initial_mask: groups that it hardly decides are drawn anew "
+        "often, clear ones almost never; 'first_order' has the method of this name correct them first; ours",
+        json_schema_extra=default_from("MaskPro: C times the initial mask"),
+    )
+    mask_per: Literal["batch", "sequence"] = Field(
+        default="batch",
+        description="'sequence' draws a mask for every sequence of the minibatch and evaluates it there alone; tracker "
+        "is then leave_one_out where it is not given; ours",
+        json_schema_extra=default_from("MaskPro, Algorithm 1"),
+    )
+    learning_rate_schedule: Schedule = Field(
+        default="constant",
+        description="'linear' falls to 0 at the last step, 'cosine' to a tenth; ours",
+        json_schema_extra=default_from("MaskPro, Algorithm 1: one learning rate"),
+    )
+    walk_rate: float | None = Field(
+        default=None,
+        gt=0,
+        le=1e6,
+        description="rho, in place of learning_rate: how far, in units of C, noise alone moves an average logit in the "
+        "whole run; null takes learning_rate; ours",
+        json_schema_extra=default_from("MaskPro, Algorithm 1: a learning rate"),
+    )
     compat: Literal["none", "official"] = Field(
         default="none",
         description="'official' repeats the authors' code: its 2:4 gradient with 1e-8 guards, tracker moved before use",
         json_schema_extra=default_from("ours: the exact gradient of any N:M, and the paper's order"),
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_that_depend_on_others(cls, given: object) -> object:
+        if not isinstance(given, Mapping):
+            return given
+        filled = dict(given)
+        if filled.get("mask_per") == "sequence":
+            filled.setdefault("tracker", "leave_one_out")
+        if filled.get("walk_rate") is not None:
+            filled.setdefault("learning_rate", None)
+        return filled
 
     @model_validator(mode="after")
     def _one_engine(self) -> Self:
@@ -108,6 +149,33 @@ class MaskProConfig(MethodConfig):
 
     @model_validator(mode="after")
     def _others_to_leave_in(self) -> Self:
-        if self.tracker == "leave_one_out" and self.masks_per_step < 2:
-            raise ValueError("tracker leave_one_out needs masks_per_step of 2 or more")
+        if self.tracker == "leave_one_out" and self.mask_per == "batch" and self.masks_per_step < 2:
+            raise ValueError("tracker leave_one_out needs masks_per_step of 2 or more, or mask_per sequence")
+        return self
+
+    @model_validator(mode="after")
+    def _masks_of_a_step(self) -> Self:
+        if self.mask_per == "batch":
+            return self
+        if self.masks_per_step != 1:
+            given = f"masks_per_step = {self.masks_per_step}"
+            raise ValueError(f"{given} with mask_per sequence: expected 1, as every sequence has one mask")
+        if self.compat == "official":
+            raise ValueError("mask_per sequence with compat official: the authors' code has one mask for a minibatch")
+        return self
+
+    @model_validator(mode="after")
+    def _one_rate(self) -> Self:
+        if self.learning_rate is None and self.walk_rate is None:
+            raise ValueError("learning_rate = null: expected a number, or a walk_rate")
+        if self.learning_rate is not None and self.walk_rate is not None:
+            both = f"learning_rate = {self.learning_rate:g} and walk_rate = {self.walk_rate:g}"
+            raise ValueError(f"{both}: expected one of them, as walk_rate sets the learning rate")
+        return self
+
+    @model_validator(mode="after")
+    def _logits_that_a_store_can_hold(self) -> Self:
+        if self.initial_logits != "constant" and self.logits != "float32":
+            given = f"logits = {self.logits} with initial_logits = {self.initial_logits}"
+            raise ValueError(f"{given}: expected float32, as it holds differences from constant logits")
         return self

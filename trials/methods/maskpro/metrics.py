@@ -7,4 +7,5 @@ METRICS = (
     Metric("train/residual", "nats", Direction.LOWER),
     Metric("train/delta", "nats"),
     Metric("train/flips", "groups"),
+    Metric("train/learning_rate"),
 )

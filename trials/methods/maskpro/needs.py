@@ -1,7 +1,7 @@
 """What a trial of MaskPro needs: those of its engine, and of its initial mask."""
 
 from nmlab.trials.engines.needs import engine_needs
-from nmlab.trials.methods.logit_needs import initial_mask_needs
+from nmlab.trials.methods.logit_needs import initial_mask_needs, saliency_needs
 from nmlab.trials.methods.maskpro.config import MaskProConfig
 from nmlab.trials.models.needs import FLOAT32, Needs, Shape
 
@@ -19,10 +19,11 @@ def needs(shape: Shape, config: MaskProConfig) -> Needs:
         logits=config.logits,
         sampler="multinomial" if by_event else config.sampler,
         exact=config.compat != "official",
-        magnitude=config.logit_magnitude,
+        # Logits from saliency differ by group; how many deviate is not known before. Assumed is that most do.
+        magnitude=config.logit_magnitude if config.initial_logits == "constant" else 0.0,
         steps=config.steps,
     )
-    started = initial_mask_needs(shape, config.initial_mask)
+    started = _start_needs(shape, config)
     multiplied = config.masked_weights == "multiplied"
     return Needs(
         state={**engine, "groups off the initial mask": shape.groups},
@@ -37,3 +38,10 @@ def needs(shape: Shape, config: MaskProConfig) -> Needs:
         shared=started.shared,
         extra_forwards=(config.loss_masks + 1) * config.loss_batches if config.loss_masks else 0,
     )
+
+
+def _start_needs(shape: Shape, config: MaskProConfig) -> Needs:
+    """Return what the initial mask, or the saliency, takes and leaves for other trials."""
+    if config.initial_logits == "constant":
+        return initial_mask_needs(shape, config.initial_mask)
+    return saliency_needs(shape, config.initial_logits, config.initial_mask)
