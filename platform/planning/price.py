@@ -20,8 +20,9 @@ class Price:
     """The trials of a launch, the steps that its learned methods take, and the tokens that they read in them.
 
     Trials that confirm the search are counted too, as many as there may be.
-    Every mask of a step reads the minibatch once; a backward is not counted in addition to its forward. For a search
-    that draws its points, steps and tokens are the average over random points of its space.
+    Every mask of a step reads the minibatch once; a backward is not counted in addition to its forward, nor a forward
+    of the dense model (``objective: distill``). For a search that draws its points, steps and tokens are the average
+    over random points of its space.
     """
 
     trials: int

@@ -34,6 +34,11 @@ ADDED_LATER: dict[str, object] = {
     "hyperparameters.susi.initial_mask": "none",
     "hyperparameters.susi.initial_spread": 1.0,
     "hyperparameters.maskllm.initial_logits": "random",
+    **{
+        f"hyperparameters.{method}.objective": "next_token"
+        for method in ("susi", "soft_topn", "simple", "maskllm", "proxsparse", "maskpro")
+    },
+    **{f"hyperparameters.{method}.start_pull": 0.0 for method in ("susi", "soft_topn", "simple", "maskllm")},
 }
 
 

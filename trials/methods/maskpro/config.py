@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from nmlab.trials.methods.base import MethodConfig, default_from
+from nmlab.trials.methods.training_objective.settings import ObjectiveName, objective_field
 
 
 class MaskProConfig(MethodConfig):
@@ -99,6 +100,7 @@ class MaskProConfig(MethodConfig):
         description="'official' repeats the authors' code: its 2:4 gradient with 1e-8 guards, tracker moved before use",
         json_schema_extra=default_from("ours: the exact gradient of any N:M, and the paper's order"),
     )
+    objective: ObjectiveName = objective_field("MaskPro, Algorithm 1: the loss of the text")
 
     @model_validator(mode="after")
     def _one_engine(self) -> Self:

@@ -23,6 +23,7 @@ from nmlab.trials.methods.maskpro.changed_groups import ChangedGroups
 from nmlab.trials.methods.maskpro.config import MaskProConfig
 from nmlab.trials.methods.maskpro.mask_losses import dense_losses, mask_keys, sampled_losses
 from nmlab.trials.methods.maskpro.maths import ResidualTracker, score_weights
+from nmlab.trials.methods.training_objective.compute import training_objective
 from nmlab.trials.parallel.mask_parallel import digest_of
 
 # A run has collapsed when its sampled masks have been worse than uniform guessing for this many steps on average.
@@ -42,6 +43,8 @@ class MaskProRun(Run):
         initial_GM = self._layout.join(initial_mask(config.initial_mask, context))
         if config.masked_weights == "multiplied":
             self._model.multiply_on_the_fly(context.pattern.m)
+        held_batches = config.loss_batches if config.loss_masks else 1
+        self._objective = training_objective(config.objective, context, held_batches=held_batches)
         self._initial_losses = self._losses_of_initial_mask(context, initial_GM)
         store = initial_store(self._layout, initial_GM, magnitude=config.logit_magnitude, kind=config.logits)
         by_event = config.sampler == "event"
@@ -100,12 +103,18 @@ class MaskProRun(Run):
         batches = self._batches[: config.loss_batches]
         keys = mask_keys(self._seed, masks=config.loss_masks)
         loss_KB = sampled_losses(
-            self._engine, model=self._model, keys=keys, batches=batches, account=self._extra, cancelled=cancelled
+            self._engine,
+            model=self._model,
+            keys=keys,
+            batches=batches,
+            objective=self._objective,
+            account=self._extra,
+            cancelled=cancelled,
         )
         if loss_KB is None:
             return None
         initial_B = np.array(self._initial_losses[: len(batches)])
-        dense_B = dense_losses(self._model, batches, account=self._extra)
+        dense_B = dense_losses(self._model, batches, objective=self._objective, account=self._extra)
         return {MASK_LOSSES_FILE: {MASK_LOSSES: loss_KB, INITIAL_LOSSES: initial_B, DENSE_LOSSES: dense_B}}
 
     def state(self) -> dict[str, Tensor]:
@@ -141,10 +150,11 @@ class MaskProRun(Run):
             with self._cost.phase("patch", device=self._device):
                 self._patcher.apply(draws[index])
             with self._cost.phase("forward", device=self._device):
-                return self._model.loss(tokens)
+                return self._model.loss(tokens, objective=self._objective)
 
         losses = self._evaluators.losses(step, len(draws), evaluate=evaluate, digest=lambda: self._digest(step, draws))
-        for _ in losses:  # forwards in other slots belong to this trial too
+        # Forwards in other slots belong to this trial too.
+        for _ in range(len(losses) + self._objective.dense_forwards):
             self._cost.count_forward(tokens.numel())
         return draws, losses
 
@@ -178,9 +188,10 @@ class MaskProRun(Run):
 
         def compute(account: Cost) -> list[float]:
             self._model.apply_masks(self._layout.split(initial_GM))
-            for tokens in self._batches:
+            for tokens in self._batches * (1 + self._objective.dense_forwards):
                 account.count_forward(tokens.numel())
-            return [self._model.loss(tokens) for tokens in self._batches]
+            return [self._model.loss(tokens, objective=self._objective) for tokens in self._batches]
 
-        key = ("initial losses", *initial_mask_key(self._config.initial_mask, context))
+        name = self._config.objective
+        key = ("initial losses", name, *initial_mask_key(self._config.initial_mask, context))
         return context.share(key, compute, initial=True)
