@@ -1,12 +1,11 @@
 """The hyperparameter ``objective``: which loss a learned method lowers. Loads no torch."""
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
+from nmlab.trials.contract.training_losses import ObjectiveName as ObjectiveName
 from nmlab.trials.methods.hyperparameters import default_from
-
-ObjectiveName = Literal["next_token", "distill"]
 
 
 def objective_field(source: str) -> Any:
