@@ -138,6 +138,8 @@ TASKS: Final = "nmlab.tasks"
 """Trial with tasks: what their accuracies were measured with, a JSON object; runs that differ in it do not compare."""
 CONFIRMATION: Final = "nmlab.confirmation"
 """Trial: ``TRUE`` where its seed took no part in the search (``search.confirm``); absent otherwise."""
+TRAIN_LOSS: Final = "nmlab.train_loss"
+"""Trial: what ``train/loss`` is, where it is not the text's next-token cross-entropy (`training_losses`)."""
 DEPENDS_ON_SEED: Final = "nmlab.depends_on_seed"
 """Trial: whether another seed could give another result: ``TRUE`` or ``FALSE``."""
 
@@ -170,6 +172,7 @@ class Fact(StrEnum):
     COST = "cost"
     TASKS = "tasks"
     DEPENDS_ON_SEED = "depends_on_seed"
+    TRAIN_LOSS = "train_loss"
 
 
 OF_THE_NEWEST: Final = (PLANNED, CONFIRMATION_SEEDS, REPRODUCES, STUDY_VERSIONS, SEARCH_STOPPED)

@@ -38,6 +38,11 @@ ADDED_LATER: dict[str, object] = {
     "hyperparameters.maskpro.mask_per": "batch",
     "hyperparameters.maskpro.learning_rate_schedule": "constant",
     "hyperparameters.maskpro.walk_rate": None,
+    **{
+        f"hyperparameters.{method}.objective": "next_token"
+        for method in ("susi", "soft_topn", "simple", "maskllm", "proxsparse", "maskpro")
+    },
+    **{f"hyperparameters.{method}.start_pull": 0.0 for method in ("susi", "soft_topn", "simple", "maskllm")},
 }
 
 

@@ -47,6 +47,7 @@ TAGS = {
     "COST": "nmlab.cost",
     "TASKS": "nmlab.tasks",
     "CONFIRMATION": "nmlab.confirmation",
+    "TRAIN_LOSS": "nmlab.train_loss",
     "DEPENDS_ON_SEED": "nmlab.depends_on_seed",
     "INITIAL_MASK_DIGEST": "nmlab.initial_mask_digest",
     "NOTES": "nmlab.notes",
@@ -127,7 +128,7 @@ VALUES = {
     "Role": ["search", "baseline"],
     "FrozenWeights": ["verified", "mismatch", "unverified"],
     "KnownCost": ["unknown", "in part"],
-    "Fact": ["cost", "tasks", "depends_on_seed"],
+    "Fact": ["cost", "tasks", "depends_on_seed", "train_loss"],
     "TrialStatus": ["waiting", "running", "finished", "diverged", "oom", "failed", "stopped", "pruned", "duplicate"],
     "LaunchStatus": ["starting", "running", "stopping", "finished", "stopped", "failed", "killed"],
 }
@@ -200,6 +201,7 @@ def test_every_end_of_a_trial_and_of_a_launch_has_a_status_in_mlflow():
 def test_each_fact_of_a_trial_has_a_tag():
     tags = {run_tags.Fact.COST: "nmlab.cost", run_tags.Fact.TASKS: "nmlab.tasks"}
     tags[run_tags.Fact.DEPENDS_ON_SEED] = "nmlab.depends_on_seed"
+    tags[run_tags.Fact.TRAIN_LOSS] = "nmlab.train_loss"
     assert {fact: run_tags.fact_tag(fact) for fact in run_tags.Fact} == tags
     assert run_tags.fact_tag("of a later version") == "nmlab.of a later version"
 
