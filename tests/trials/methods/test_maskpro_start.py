@@ -13,7 +13,7 @@ from nmlab.trials.masks.plackett_luce import log_prob
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.initial_masks import initial_mask, initial_mask_methods
-from nmlab.trials.methods.maskpro.start import deviating, first_store, resampled_share
+from nmlab.trials.methods.maskpro.start import deviating, expected_share, first_store, resampled_share
 from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS
 
 MASKPRO, WANDA = registry.get("maskpro"), registry.get("wanda")
@@ -49,6 +49,15 @@ def test_the_start_is_the_mask_of_the_rule(start, make_context, name, pattern):
     for layer, mask in expected.items():
         assert torch.equal(run.initial_masks()[layer], mask)
         assert torch.equal(run.masks()[layer], mask)
+
+
+def test_first_order_corrects_the_scores_that_the_start_takes(start, make_context):
+    run = start(initial_logits="first_order", initial_mask="wanda")
+    expected = initial_mask("first_order:wanda", make_context())
+    assert all(torch.equal(run.initial_masks()[layer], mask) for layer, mask in expected.items())
+    config = MASKPRO.configure({"initial_logits": "first_order", "initial_mask": "first_order"})
+    reason = MASKPRO.unsupported_reason(Pattern(2, 4), config)
+    assert "initial_mask = first_order starts from another mask itself" in reason
 
 
 def test_without_scores_the_masks_are_those_of_constant_logits(start):
@@ -122,6 +131,18 @@ def test_the_share_is_what_masks_resample(start, make_context, changes):
     run = start(**changes)
     drawn = sum(len(run._engine.sample(MaskKey(0, 0, index)).groups_g) for index in range(200))
     assert drawn / (200 * layout.groups) == pytest.approx(share, abs=4 * math.sqrt(share / (200 * layout.groups)))
+
+
+@pytest.mark.parametrize("pattern", ["2:4", "4:8", "8:16"])
+@pytest.mark.parametrize("changes", [{}, {"initial_logits": "saliency", "initial_mask": "magnitude"}])
+def test_the_share_is_known_before_a_model_is_loaded(make_context, pattern, changes):
+    """Exactly for constant logits, and for those from saliency as far as the weights are normal."""
+    context, config = make_context(pattern), MASKPRO.configure({**SMALL, **changes})
+    layout = GroupLayout(context.model.frozen.layers, pattern=context.pattern)
+    store = first_store(context, config, layout=layout)
+    share = resampled_share(store, layout=layout, pipeline=SINGLE_PROCESS)
+    expected = expected_share(config, pattern=context.pattern)
+    assert expected == pytest.approx(share, rel=0.1 if changes else 1e-6)
 
 
 def test_nothing_is_resampled_where_all_is_kept():

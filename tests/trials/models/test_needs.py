@@ -20,6 +20,7 @@ SETTINGS = [
     ("maskpro", {"initial_mask": "wanda", "masks_per_step": 2}),
     ("maskpro", {"masked_weights": "multiplied"}),
     ("maskpro", {"mask_per": "sequence", "walk_rate": 0.2}),
+    ("maskpro", {"initial_logits": "first_order", "initial_mask": "wanda", "mask_per": "sequence"}),
     ("maskpro", {"initial_logits": "saliency", "initial_mask": "wanda"}),
     ("maskpro", {"initial_logits": "saliency", "initial_mask": "sparsegpt", "engine": "event"}),
     ("susi", {"straight_through": True}),

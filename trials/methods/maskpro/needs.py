@@ -1,8 +1,9 @@
 """What a trial of MaskPro needs: those of its engine, and of its initial mask."""
 
-from nmlab.trials.engines.needs import engine_needs
+from nmlab.trials.engines.needs import engine_needs, sequence_bytes
 from nmlab.trials.methods.logit_needs import initial_mask_needs, saliency_needs
 from nmlab.trials.methods.maskpro.config import MaskProConfig
+from nmlab.trials.methods.maskpro.start import expected_share
 from nmlab.trials.methods.training_objective.needs import with_objective
 from nmlab.trials.models.needs import FLOAT32, Needs, Shape
 
@@ -31,7 +32,7 @@ def needs(shape: Shape, config: MaskProConfig) -> Needs:
         uncertain=uncertain,
         masked=shape.code_bytes if multiplied else shape.weight_bytes,
         start=_START * shape.prunable + started.start,
-        step=2 * shape.prunable + (2 * FLOAT32 * shape.largest_layer if multiplied else 0),
+        step=2 * shape.prunable + (2 * FLOAT32 * shape.largest_layer if multiplied else 0) + _sequences(shape, config),
         forwards=config.masks_per_step,
         start_reads=1 + started.start_reads,
         start_weights=started.start_weights,
@@ -42,6 +43,15 @@ def needs(shape: Shape, config: MaskProConfig) -> Needs:
     held_batches = config.loss_batches if config.loss_masks else 1
     extra = config.loss_batches if config.loss_masks else 0
     return with_objective(found, config.objective, shape, held_batches=held_batches, start_reads=1, extra=extra)
+
+
+def _sequences(shape: Shape, config: MaskProConfig) -> int:
+    """Return the scratch bytes of a step for masks of single sequences."""
+    if config.mask_per == "batch":
+        return 0
+    return sequence_bytes(
+        shape, masks=-(-shape.sequences // shape.minibatches), share=expected_share(config, pattern=shape.pattern)
+    )
 
 
 def _start_needs(shape: Shape, config: MaskProConfig) -> Needs:

@@ -14,10 +14,13 @@ from nmlab.trials.masks.plackett_luce import log_prob
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.methods.initial_logits.compute import saliency_logits
+from nmlab.trials.methods.initial_logits.maths import logits_of_scores
 from nmlab.trials.methods.initial_logits.settings import saliency_name
 from nmlab.trials.methods.initial_masks import initial_mask
 from nmlab.trials.methods.maskpro.config import MaskProConfig
 from nmlab.trials.parallel.pipeline_group import PipelineGroup
+
+_FORECAST_GROUPS = 2048
 
 
 def first_store(context: TrialContext, config: MaskProConfig, *, layout: GroupLayout) -> LogitStore:
@@ -40,6 +43,19 @@ def resampled_share(store: LogitStore, *, layout: GroupLayout, pipeline: Pipelin
     parts = torch.split(store.read(slice(None)), layout.groups_of_layers)
     sums = [float(deviating(part_gM, pattern=layout.pattern).sum()) for part_gM in parts]
     return pipeline.all_reduce_sum(sums) / pipeline.all_reduce_count(layout.groups)
+
+
+def expected_share(config: MaskProConfig, *, pattern: Pattern) -> float:
+    """Return the share of groups that deviate at the first logits, before any weight is read.
+
+    Exact for constant logits. Those from saliency are estimated by the sizes of normal weights under equal inputs.
+    """
+    if config.initial_logits == "constant":
+        return float(deviating((torch.arange(pattern.m)[None] < pattern.n) * config.logit_magnitude, pattern=pattern))
+    generator = torch.Generator().manual_seed(0)
+    size_gM = torch.randn(_FORECAST_GROUPS, pattern.m, generator=generator).abs()
+    logits_gM = logits_of_scores(size_gM, unit_spread=False).mul_(config.logit_magnitude)
+    return float(deviating(logits_gM, pattern=pattern).mean())
 
 
 def deviating(logits_gM: Tensor, *, pattern: Pattern) -> Tensor:
