@@ -1,5 +1,6 @@
 """A plan as plain JSON: what `nmlab plan --json` prints, and what its text is made from."""
 
+from collections.abc import Mapping, Sequence
 from typing import NotRequired, TypedDict, cast
 
 from nmlab.platform.planning.admission import needed_bytes, replica_fit, usable_bytes
@@ -10,7 +11,7 @@ from nmlab.platform.planning.planned_stopping import early_stopping
 from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.context.result_cache import CACHE_BYTES
-from nmlab.trials.contract.sections import HeldOutText
+from nmlab.trials.contract.sections import HeldOutText, NeutralSpec
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.contract.values import Scalar
 
@@ -89,6 +90,7 @@ PlanRecord = TypedDict(
         "bytes a replica": int,
         "validation": NotRequired[str],
         "evaluation": str,
+        "neutral": NotRequired[str],
         "data digest": str,
         "text notes": list[str],
         "warm start": NotRequired[list[str]],
@@ -149,6 +151,7 @@ def _facts(plan: LaunchPlan) -> dict[str, object]:
         "bytes a replica": facts.model_bytes,
         **({"validation": _windows(facts.validation_windows, data.validation)} if data.validation else {}),
         "evaluation": _windows(facts.evaluation_windows, data.evaluation),
+        **({"neutral": _neutral(data.neutral_texts, facts.neutral_windows)} if data.neutral else {}),
         "data digest": facts.data_digest,
         "text notes": list(facts.text_notes),
     }
@@ -161,6 +164,11 @@ def _confirmation(plan: LaunchPlan) -> dict[str, object]:
 
 def _windows(count: int, text: HeldOutText) -> str:
     return f"{count} windows of {text.sequence_length} tokens"
+
+
+def _neutral(texts: Sequence[NeutralSpec], windows: Mapping[str, int]) -> str:
+    """Return the neutral texts with their names: ``news 40 windows of 128 tokens, law ...``."""
+    return ", ".join(f"{text.name} {_windows(windows[text.name], text)}" for text in texts)
 
 
 def _replicas(study: Study) -> str:

@@ -14,6 +14,7 @@ from nmlab.platform.records.payloads import KnownOutcomeRecord, ResultRecord
 from nmlab.platform.search.outcomes import outcome_of
 from nmlab.platform.search.strategy_protocol import Outcome
 from nmlab.search_spaces.schema.constraints import Constraint
+from nmlab.trials.contract.metrics import text_of
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
 from nmlab.trials.contract.sections import Section
 from nmlab.trials.contract.trial_spec import TrialSpec
@@ -135,6 +136,7 @@ def differences(
     modes: Sequence[str],
     model_digest: str,
     data_digest: str,
+    constrained: Sequence[str] = (),
 ) -> list[str]:
     """Return why outcomes of an earlier search may not enter a search here, each in a few words.
 
@@ -145,6 +147,7 @@ def differences(
         modes: of each.
         model_digest: of its weights.
         data_digest: of its texts.
+        constrained: the metrics that its constraints limit.
     """
     submitted = (record for record in search.records if isinstance(record, TrialSubmitted))
     earlier = next(
@@ -159,6 +162,8 @@ def differences(
         found.append(f"its masks leave other weights dense ({_listed(earlier.model.leave_dense)})")
     if name := _other_text(earlier, spec, is_same=search.data_digest == data_digest, is_known=bool(search.data_digest)):
         found.append(f"its {name} is another")
+    if earlier.neutral != spec.neutral and any(map(text_of, (*metrics, *constrained))):
+        found.append("its data.neutral is another")
     if (tuple(search.metrics), tuple(search.modes)) != (tuple(metrics), tuple(modes)):
         found.append(f"its objective is {', '.join(search.metrics)} ({', '.join(search.modes)})")
     if earlier.budget != spec.budget:

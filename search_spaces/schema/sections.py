@@ -15,10 +15,12 @@ from nmlab.search_spaces.schema.constraints import Constraint
 from nmlab.search_spaces.schema.durations import duration_meant, seconds_of
 from nmlab.search_spaces.schema.entries import CountOrListed, ListedEntry
 from nmlab.search_spaces.schema.modes import with_modes
+from nmlab.search_spaces.schema.neutral import NeutralItem, neutral_text
 from nmlab.trials.contract.sections import (
     CalibrationSpec,
     CalibrationText,
     EvaluationSpec,
+    NeutralSpec,
     Section,
     TrialBudget,
     ValidationSpec,
@@ -83,12 +85,19 @@ class Calibration(CalibrationText[CountOrListed]):
 
 
 class Data(Section):
-    """The calibration text, the validation text and the evaluation text of a study."""
+    """The calibration text, the validation text, the evaluation text and the neutral texts of a study."""
 
     calibration: Calibration
     validation: ValidationSpec | None = later_field()
     """The text on which configurations are chosen; null chooses them on the evaluation text."""
     evaluation: EvaluationSpec
+    neutral: Annotated[tuple[NeutralItem, ...], AfterValidator(not_empty)] | None = later_field()
+    """Texts neutral to the calibration text, on which finished masks are measured too; null for none."""
+
+    @property
+    def neutral_texts(self) -> tuple[NeutralSpec, ...]:
+        """The neutral texts as trials have them, each with its name; what an entry leaves out is as in evaluation."""
+        return tuple(neutral_text(item).cut_as(self.evaluation) for item in self.neutral or ())
 
     @property
     def learning_part(self) -> Literal["learning"] | None:

@@ -51,7 +51,7 @@ class ReplicaContext:
         )
 
     def held_out(self, spec: HeldOutText) -> Windows:
-        """Return the windows of the validation text or of the evaluation text."""
+        """Return the windows of a held-out text."""
         text = TextSource.held_out(spec)
         return self.get_or_compute(
             ("held-out text", text, spec.windowing, spec.sequence_length, spec.windows),

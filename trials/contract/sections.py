@@ -9,7 +9,18 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
-from nmlab.trials.contract.values import FROM_RECORD, Column, Count, Length, Positive, Seed, Text, distinct, later_field
+from nmlab.trials.contract.values import (
+    FROM_RECORD,
+    Column,
+    Count,
+    Length,
+    Positive,
+    Seed,
+    Text,
+    TextName,
+    distinct,
+    later_field,
+)
 
 Samples = TypeVar("Samples")
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -117,6 +128,13 @@ class ValidationSpec(HeldOutText):
     model_config = ConfigDict(title="Validation")  # in the JSON Schema of studies
 
 
+class NeutralSpec(HeldOutText):
+    """A text neutral to the calibration text: finished masks are measured on it, and nothing is chosen by it."""
+
+    name: TextName
+    """Its name in metrics: ``neutral/<name>/perplexity``."""
+
+
 class EvaluationSpec(HeldOutText):
     """The held-out text and the tasks on which finished masks are compared."""
 
@@ -129,7 +147,7 @@ class EvaluationSpec(HeldOutText):
     questions: Count | None = None
     """Largest number of questions of a task; null takes them all."""
     perplexity: Literal["token", "word"] = "token"
-    """Which perplexity `eval/perplexity` and `validation/perplexity` stand for."""
+    """Which perplexity `eval/perplexity`, `validation/perplexity` and `neutral/NAME/perplexity` stand for."""
 
 
 class TrialBudget(Section):

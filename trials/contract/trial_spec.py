@@ -5,15 +5,17 @@ The key digests what `TrialSpec._identity` returns. It names a trial's folder, i
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from pydantic import Field
 
 from nmlab.trials.contract.sections import (
     CalibrationSpec,
     EvaluationSpec,
+    HeldOutText,
     Intervals,
     ModelSource,
+    NeutralSpec,
     Section,
     TrialBudget,
     ValidationSpec,
@@ -29,6 +31,7 @@ ADDED_LATER: dict[str, object] = {
     "model.leave_dense": (),
     "calibration.part": None,
     "validation": None,
+    "neutral": None,
     "hyperparameters.susi.exclude_argmax": False,
     "hyperparameters.susi.initial_logits": "random",
     "hyperparameters.susi.initial_mask": "none",
@@ -62,6 +65,11 @@ def flat_settings(tree: Mapping[str, object], prefix: str = "") -> dict[str, Sca
     return flat
 
 
+def by_name(neutral: Iterable[NeutralSpec]) -> dict[str, dict[str, object]]:
+    """Return the settings of neutral texts by the name of the text, as parameters of runs have them."""
+    return {text.name: text.model_dump(exclude={"name"}) for text in neutral}
+
+
 class TrialSpec(Section):
     """One configuration of one method with one seed."""
 
@@ -74,6 +82,8 @@ class TrialSpec(Section):
     evaluation: EvaluationSpec
     validation: ValidationSpec | None = later_field()
     """The text on which configurations are chosen; null chooses them on the evaluation text."""
+    neutral: tuple[NeutralSpec, ...] | None = later_field()
+    """Texts neutral to the calibration text, on which the finished mask is measured too; null for none."""
     budget: TrialBudget = TrialBudget()
     cadence: Intervals = Intervals()
     """The study's `intervals`, under the name that records have always had."""
@@ -91,13 +101,20 @@ class TrialSpec(Section):
     @property
     def can_halve_batches(self) -> bool:
         """Whether half as many sequences could go through the model at once, as a retry after out of memory does."""
-        held_out = [text.batch_size for text in (self.evaluation, self.validation) if text is not None]
+        held_out = [text.batch_size for text in self.held_out]
         return max(self.calibration.at_once, *held_out) > 1
+
+    @property
+    def held_out(self) -> tuple[HeldOutText, ...]:
+        """The texts that no mask learns from: of the evaluation, of the validation, and neutral ones."""
+        chosen_on = () if self.validation is None else (self.validation,)
+        return (self.evaluation, *chosen_on, *(self.neutral or ()))
 
     def flat(self) -> dict[str, Scalar]:
         """Return every setting under a dotted name; hyperparameters stand by their own names."""
         texts = {"calibration", "evaluation", "validation"}
-        body, data = self.model_dump(exclude={"hyperparameters", "cadence", *texts}), self.model_dump(include=texts)
+        body = self.model_dump(exclude={"hyperparameters", "cadence", "neutral", *texts})
+        data = {**self.model_dump(include=texts), "neutral": by_name(self.neutral or ())}
         return {**flat_settings({**body, "data": data}), **self.hyperparameters}
 
     def _identity(self) -> dict[str, object]:

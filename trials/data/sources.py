@@ -44,7 +44,7 @@ class TextSource:
 
     @classmethod
     def held_out(cls, spec: HeldOutText) -> Self:
-        """Return the text of a section of held-out text, for validation or evaluation."""
+        """Return the text of a section of held-out text; a neutral one is the evaluation part of a built-in corpus."""
         part = "validation" if isinstance(spec, ValidationSpec) else "evaluation"
         return cls(spec.source, part=part, split=spec.split, column=spec.column)
 

@@ -15,6 +15,7 @@ from nmlab.platform.search.earlier_search import (
 )
 from nmlab.search_spaces.schema.constraints import Constraint
 from nmlab.search_spaces.space import grid_points
+from nmlab.trials.contract.sections import NeutralSpec
 
 METRIC = "eval/perplexity"
 GRID = ("search={algorithm: grid}", "space={alpha: {grid: [0.9, 0.95, 0.99]}}", "seeds=[0, 1]", "baselines=[random]")
@@ -170,3 +171,15 @@ def test_where_a_text_lies_matters_if_it_recorded_no_digest(plan, specs):
     moved = changed(specs[0][0], "evaluation", source="moved.txt")
     assert unlike(search_of(plan, [begun(moved)], data_digest=""), plan) == ["its data.evaluation is another"]
     assert unlike(search_of(plan, [begun(specs[0][0])], data_digest=""), plan) == []
+
+
+def test_neutral_texts_make_no_difference_unless_they_are_the_objective(plan, specs):
+    """They change no mask and no other metric."""
+    spec = specs[0][0]
+    text = NeutralSpec(name="news", source="news.txt")
+    earlier = spec.model_copy(update={"neutral": (text,)})
+    search = search_of(plan, [begun(earlier)])
+    assert unlike(search, plan) == []
+    assert unlike(search, plan, constrained=["neutral/news/perplexity"]) == ["its data.neutral is another"]
+    same = spec.model_copy(update={"neutral": (text,)})
+    assert unlike(search, plan, spec=same, constrained=["neutral/news/perplexity"]) == []
