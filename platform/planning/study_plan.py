@@ -249,6 +249,7 @@ def _facts(study: Study, trials: StudyTrials) -> PreflightFacts:
         calibration=largest.calibration,
         evaluation=largest.evaluation,
         validation=largest.validation,
+        neutral=largest.neutral or (),
     )
 
 
