@@ -30,11 +30,11 @@ def baselines_tile(leader: Leader, *, question: str) -> Row:
 
 
 def gap_tile(gap: DenseGap) -> Row:
-    """Return the values of the dense model and of the best mask, and the gap in words."""
+    """Return the values of the dense model and of the best of the search, and the gap in words."""
     name = plain_name(gap.metric)
     cell = Cell(gap.value, run_ids=gap.run_ids, shown=f"{mean_of(gap.dense)} → {mean_of(gap.mask)}")
-    words = f"the best mask ({gap.mask.method}) {_gap_clause(gap, name)} the model without a mask"
-    return tile(f"Dense model → best mask: {name}", cell, words)
+    words = f"the best {gap.mask.method} {_gap_clause(gap, name)} the model without a mask"
+    return tile(f"Dense model → best {gap.mask.method}: {name}", cell, words)
 
 
 def _gap_clause(gap: DenseGap, name: str) -> str:
@@ -46,9 +46,18 @@ def _gap_clause(gap: DenseGap, name: str) -> str:
 
 
 def _count(leader: Leader, beaten: int, every: int) -> str:
+    """Return ``beats 5 of 6``, ``beats wanda``, or that no baseline can be told from the best."""
+    if not any(rule.is_worse or rule.is_better for rule in leader.rules):
+        return f"cannot be told from {_any_of(leader)}"
     if every == 1:
-        return f"{'beats' if beaten else 'does not beat'} {leader.rules[0].item.method}"
+        return f"{'beats' if beaten else 'is worse than'} {leader.rules[0].item.method}"
     return f"beats {'all' if beaten == every else 'none of' if not beaten else f'{beaten} of'} {every}"
+
+
+def _any_of(leader: Leader) -> str:
+    if len(leader.rules) == 1:
+        return leader.rules[0].item.method
+    return "either" if len(leader.rules) == 2 else f"any of {len(leader.rules)}"
 
 
 def _each(leader: Leader, question: str) -> str:
@@ -68,4 +77,4 @@ def _amount(rule: Rival) -> str:
     """Return a baseline with its distance from the best: ``wanda (8.3% higher)``."""
     difference = difference_of(rule)
     text = "not compared" if difference is None else difference.amount
-    return f"{rule.item.method} ({text})"
+    return f"{rule.item.method} ({f'about {SAME}' if text == SAME else text})"
