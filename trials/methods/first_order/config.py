@@ -30,7 +30,7 @@ class FirstOrderConfig(MethodConfig):
         "sizes, or by its standard deviation, which a few large entries decide",
         json_schema_extra=default_from(f"{_TRIED}; no entry is larger than 3, however heavy the tail"),
     )
-    temperature: float = Field(
+    gradient_tau: float = Field(
         default=0.05,
         ge=0,
         description="of the expected mask at which the gradient is taken, where the saliency of a layer has a standard "
