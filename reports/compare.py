@@ -52,7 +52,8 @@ def compare(
         rows: dimensions of the rows: ``study``, ``method``, ``pattern``, ``role`` or a setting; of two sides, what
             makes two configurations a pair.
         columns: dimensions of the columns, from the same names.
-        metrics: the metrics to show; by default the one that the first study reports, usually ``eval/perplexity``.
+        metrics: the metrics to show; by default the one that the first study reports, usually ``eval/perplexity``, and
+            those of neutral texts.
         at_equal: of two sides, compare at an equal budget: ``tokens``, ``forwards``, ``backwards``, ``seconds`` or
             ``steps``.
         mixed: allow runs that were not evaluated alike; of a table also those with other versions.

@@ -35,6 +35,8 @@ from nmlab.reports.tables.comparison import comparison_tables
 from nmlab.reports.tables.winner import winner_values
 from nmlab.reports.values import for_pages, with_notes
 from nmlab.trials.contract import run_params, run_tags
+from nmlab.trials.contract.metrics import text_of
+from nmlab.trials.contract.run_params import neutral_sources
 from nmlab.trials.contract.run_status import TrialStatus
 
 UI_BASE = "http://127.0.0.1:5000"
@@ -182,12 +184,24 @@ def _facts(runs: StudyRuns) -> tuple[tuple[str, str], ...]:
             ("model", model),
             ("mask", _mask_text(launch.tags.get(run_tags.COVERAGE, ""), patterns)),
             ("weights", launch.tags.get(run_tags.STORED, "")),
-            ("selected on", launch.params.get(f"{run_params.VALIDATION}source", "")),
+            ("selected on", _selected_on(runs)),
             ("evaluated on", launch.params.get(run_params.EVALUATION_SOURCE, "")),
+            ("neutral texts", _neutral_texts(launch.params)),
             ("runs", f"{runs.count(TrialStatus.FINISHED)} finished of {launch.planned_runs or len(runs.trials)}"),
         )
         if value
     )
+
+
+def _selected_on(runs: StudyRuns) -> str:
+    """Return the text that configurations are selected on where it is not the evaluation text: its source."""
+    if text := text_of(runs.objective.metric):
+        return f"neutral text {text} ({neutral_sources(runs.launch.params).get(text, '')})"
+    return runs.launch.params.get(f"{run_params.VALIDATION}source", "")
+
+
+def _neutral_texts(params: Mapping[str, str]) -> str:
+    return "; ".join(f"{text} ({source})" for text, source in neutral_sources(params).items())
 
 
 def _mask_text(coverage: str, patterns: Sequence[str]) -> str:

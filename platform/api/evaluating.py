@@ -149,7 +149,8 @@ def evaluate(
         _check_recordable(found.run_id, table, spec, record=record)
         if record:
             check_store(uri, study=table.experiment if table else SINGLE_RUNS)
-        evaluated = measure(subject.model, spec)
+        neutral = () if table is None or table.study is None else table.study.data.neutral_texts
+        evaluated = measure(subject.model, spec, neutral=neutral)
         run_id = (
             _keep(found.run_id, subject, evaluated, spec=spec, table=table, label=label, uri=uri) if record else None
         )

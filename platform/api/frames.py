@@ -9,6 +9,7 @@ import pandas as pd
 from pydantic.fields import FieldInfo
 
 from nmlab.reports.analysis.configurations import Configuration, configurations_of, looked_at, ranks
+from nmlab.reports.analysis.metrics import neutral_metrics
 from nmlab.reports.analysis.settings import varying
 from nmlab.reports.read.collect import StudyRuns
 from nmlab.reports.read.frame import trial_frame
@@ -63,6 +64,7 @@ def configurations_frame(runs: StudyRuns) -> pd.DataFrame:
     (NaN for one seed), ``n`` finished seeds of ``planned`` ones, the ``rank`` among the searched configurations of its
     group whose seeds have all finished, and among how many it was ``looked_at`` (NA for baselines). ``selected_by`` is
     the searched metric with ``selected_mean``; ``fresh_mean`` is the mean of ``metric`` over ``fresh_n`` fresh seeds.
+    A study with neutral texts has the mean on each of them as well, as ``neutral/NAME/perplexity``.
     """
     items = configurations_of(runs)
     settings = shown_settings(runs)
@@ -74,8 +76,12 @@ def configurations_frame(runs: StudyRuns) -> pd.DataFrame:
     rows = [{**_numbers(item, places), **_selection(item, looked_at(items))} for item in items]
     numbers = pd.DataFrame(rows, columns=[*NUMBERS, *SELECTION])
     frame = pd.concat([frame, numbers], axis="columns")
+    neutral = neutral_metrics(items)
+    for metric in neutral:
+        frame[metric] = [_mean_of(item, metric) for item in items]
     kinds = dict.fromkeys(("configuration", "role", "method", "pattern", "metric", "selected_by"), "string")
     kinds |= dict.fromkeys(("mean", "low", "high", "selected_mean", "fresh_mean", "fresh_low", "fresh_high"), "float64")
+    kinds |= dict.fromkeys(neutral, "float64")
     kinds |= dict.fromkeys(("n", "planned", "rank", "looked_at", "fresh_n"), "Int64")
     return frame.astype(kinds)
 
@@ -167,6 +173,11 @@ def _numbers(item: Configuration, places: Mapping[str, int]) -> dict[str, object
     estimate = {name: None if value is None else getattr(value, name) for name in ("mean", "low", "high")}
     counts = {"n": len(item.finished), "planned": item.runs_in_all, "rank": places.get(item.key)}
     return {"metric": item.objective.reported, **estimate, **counts}
+
+
+def _mean_of(item: Configuration, metric: str) -> float | None:
+    found = item.estimate(metric)
+    return None if found is None else found.mean
 
 
 def _selection(item: Configuration, among: Mapping[str, int]) -> dict[str, object]:

@@ -26,7 +26,7 @@ from nmlab.reports.read.store import RunStore, newest_or_named, open_store, read
 from nmlab.reports.read.trials import trial_records
 from nmlab.reports.statistics import mean_interval
 from nmlab.trials.contract import run_tags
-from nmlab.trials.contract.metrics import EVAL, INITIAL, VALIDATION
+from nmlab.trials.contract.metrics import EVAL, INITIAL, NEUTRAL, VALIDATION
 from nmlab.trials.contract.run_artifacts import RECORD_FILE, REPORT_FOLDER
 from nmlab.trials.contract.run_params import newest_params
 from nmlab.trials.contract.run_status import TrialStatus
@@ -209,7 +209,7 @@ def trial_of_run(run: "Run", source: ResultSource) -> Trial:
         study = str(store.client.get_experiment(run.info.experiment_id).name)
         parent = tags.get(run_tags.PARENT_RUN)
         searched = _PERPLEXITY if parent is None else _objective(store.client.get_run(parent))
-    evaluated = sorted(name for name in run.data.metrics if name.startswith((EVAL, VALIDATION, INITIAL)))
+    evaluated = sorted(name for name in run.data.metrics if name.startswith((EVAL, VALIDATION, NEUTRAL, INITIAL)))
     histories = with_starts(read_histories(store, run_ids=[run.info.run_id], metrics=evaluated))
     (record,) = trial_records([run], histories=histories, objective=searched).trials
     launch = str(tags.get(run_tags.LAUNCH, tags[run_tags.TRIAL_KEY]))

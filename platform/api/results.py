@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nmlab.platform.api.rendering import html_facts
+from nmlab.trials.contract.metrics import EVAL, NEUTRAL
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.values import Hyperparameters
 
@@ -95,7 +96,7 @@ class Trial:
             "method": f"{self.method} {self.pattern}, seed {self.seed}",
             "status": f"{self.status} {self.reason}".strip(),
             **{name: _shown(value) for name, value in self.settings.items() if "." not in name},
-            **{name: _shown(value) for name, value in self.metrics.items() if name.startswith("eval/")},
+            **{name: _shown(value) for name, value in self.metrics.items() if name.startswith(_SHOWN_METRICS)},
         }
         return html_facts(f"Trial {self.key}", facts)
 
@@ -194,6 +195,9 @@ class Configuration:
         if self.looked_at > 1:
             facts["looked at"] = f"{self.looked_at} configurations"
         return facts
+
+
+_SHOWN_METRICS = (EVAL, NEUTRAL)
 
 
 def _shown(value: object) -> object:

@@ -124,9 +124,9 @@ def _files(study: Study) -> Iterator[str]:
     if not source.startswith("builtin:"):
         yield str(locate(study.model) / "config.json")
     data = study.data
-    held_out = [data.evaluation.source] if data.validation is None else [data.validation.source, data.evaluation.source]
-    for text in (data.calibration.source, *held_out):
-        path = Path(text.partition("[")[0]).expanduser()
+    chosen_on = () if data.validation is None else (data.validation,)
+    for section in (*data.calibration.parts, *chosen_on, data.evaluation, *data.neutral_texts):
+        path = Path(section.source.partition("[")[0]).expanduser()
         if path.exists():
             yield str(path.absolute())
 

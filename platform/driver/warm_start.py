@@ -82,6 +82,7 @@ def plan_warm_start(
             modes=plan.study.search.modes,
             model_digest=weights,
             data_digest=plan.facts.data_digest,
+            constrained=[constraint.metric for constraint in plan.study.search.all_constraints],
         )
         if unlike:
             start.look_first(search, why=" and ".join(unlike), tracking_uri=tracking_uri)

@@ -16,6 +16,7 @@ from nmlab.trials.contract.errors import SettingError, SourceError
 from nmlab.trials.contract.near_names import hint
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
+from nmlab.trials.contract.training_losses import NEXT_TOKEN, TRAINING_OBJECTIVE
 from nmlab.trials.contract.values import Scalar
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import Method
@@ -76,6 +77,17 @@ def check_objectives(study: Study) -> None:
                 raise ValueError(f"search.metric {name!r}: {method} records no such metric{hint(name, declared)}")
             for problem in mode_problems(declared[name], mode=mode) if name in declared else ():
                 raise ValueError(problem)
+
+
+def check_training_losses(study: Study, trials: Iterable[ConfiguredTrial]) -> None:
+    """Refuse to select by a loss of training where trials lower different ones: their values do not compare."""
+    searched = [name for name in study.search.metrics if name in ("train/loss", "train/residual")]
+    found = {str(trial.spec.hyperparameters.get(TRAINING_OBJECTIVE, NEXT_TOKEN)) for trial in trials}
+    if searched and len(found) > 1:
+        raise ValueError(
+            f"search.metric = {searched[0]}: trials with objective {' and '.join(sorted(found))} have losses that do "
+            "not compare; search by a perplexity"
+        )
 
 
 def check_baseline(study: Study, baseline: ConfiguredTrial) -> None:

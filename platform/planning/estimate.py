@@ -7,18 +7,16 @@ from functools import cached_property
 
 from nmlab.platform.planning.admission import Load, check_study_fits
 from nmlab.platform.planning.blame import telling_place
-from nmlab.platform.planning.forecast import Forecast, Forecaster, SharedResults, shared_results
+from nmlab.platform.planning.forecast import Forecast, Forecaster, SharedResults, held_out, shared_results
 from nmlab.platform.planning.listing import Listing, list_trials
 from nmlab.platform.planning.machine import Machine
 from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.records.events import WarmStarted
 from nmlab.platform.search.warm_start import warm_start_of
-from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.masks.bits import packed_size
 from nmlab.trials.methods import registry
 from nmlab.trials.sizing.dry_run import FakeTensorModel
-from nmlab.trials.sizing.preflight import PreflightFacts
 from nmlab.trials.sizing.probe import ProbeResult
 
 _CHECKPOINTS = 2
@@ -86,7 +84,7 @@ class Estimate:
         specs = [*self.plan.baselines, *self.plan.examples]
         return shared_results(
             [(spec, self._forecast(spec).shared) for spec in specs],
-            held_out_tokens=sum(count * (length + 1) for count, length in _held_out(study, self.plan.facts)),
+            held_out_tokens=sum(count * (text.sequence_length + 1) for text, count in held_out(study, self.plan.facts)),
             seeds=len(self.plan.seeds),
             slots=study.replica.slots,
         )
@@ -122,7 +120,7 @@ class Estimate:
         for spec in listing.specs:
             forecast = self._forecast(spec)
             kept = packed_size(facts.prunable) if registry.get(spec.method).sparse else 0
-            windows = facts.evaluation_windows + facts.validation_windows
+            windows = sum(count for _, count in held_out(self.plan.study, facts))
             kept += forecast.state_parts.get("updated weights", 0) + 24 * windows + _RECORDS_BYTES
             total["artifacts"] += kept
             total["tracking store"] += kept + _ROWS_BYTES
@@ -158,11 +156,18 @@ class Estimate:
         return self._forecast(spec).seconds(steps=steps, evaluations=self._evaluations(steps))
 
     def _evaluations(self, steps: int) -> float:
-        """Return how often a trial reads the evaluation text, with validation text as the share of it that it is."""
-        every = self.plan.study.intervals.evaluate_every
+        """Return how often a trial reads the evaluation text, with other texts as the share of it that each is.
+
+        Neutral texts are read once, at the end: what is measured of a start is mostly shared by trials.
+        """
+        data, every = self.plan.study.data, self.plan.study.intervals.evaluate_every
         during = (steps - 1) // every if every and steps else 0
-        evaluation, *validation = [count * length for count, length in _held_out(self.plan.study, self.plan.facts)]
-        return 1 + sum(validation) / evaluation * (1 + during) if validation else 1 + during
+        tokens = {text: count * text.sequence_length for text, count in held_out(self.plan.study, self.plan.facts)}
+        evaluation = tokens[data.evaluation]
+        neutral = sum(tokens[text] for text in data.neutral_texts) / evaluation
+        if data.validation is None:
+            return 1 + during + neutral
+        return 1 + tokens[data.validation] / evaluation * (1 + during) + neutral
 
 
 def threads_a_slot(plan: LaunchPlan) -> int:
@@ -202,10 +207,3 @@ def _one_of_each(specs: Iterable[TrialSpec]) -> dict[tuple[str, str], TrialSpec]
 
 def _steps(spec: TrialSpec) -> int:
     return int(spec.hyperparameters.get("steps") or 0)
-
-
-def _held_out(study: Study, facts: PreflightFacts) -> list[tuple[int, int]]:
-    """Return the number of windows and the tokens of a window of the evaluation text and of the validation text."""
-    evaluation, validation = study.data.evaluation, study.data.validation
-    found = [(facts.evaluation_windows, evaluation.sequence_length)]
-    return found if validation is None else [*found, (facts.validation_windows, validation.sequence_length)]

@@ -13,9 +13,10 @@ from nmlab.platform.planning.machine import Machine
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.context.result_cache import CACHE_BYTES
 from nmlab.trials.contract.pattern import Pattern
-from nmlab.trials.contract.sections import HeldOutText
+from nmlab.trials.contract.sections import EvaluationSpec, HeldOutText, NeutralSpec, ValidationSpec
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.methods import registry
+from nmlab.trials.models.dense_teacher import predictions_bytes
 from nmlab.trials.models.needs import FLOAT32, PER_SEED, MakeWeights, Needs, Shape
 from nmlab.trials.models.reading import first_line
 from nmlab.trials.sizing.dry_run import DryRunCounts, FakeTensorModel
@@ -27,6 +28,12 @@ _TRAFFIC = 3.0
 writes, and a block of a model has as many again in place."""
 _TOKEN_BYTES = 8
 """Bytes of a token in the cache of a worker, a 64-bit integer."""
+_EVALUATIONS: Mapping[type[HeldOutText], str] = {
+    EvaluationSpec: "an evaluation",
+    ValidationSpec: "a validation",
+    NeutralSpec: "an evaluation on a neutral text",
+}
+"""What messages call the evaluation on a text."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,9 @@ class Forecaster:
     ) -> None:
         self._study, self._facts, self._machine = study, facts, machine
         self._given = fake_model
+        self._forwards: dict[bool, DryRunCounts] = {}
         self._backwards: dict[str, DryRunCounts] = {}
+        self._evaluations: dict[tuple[str, int, int], DryRunCounts] = {}
         self.unknown: dict[str, str] = {}
         """What could not be counted, because its dry run failed, with the reason; it counts as zero."""
 
@@ -111,28 +120,31 @@ class Forecaster:
         )
 
     def _forecast(self, spec: TrialSpec, shape: Shape, needs: Needs, *, known: bool) -> Forecast:
-        step = self._backward(spec, needs.weights, of="a backward")
+        step = self._backward(spec, needs.weights, of="a backward", distills=needs.distills)
         start = self._backward(spec, needs.start_weights, of="a backward of the start")
+        forward = self._forward(distills=needs.distills)
         batches = spec.calibration.minibatches
         parts = -(-spec.calibration.batch_size // spec.calibration.at_once)
-        forward_seconds = parts * self._seconds(self._forward)
+        forward_seconds = parts * self._seconds(self._forward())
         passes = needs.passes * 2 * FLOAT32 * shape.prunable / self._machine.copied_bytes_per_second
         learns = registry.get(spec.method).learned
         # A forward holds masked weights; the dry run of a backward makes them itself and counts them.
         masked = 0 if needs.weights else needs.masked
         evaluated = -(-self._facts.evaluation_windows // spec.evaluation.batch_size)
-        held_out = (self._evaluation, self._validation)
+        tokens = needs.held_batches * spec.calibration.batch_size * spec.calibration.sequence_length
+        held = predictions_bytes(tokens=tokens, vocabulary=shape.vocabulary)
+        dense_seconds = needs.dense_forwards * forward_seconds
         return Forecast(
             method=spec.method,
             state_parts=dict(needs.state),
             uncertain_bytes=needs.uncertain,
             masked_bytes=needs.masked,
-            start_bytes=needs.masked + needs.start + max(self._forward.peak_bytes, start.peak_bytes),
-            step_bytes=(masked + needs.step + step.peak_bytes) if learns else 0,
-            evaluation_bytes=needs.masked + shape.prunable + max(one.peak_bytes for one in held_out),
+            start_bytes=needs.masked + needs.start + max(forward.peak_bytes, start.peak_bytes),
+            step_bytes=(masked + needs.step + held + step.peak_bytes) if learns else 0,
+            evaluation_bytes=needs.masked + shape.prunable + held + max(one.peak_bytes for one in self._held_out),
             start_seconds=needs.start_reads * batches * forward_seconds,
-            step_seconds=(needs.forwards * parts * self._seconds(step) + passes) if learns else 0.0,
-            evaluation_seconds=evaluated * self._seconds(self._evaluation),
+            step_seconds=(needs.forwards * parts * self._seconds(step) + dense_seconds + passes) if learns else 0.0,
+            evaluation_seconds=evaluated * self._seconds(self._held_out[0]),
             extra_seconds=needs.extra_forwards * forward_seconds,
             known=known,
             shared=needs.shared,
@@ -149,44 +161,51 @@ class Forecaster:
             length=spec.calibration.sequence_length,
             device=self._machine.device,
             minibatches=spec.calibration.minibatches,
+            vocabulary=self._facts.vocabulary_size,
         )
 
-    def _backward(self, spec: TrialSpec, weights: MakeWeights | None, *, of: str) -> DryRunCounts:
+    def _backward(
+        self, spec: TrialSpec, weights: MakeWeights | None, *, of: str, distills: bool = False
+    ) -> DryRunCounts:
         """Return what a minibatch takes under ``weights``, with its gradient; without them, what a forward takes."""
         if weights is None:
-            return self._forward
-        what = f"{of} of {spec.method} {spec.pattern}"
+            return self._forward(distills=distills)
+        what = f"{of} of {spec.method} {spec.pattern}{' that distills' if distills else ''}"
         if what not in self._backwards:
             calibration = spec.calibration
             size = {"batch": calibration.at_once, "length": calibration.sequence_length}
-            self._backwards[what] = self._dry_run(what, lambda: self._fake_model.backward(weights, **size))
+            self._backwards[what] = self._dry_run(
+                what, lambda: self._fake_model.backward(weights, **size, distills=distills)
+            )
         return self._backwards[what]
 
     @cached_property
     def _fake_model(self) -> FakeTensorModel:
         return self._given or FakeTensorModel(self._study.model)
 
-    @cached_property
-    def _forward(self) -> DryRunCounts:
-        calibration = self._study.data.calibration
-        at_once = calibration.micro_batch or calibration.batch_size
-        length = calibration.sequence_length
-        return self._dry_run("a forward", lambda: self._fake_model.forward(batch=at_once, length=length))
+    def _forward(self, *, distills: bool = False) -> DryRunCounts:
+        if distills not in self._forwards:
+            calibration = self._study.data.calibration
+            at_once = calibration.micro_batch or calibration.batch_size
+            length = calibration.sequence_length
+            self._forwards[distills] = self._dry_run(
+                "a forward", lambda: self._fake_model.forward(batch=at_once, length=length, distills=distills)
+            )
+        return self._forwards[distills]
 
     @cached_property
-    def _evaluation(self) -> DryRunCounts:
-        return self._held_out("an evaluation", self._study.data.evaluation, windows=self._facts.evaluation_windows)
+    def _held_out(self) -> list[DryRunCounts]:
+        """What each held-out text takes at a time, that of the evaluation first."""
+        return [self._evaluation(text, windows) for text, windows in held_out(self._study, self._facts)]
 
-    @cached_property
-    def _validation(self) -> DryRunCounts:
-        """What validation takes at a time; nothing without a text for it."""
-        if (validation := self._study.data.validation) is None:
-            return DryRunCounts(peak_bytes=0, written_bytes=0, calls=0, flops=0)
-        return self._held_out("a validation", validation, windows=self._facts.validation_windows)
-
-    def _held_out(self, what: str, text: HeldOutText, *, windows: int) -> DryRunCounts:
-        batch, length = min(text.batch_size, windows), text.sequence_length
-        return self._dry_run(what, lambda: self._fake_model.evaluation(batch=batch, length=length))
+    def _evaluation(self, text: HeldOutText, windows: int) -> DryRunCounts:
+        what, batch, length = _EVALUATIONS[type(text)], min(text.batch_size, windows), text.sequence_length
+        key = (what, batch, length)
+        if key not in self._evaluations:
+            self._evaluations[key] = self._dry_run(
+                what, lambda: self._fake_model.evaluation(batch=batch, length=length)
+            )
+        return self._evaluations[key]
 
     def _dry_run(self, what: str, run: Callable[[], DryRunCounts]) -> DryRunCounts:
         """Return what a dry run counts; zeros, with a note, if the architecture cannot run without contents."""
@@ -200,6 +219,14 @@ class Forecaster:
         machine = self._machine
         moved = _TRAFFIC * counted.written_bytes / machine.copied_bytes_per_second
         return counted.flops / machine.flops_per_second + moved + counted.calls * machine.call_seconds
+
+
+def held_out(study: Study, facts: PreflightFacts) -> list[tuple[HeldOutText, int]]:
+    """Return the held-out texts of a study with the windows of each: evaluation, validation, then neutral texts."""
+    data = study.data
+    chosen_on = [] if data.validation is None else [(data.validation, facts.validation_windows)]
+    neutral = [(text, facts.neutral_windows[text.name]) for text in data.neutral_texts]
+    return [(data.evaluation, facts.evaluation_windows), *chosen_on, *neutral]
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ class Price:
 
     Trials that confirm the search are counted too, as many as there may be.
     Every mask of a step reads the minibatch once, or the sequence that it is drawn for; a backward is not counted in
-    addition to its forward. For a search that draws its points, steps and tokens are the average over random points of
-    its space.
+    addition to its forward, nor a forward of the dense model (``objective: distill``). For a search that draws its
+    points, steps and tokens are the average over random points of its space.
     """
 
     trials: int

@@ -208,6 +208,7 @@ def _checked(study: Study) -> StudyTrials:
     for trial in trials.all:
         checks.check_pattern(trial)
     checks.check_objectives(study)
+    checks.check_training_losses(study, [trial for trial in trials.all if trial.method.learned])
     for baseline in trials.baselines:
         checks.check_baseline(study, baseline)
     # Studies that ask for GPUs; `check_study_fits` checks those that get GPUs without asking.
@@ -248,6 +249,7 @@ def _facts(study: Study, trials: StudyTrials) -> PreflightFacts:
         calibration=largest.calibration,
         evaluation=largest.evaluation,
         validation=largest.validation,
+        neutral=largest.neutral or (),
     )
 
 

@@ -73,6 +73,7 @@ def configured_trial(study: Study, configuration: Configuration, *, seed: int) -
         calibration=_calibration(study.data, configuration.get(SAMPLES)),
         evaluation=study.data.evaluation,
         validation=study.data.validation,
+        neutral=study.data.neutral_texts or None,
         budget=study.budget.of_a_trial,
         cadence=study.intervals,
     )

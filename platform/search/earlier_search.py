@@ -14,6 +14,7 @@ from nmlab.platform.records.payloads import KnownOutcomeRecord, ResultRecord
 from nmlab.platform.search.outcomes import outcome_of
 from nmlab.platform.search.strategy_protocol import Outcome
 from nmlab.search_spaces.schema.constraints import Constraint
+from nmlab.trials.contract.metrics import text_of
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
 from nmlab.trials.contract.sections import Section
 from nmlab.trials.contract.trial_spec import TrialSpec
@@ -135,6 +136,7 @@ def differences(
     modes: Sequence[str],
     model_digest: str,
     data_digest: str,
+    constrained: Sequence[str] = (),
 ) -> list[str]:
     """Return why outcomes of an earlier search may not enter a search here, each in a few words.
 
@@ -145,6 +147,7 @@ def differences(
         modes: of each.
         model_digest: of its weights.
         data_digest: of its texts.
+        constrained: the metrics that its constraints limit.
     """
     submitted = (record for record in search.records if isinstance(record, TrialSubmitted))
     earlier = next(
@@ -159,6 +162,8 @@ def differences(
         found.append(f"its masks leave other weights dense ({_listed(earlier.model.leave_dense)})")
     if name := _other_text(earlier, spec, is_same=search.data_digest == data_digest, is_known=bool(search.data_digest)):
         found.append(f"its {name} is another")
+    if earlier.neutral != spec.neutral and any(map(text_of, (*metrics, *constrained))):
+        found.append("its data.neutral is another")
     if (tuple(search.metrics), tuple(search.modes)) != (tuple(metrics), tuple(modes)):
         found.append(f"its objective is {', '.join(search.metrics)} ({', '.join(search.modes)})")
     if earlier.budget != spec.budget:
@@ -187,10 +192,16 @@ def _other_text(earlier: TrialSpec, spec: TrialSpec, *, is_same: bool, is_known:
     """Return the section of data that differs; "" if none does. Where a text lies matters if no digest is known."""
     apart = _PLACE if is_known else set()
     free = {"calibration": apart | _FREE, "evaluation": apart | {"batch_size"}, "validation": apart | {"batch_size"}}
+    if _weights(earlier) != _weights(spec):
+        return "data.calibration"
     for name, left_out in free.items():
         if _settings(getattr(earlier, name), left_out) != _settings(getattr(spec, name), left_out):
             return f"data.{name}"
     return "" if is_same or not is_known else "text"
+
+
+def _weights(spec: TrialSpec) -> list[float]:
+    return [part.weight for part in spec.calibration.parts]
 
 
 def _settings(section: Section | None, left_out: set[str]) -> dict[str, Any] | None:

@@ -24,10 +24,12 @@ def dataset_inputs(settings: Mapping[str, object], *, data_digest: str) -> "list
     """Return the texts that a trial reads, each with what it is read for.
 
     ``settings`` are those of a trial under dotted names. Only what names and cuts a text is kept, not the text. The
-    digest of an entity is one over its settings and ``data_digest``, that of the texts themselves.
+    digest of an entity is one over its settings and ``data_digest``, that of the texts that all trials read.
     """
     found = []
-    for use, prefix in _USES.items():
+    neutral = dict.fromkeys(name.split(".")[2] for name in settings if name.startswith(run_params.NEUTRAL))
+    uses = {**_USES, **{f"neutral {text}": f"{run_params.NEUTRAL}{text}." for text in neutral}}
+    for use, prefix in uses.items():
         own = {name.removeprefix(prefix): value for name, value in settings.items() if name.startswith(prefix)}
         if source := own.pop("source", None):
             profile = json.dumps(own, sort_keys=True)

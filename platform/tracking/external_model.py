@@ -22,15 +22,15 @@ from nmlab.trials.contract.model_settings import settings_of
 from nmlab.trials.contract.run_artifacts import EVALUATION_FILE, MASK_FILE, TASKS_FILE, study_file
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.run_tags import SINGLE_RUNS, Fact, Role
-from nmlab.trials.contract.sections import EvaluationSpec
-from nmlab.trials.contract.trial_spec import flat_settings
+from nmlab.trials.contract.sections import EvaluationSpec, NeutralSpec
+from nmlab.trials.contract.trial_spec import by_name, flat_settings
 from nmlab.trials.contract.values import JsonMapping, Scalar
 from nmlab.trials.evaluation import EvaluationResult
 from nmlab.trials.export.subject import Subject
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import save_bundle
 from nmlab.trials.trial.artifacts import save_questions, save_windows
-from nmlab.trials.trial.evaluations import Measured
+from nmlab.trials.trial.evaluations import Measured, MeasuredNeutral
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class ExternalModel:
     mask_digest: str
     place: str
     evaluation: EvaluationSpec
+    neutral: tuple[NeutralSpec, ...] = ()
     seed: int = 0
 
     @property
@@ -66,10 +67,13 @@ class ExternalModel:
             run_params.SEED: self.seed,
             run_params.JUDGED_SOURCE: self.place,
         }
-        return flat_settings({**own, "model": self.model, "data": {"evaluation": self.evaluation.model_dump()}})
+        data = {"evaluation": self.evaluation.model_dump(), "neutral": by_name(self.neutral)}
+        return flat_settings({**own, "model": self.model, "data": data})
 
     def _digest(self, *, size: int) -> str:
         body = {**vars(self), "model": dict(self.model), "evaluation": self.evaluation.model_dump(mode="json")}
+        neutral = body.pop("neutral")  # which earlier versions did not know
+        body |= {"neutral": by_name(neutral)} if neutral else {}
         return hashlib.blake2b(json.dumps(body, sort_keys=True).encode(), digest_size=size).hexdigest()
 
 
@@ -137,6 +141,7 @@ def identify(subject: Subject, *, label: str | None, evaluation: EvaluationSpec,
         model_digest=frozen.digest,
         mask_digest=masks_digest(finished.masks) if finished else "",
         evaluation=evaluation,
+        neutral=() if study is None else study.data.neutral_texts,
     )
 
 
@@ -189,8 +194,13 @@ def record_tasks(run_id: str, *, evaluated: EvaluationResult, tracking_uri: str)
         store.client.set_tag(run_id, run_tags.TASKS, tasks.facts_line())
 
 
+def _measured(evaluated: EvaluationResult) -> Measured:
+    neutral = {name: MeasuredNeutral(found) for name, found in evaluated.neutral.items()}
+    return Measured(evaluated.perplexity, neutral=neutral)
+
+
 def _write(folder: Path, subject: Subject, evaluated: EvaluationResult) -> tuple[str, ...]:
-    save_windows(folder / EVALUATION_FILE, Measured(evaluated.perplexity, None, None))
+    save_windows(folder / EVALUATION_FILE, _measured(evaluated))
     written = [EVALUATION_FILE]
     if evaluated.tasks is not None:
         save_questions(folder / TASKS_FILE, evaluated.tasks)

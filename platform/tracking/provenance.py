@@ -29,8 +29,11 @@ def provenance() -> dict[str, str]:
 
 def facts_tags(facts: PreflightFacts) -> dict[str, str]:
     """Return the tags with the facts on model and text that were known before the start."""
+    digests = {run_tags.DATA_DIGEST: facts.data_digest}
+    if facts.neutral_digests:
+        digests[run_tags.NEUTRAL_DIGESTS] = json.dumps(dict(facts.neutral_digests), sort_keys=True)
     stored = {run_tags.STORED: facts.stored} if facts.stored else {}
-    return {run_tags.DATA_DIGEST: facts.data_digest, run_tags.COVERAGE: facts.coverage.sentence(), **stored}
+    return {**digests, run_tags.COVERAGE: facts.coverage.sentence(), **stored}
 
 
 def environment() -> dict[str, str]:

@@ -8,16 +8,19 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from nmlab.reports.analysis.configurations import GROUPED_BY, Configuration, evaluation_setting
+from nmlab.reports.analysis.metrics import is_of_task
 from nmlab.reports.analysis.settings import value_text
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.trials import TrialRecord
 from nmlab.reports.read.typed_text import tag_json
 from nmlab.reports.values import counted
-from nmlab.trials.contract import run_tags
+from nmlab.trials.contract import run_params, run_tags
+from nmlab.trials.contract.metrics import text_of
 
 DECISIVE_VERSIONS = ("nmlab", "torch", "transformers")
 DIGESTED = ("model", "data")
 TASKS = " of the tasks"
+OF_NEUTRAL = "the digest of the neutral text "
 VALUES_IN_WORDS = 4
 
 
@@ -55,7 +58,8 @@ def evaluated_runs(
     Raises:
         ReportError: a tag that should hold JSON does not.
     """
-    settings = {name: value_text(value) for name, value in item.settings.items() if name.startswith(GROUPED_BY)}
+    own = (*GROUPED_BY, run_params.NEUTRAL)
+    settings = {name: value_text(value) for name, value in item.settings.items() if name.startswith(own)}
     for trial in item.every_trial:
         if trial.is_finished:
             where = (launches or {}).get(trial.run_id, study)
@@ -63,17 +67,19 @@ def evaluated_runs(
 
 
 def differences(
-    runs: Sequence[EvaluatedRun], *, distinguished_by: Collection[str] = (), has_tasks: bool = True
+    runs: Sequence[EvaluatedRun], *, distinguished_by: Collection[str] = (), metrics: Iterable[str] | None = None
 ) -> tuple[Difference, ...]:
     """Return the facts in which runs differ; a digest, version or task that a run did not record is no difference.
 
     Args:
         runs: the runs of one table.
         distinguished_by: settings shown by rows or columns, such as ``data.evaluation.source``.
-        has_tasks: whether the table shows measures of tasks.
+        metrics: those that the table shows; facts of tasks and of neutral texts matter only where a measure of a task,
+            or of the text, is among them. None for all.
     """
     names = {name for run in runs for name in run.facts} - _not_compared(distinguished_by)
-    shown = [name for name in sorted(names, key=_order) if has_tasks or not _is_of_tasks(name)]
+    left_out = _of_other_metrics(names, None if metrics is None else tuple(metrics))
+    shown = [name for name in sorted(names, key=_order) if name not in left_out]
     found = (Difference(name, _by_value(runs, name)) for name in shown)
     return tuple(item for item in found if len(item.runs) > 1)
 
@@ -119,6 +125,7 @@ def differences_between_launches(
 
 def _recorded(trial: TrialRecord) -> dict[str, str]:
     """Return digests, versions and facts of tasks; an external model has other weights, so its digest is left out."""
+    neutral = tag_json(trial.neutral_digests, tag=run_tags.NEUTRAL_DIGESTS, run_id=trial.run_id)
     known = {"model": trial.model_digest, "data": trial.data_digest}
     digests = {f"the digest of the {noun}": digest for noun, digest in known.items() if digest}
     if trial.is_external_model:
@@ -126,6 +133,7 @@ def _recorded(trial: TrialRecord) -> dict[str, str]:
     versions = tag_json(trial.versions, tag=run_tags.VERSIONS, run_id=trial.run_id)
     tasks = tag_json(trial.tasks, tag=run_tags.TASKS, run_id=trial.run_id)
     packages = {f"the version of {name}": str(versions[name]) for name in DECISIVE_VERSIONS if name in versions}
+    digests |= {f"{OF_NEUTRAL}{text}": str(digest) for text, digest in neutral.items()}
     return {**digests, **packages, **_task_facts(tasks)}
 
 
@@ -139,6 +147,23 @@ def _task_facts(tasks: Mapping[str, object]) -> dict[str, str]:
 
 def _is_of_tasks(name: str) -> bool:
     return name.endswith(TASKS) or " of task " in name
+
+
+def _of_other_metrics(names: Collection[str], metrics: Sequence[str] | None) -> set[str]:
+    """Return the facts of tasks and neutral texts that none of the shown metrics depends on."""
+    if metrics is None:
+        return set()
+    texts = set(map(text_of, metrics))
+    has_tasks = any(map(is_of_task, metrics))
+    others = {name for name in names if (text := _neutral_text(name)) and text not in texts}
+    return others | {name for name in names if _is_of_tasks(name) and not has_tasks}
+
+
+def _neutral_text(name: str) -> str:
+    """Return the neutral text that a fact is of; "" for any other fact."""
+    if name.startswith(run_params.NEUTRAL):
+        return name.split(".")[2]
+    return name.removeprefix(OF_NEUTRAL) if name.startswith(OF_NEUTRAL) else ""
 
 
 def _not_compared(distinguished_by: Collection[str]) -> set[str]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from nmlab.reports.analysis.comparability import Difference, differences, evaluated_runs
 from nmlab.reports.analysis.configurations import Configuration, configurations_of
 from nmlab.reports.analysis.marks import MarkEvidence
-from nmlab.reports.analysis.metrics import is_of_task
 from nmlab.reports.analysis.pairwise import Side, winners_of
 from nmlab.reports.analysis.selector import selected
 from nmlab.reports.read.collect import StudyRuns, collect
@@ -129,11 +128,10 @@ def differences_between(
     Args:
         members: what goes into one table.
         dimensions: the dimensions of its rows and columns.
-        metrics: the metrics shown; facts of tasks matter only where a measure of a task is shown.
+        metrics: the metrics shown; see `differences`.
 
     Raises:
         ReportError: a tag that should hold JSON does not.
     """
     runs = [run for member in members for run in evaluated_runs(member.item, study=member.study)]
-    has_tasks = any(map(is_of_task, metrics))
-    return differences(runs, distinguished_by=set(dimensions), has_tasks=has_tasks)
+    return differences(runs, distinguished_by=set(dimensions), metrics=metrics)

@@ -7,6 +7,7 @@ from itertools import product
 from nmlab.reports.analysis.compared_studies import ATTRIBUTES, ComparedConfiguration
 from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.analysis.marks import ONLY_SEEDS, MarkEvidence, configuration_marks
+from nmlab.reports.analysis.metrics import neutral_metrics
 from nmlab.reports.analysis.pairwise import Side, best_side
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.objective import Objective
@@ -82,7 +83,12 @@ def layout_of(
     chosen_rows = tuple(rows) or tuple(name for name in ("method",) if name not in columns) or ("study",)
     several = [name for name in ("study", "pattern") if len({member.get(name) for member in members} - {""}) > 1]
     chosen_columns = tuple(columns) or tuple(name for name in several if name not in chosen_rows)
-    return Layout(chosen_rows, chosen_columns, tuple(metrics) or (objective.reported,), objective)
+    return Layout(chosen_rows, chosen_columns, tuple(metrics) or _default_metrics(members, objective), objective)
+
+
+def _default_metrics(members: Sequence[ComparedConfiguration], objective: Objective) -> tuple[str, ...]:
+    """Return the reported metric, and the perplexities of neutral texts where there are any."""
+    return tuple(dict.fromkeys((objective.reported, *neutral_metrics([member.item for member in members]))))
 
 
 def cross_tabulation(

@@ -8,7 +8,7 @@ import numpy as np
 
 from nmlab.reports.read.evaluations import RunEvaluation, TextLosses
 from nmlab.reports.read.trials import TrialRecord
-from nmlab.trials.contract.metrics import EVAL, VALIDATION
+from nmlab.trials.contract.metrics import EVAL, VALIDATION, neutral_prefix
 
 TOLERANCE = 1e-4  # relative; the losses are sums of float32 terms
 MEANS = ("acc", "exact_match")  # over questions; other measures of the harness may be aggregated differently
@@ -70,11 +70,16 @@ def check_evaluations(
 def _agrees(evaluation: RunEvaluation, trial: TrialRecord) -> bool | None:
     """Return whether the recorded metrics agree with the recomputed ones; None where none can be recomputed.
 
-    ``eval/perplexity`` is the token or the word perplexity, and ``validation/perplexity`` too.
+    ``eval/perplexity`` is the token or the word perplexity, and ``perplexity`` of every other text too.
     """
     pairs = [
         *_perplexities(evaluation, trial, prefix=EVAL),
         *_perplexities(evaluation.validation, trial, prefix=VALIDATION),
+        *(
+            pair
+            for text, losses in evaluation.neutral.items()
+            for pair in _perplexities(losses, trial, prefix=neutral_prefix(text))
+        ),
         *(
             ((float(question_outcomes.outcome_Q.mean()),), trial.metric(name))
             for name, question_outcomes in evaluation.question_outcomes.items()

@@ -7,7 +7,7 @@ from nmlab.reports.read.objective import Objective
 from nmlab.reports.values.table import Column, Style
 from nmlab.trials.contract.declarations import metric_of
 from nmlab.trials.contract.measures import Direction
-from nmlab.trials.contract.metrics import EVAL, VALIDATION
+from nmlab.trials.contract.metrics import EVAL, VALIDATION, neutral_perplexity, text_of
 
 SIGNED = {Style.FIXED2: Style.SIGNED2, Style.FIXED4: Style.SIGNED4}
 STYLES = {"perplexity": Style.FIXED2, "nats": Style.FIXED4, "bytes": Style.INTEGER}
@@ -42,9 +42,11 @@ def plain_name(metric: str) -> str:
 def selection_metric(metric: str, *, objective: Objective) -> str:
     """Return the metric by which the best in another one is selected.
 
-    It is the searched one for a perplexity of the evaluation text where the search selects on validation text;
-    otherwise it is the metric itself.
+    It is the searched one for a perplexity of the evaluation text where the search selects on validation text, and for
+    one of a neutral text, by which nothing is selected; otherwise it is the metric itself.
     """
+    if text_of(metric):
+        return objective.metric
     is_of_text = is_evaluated(metric) and not is_of_task(metric)
     return objective.metric if objective.selects_on_validation and is_of_text else metric
 
@@ -54,8 +56,11 @@ def chosen_on(metric: str, *, objective: Objective | None = None) -> str:
 
     Without an objective it is selected by the metric itself.
     """
-    if objective is not None and selection_metric(metric, objective=objective) != metric:
-        return "on the validation text"
+    selected = metric if objective is None else selection_metric(metric, objective=objective)
+    if selected != metric:
+        return "on the validation text" if selected.startswith(VALIDATION) else f"by {plain_name(selected)}"
+    if text := text_of(metric):
+        return f"on the same neutral text {text}"
     if metric.startswith(VALIDATION):
         return "on the same validation text"
     return "on the same evaluation text" if is_evaluated(metric) else f"by the same {plain_name(metric)}"
@@ -103,18 +108,25 @@ def direction_of(metric: str, *, objective: Objective | None = None) -> Directio
 def evaluation_metrics(configurations: Sequence[Configuration], *, objective: Objective) -> tuple[str, ...]:
     """Return the metrics that tables show: the reported one, and every other ``eval/*`` metric with other values.
 
-    The searched metric comes last where it is not the reported one. ``eval/perplexity`` is the perplexity of a token or
-    of a word, whichever the study asks for; the other one is left out unless the study searches by it. So is a metric
-    whose values equal those of one already listed, run by run.
+    The perplexity of each neutral text follows. The searched metric comes last where it is not the reported one.
+    ``eval/perplexity`` is the perplexity of a token or of a word, whichever the study asks for; the other one is left
+    out unless the study searches by it. So is a metric whose values equal those of one already listed, run by run.
     """
     chosen: dict[str, list[tuple[str, float]]] = {}
     first, last = objective.reported, objective.metric
     names = {name for name in _evaluated(configurations) if name not in BY_UNIT} | {first, last}
+    names |= {*neutral_metrics(configurations)}
     for name in sorted(names, key=lambda name: (name != first, name == last, name)):
         own = _by_run(configurations, name)
         if own and own not in chosen.values():
             chosen[name] = own
     return tuple(chosen)
+
+
+def neutral_metrics(configurations: Sequence[Configuration]) -> tuple[str, ...]:
+    """Return the perplexity of every neutral text that any run was measured on, ``neutral/<name>/perplexity``."""
+    names = {name for item in configurations for trial in item.every_trial for name in trial.metrics}
+    return tuple(sorted(name for name in names if (text := text_of(name)) and name == neutral_perplexity(text)))
 
 
 def alias_of(configurations: Sequence[Configuration], *, objective: Objective) -> str | None:

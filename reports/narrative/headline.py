@@ -15,6 +15,7 @@ from nmlab.reports.analysis.configurations import (
     searched,
 )
 from nmlab.reports.analysis.metrics import chosen_on, is_counted, plain_name, style_of
+from nmlab.reports.analysis.neutral import text_figures
 from nmlab.reports.analysis.pairwise import (
     Confirmed,
     Side,
@@ -36,6 +37,7 @@ from nmlab.reports.analysis.statements import (
     quality,
 )
 from nmlab.reports.narrative.confirmed_words import confirmed_sentences
+from nmlab.reports.narrative.neutral_words import neutral_sentence
 from nmlab.reports.narrative.winner_words import winner_sentence
 from nmlab.reports.read.collect import StudyRuns
 from nmlab.reports.read.evaluations import RunEvaluation
@@ -114,6 +116,7 @@ def _findings(members: Sequence[Configuration], basis: Basis) -> list[str]:
         _best_sentence(best, members, basis),
         _gain_sentence(best, basis.configurations),
         _place_sentence(best, members, basis),
+        neutral_sentence(text_figures(best, configurations=basis.configurations)),
     ]
     return [sentence for sentence in found if sentence]
 
@@ -276,6 +279,8 @@ def _short_finding(name: str, members: Sequence[Configuration], basis: Basis) ->
     best = _best(members)
     assert best is not None
     text, gain = f"{name}: {_best_sentence(best, members, basis)}", best.as_reported.gain
+    if neutral := neutral_sentence(text_figures(best, configurations=basis.configurations)):
+        text += f" {neutral}"
     if gain is None or not has_telling_start(best, members=basis.configurations):
         return text
     if _is_unchanged(gain):

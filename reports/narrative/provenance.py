@@ -14,6 +14,7 @@ from nmlab.trials.contract import run_params, run_tags
 from nmlab.trials.contract.run_artifacts import EVALUATION_FILE
 from nmlab.trials.contract.run_status import UNFINISHED, LaunchStatus, TrialStatus
 from nmlab.trials.contract.run_tags import FrozenWeights
+from nmlab.trials.contract.training_losses import DIVERGENCE, train_loss_of
 
 UNKNOWN = "not recorded"
 FROZEN: Mapping[str, str] = {
@@ -101,6 +102,9 @@ def _study_facts(runs: StudyRuns) -> tuple[tuple[str, str], ...]:
     drawn = len(runs.curves)
     if drawn and drawn < len(runs.trials) // 2:
         facts.append(("loss curves", f"of {drawn:,} of {len(runs.trials):,} runs"))
+    divergent = sum(train_loss_of(trial.settings) is not None for trial in runs.trials)
+    if divergent:
+        facts.append(("train/loss", f"{DIVERGENCE}, in {divergent:,} of {len(runs.trials):,} runs"))
     facts += [
         fact for each in runs.launches for fact in _story_of(each, of="" if each is launch else f" ({each.name})")
     ]

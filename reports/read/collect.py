@@ -19,7 +19,7 @@ from nmlab.reports.read.store import RunStore, newest_or_named
 from nmlab.reports.read.trials import TrialRecord, trial_records
 from nmlab.reports.read.typed_text import Value
 from nmlab.trials.contract import run_params, run_tags
-from nmlab.trials.contract.metrics import EVAL, INITIAL, VALIDATION
+from nmlab.trials.contract.metrics import EVAL, INITIAL, NEUTRAL, VALIDATION
 from nmlab.trials.contract.near_names import hint
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.run_tags import Role
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 RESIDUAL = "train/residual"
 MOST_CURVES = 300
-_CURVES = (EVAL, VALIDATION, INITIAL)
+_CURVES = (EVAL, VALIDATION, NEUTRAL, INITIAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,7 @@ def read_runs(
 
 
 def _evaluations(store: RunStore, children: Sequence["Run"]) -> pd.DataFrame:
-    """Read the history of every metric of evaluation and validation text, each with its start."""
+    """Read the history of every metric of evaluation, validation and neutral texts, each with its start."""
     evaluated = sorted({name for run in children for name in run.data.metrics if name.startswith(_CURVES)})
     return with_starts(read_histories(store, run_ids=[run.info.run_id for run in children], metrics=evaluated))
 

@@ -14,18 +14,20 @@ import numpy.typing as npt
 
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.store import RunStore
-from nmlab.trials.contract.metrics import VALIDATION
+from nmlab.trials.contract.metrics import VALIDATION, text_of
 from nmlab.trials.contract.run_artifacts import (
     EVALUATION_FILE,
     INITIAL_VALIDATION_LOSS_SUM,
     INITIAL_WINDOW_LOSS_SUM,
     MASK_LOSS_ARRAYS,
     MASK_LOSSES_FILE,
+    NEUTRAL_WINDOWS,
     NOT_MEASURES,
     QUESTION,
     TASKS_FILE,
     VALIDATION_ARRAYS,
     WINDOW_ARRAYS,
+    neutral_array,
     task_array,
 )
 
@@ -71,14 +73,18 @@ class RunEvaluation(TextLosses):
     """One run's evaluation: its losses on the evaluation text, and what else it was evaluated on.
 
     ``question_outcomes`` holds the outcomes of questions by metric (``eval/quiz/acc``), where tasks were run;
-    ``validation`` the losses on the validation text, where the study has one.
+    ``validation`` the losses on the validation text, where the study has one; ``neutral`` those on neutral texts, by
+    name.
     """
 
     question_outcomes: Mapping[str, QuestionOutcomes] = field(default_factory=dict)
     validation: TextLosses | None = None
+    neutral: Mapping[str, TextLosses] = field(default_factory=dict)
 
     def of(self, metric: str) -> TextLosses | None:
         """Return the losses on the text that a perplexity is measured on; None where there are none."""
+        if text := text_of(metric):
+            return self.neutral.get(text)
         return self.validation if metric.startswith(VALIDATION) else self
 
 
@@ -109,6 +115,7 @@ def read_evaluation(store: RunStore, *, run_id: str) -> RunEvaluation | None:
         *_losses(arrays, WINDOW_ARRAYS, initial=INITIAL_WINDOW_LOSS_SUM, where=where),
         question_outcomes=read_question_outcomes(store, run_id=run_id),
         validation=validation,
+        neutral={text: _neutral_losses(arrays, text, where=where) for text in _neutral_texts(arrays)},
     )
 
 
@@ -171,6 +178,18 @@ def read_archive(store: RunStore, *, run_id: str, name: str) -> dict[str, npt.ND
             return {str(key): archive[key] for key in archive.files}
     except Exception as error:  # a damaged archive fails in as many ways as it has layers: zip, deflate, numpy's header
         raise ReportError(f"{name} of run {run_id} is corrupted: {error}") from error
+
+
+def _neutral_texts(arrays: Arrays) -> list[str]:
+    """Return the names of the neutral texts of which there is an array."""
+    own = (name.split("/") for name in arrays if name.startswith(NEUTRAL_WINDOWS))
+    return list(dict.fromkeys(parts[1] for parts in own))
+
+
+def _neutral_losses(arrays: Arrays, text: str, *, where: str) -> TextLosses:
+    loss, tokens, words = (neutral_array(text, name) for name in WINDOW_ARRAYS)
+    initial = neutral_array(text, INITIAL_WINDOW_LOSS_SUM)
+    return TextLosses(*_losses(arrays, (loss, tokens, words), initial=initial, where=where))
 
 
 def _losses(

@@ -28,13 +28,15 @@ class TrialRecord:
         status: how the run counts; see :func:`trial_records`.
         recorded_status: the status that was recorded.
         initial_mask_digest: digests of the masks that it started from, separated by commas.
+        neutral_digests: JSON of the digests of neutral texts, by name.
         versions: JSON of the packages' versions.
         tasks: JSON of the facts of its evaluation on tasks.
         is_external_model: whether a model made elsewhere was evaluated, so that it belongs to no search.
         is_confirmation: whether its seed took no part in the search.
         settings: its parameters that have a value, hyperparameters first.
         metrics: the last value of each metric, infinities included, NaN left out; ``initial/*`` for each ``eval/*``
-            metric that a learned mask has before training, or ``validation/*`` metric where the study has that text.
+            metric that a learned mask has before training, or ``validation/*`` metric where the study has that text,
+            and ``initial/neutral/*`` for each ``neutral/*`` metric.
     """
 
     run_id: str
@@ -53,6 +55,7 @@ class TrialRecord:
     git_dirty: str = run_tags.UNKNOWN
     model_digest: str = ""
     data_digest: str = ""
+    neutral_digests: str = "{}"
     versions: str = "{}"
     tasks: str = "{}"
     is_external_model: bool = False
@@ -149,6 +152,7 @@ def _record(run: "Run") -> TrialRecord:
         git_dirty=tags.get(run_tags.GIT_DIRTY, run_tags.UNKNOWN),
         model_digest=tags.get(run_tags.MODEL_DIGEST, ""),
         data_digest=tags.get(run_tags.DATA_DIGEST, ""),
+        neutral_digests=tags.get(run_tags.NEUTRAL_DIGESTS, "{}"),
         versions=tags.get(run_tags.VERSIONS, "{}"),
         tasks=tags.get(run_tags.TASKS, "{}"),
         is_external_model=tags.get(run_tags.JUDGED) == run_tags.TRUE,

@@ -86,7 +86,7 @@ def _tiles(document: Document, anchors: set[str]) -> list[tuple[str, Markup, Mar
         (
             cell_text(row.cells[0], column=table.columns[0]),
             cell_html(row.cells[1], column=value, links=document.links, anchors=anchors),
-            _with_anchors(cell_text(row.cells[2], column=table.columns[2]), anchors),
+            _with_anchors(_with_units(cell_text(row.cells[2], column=table.columns[2])), anchors),
         )
         for row in table.rows
     ]
@@ -164,6 +164,11 @@ def _title(column: Column) -> Markup:
     for arrow in ("↓", "↑"):
         text = text.replace(f" {arrow}", f"{NO_BREAK}{arrow}")
     return Markup("_<wbr>").join(escape(part) for part in text.split("_"))
+
+
+def _with_units(text: str) -> str:
+    """Return text in which a time stays on one line with its unit."""
+    return re.sub(r"(?<=\d) (?=(?:s|min|h)\b)", NO_BREAK, text)
 
 
 def _with_break(text: str) -> Markup:

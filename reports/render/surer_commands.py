@@ -17,7 +17,6 @@ from nmlab.reports.statistics import Noise
 from nmlab.trials.contract import run_params
 from nmlab.trials.contract.run_status import LaunchStatus
 
-NARROW = 1.5  # ratio of the ends of a learning rate's range below which a wider one is proposed
 WIDER = (0.25, 0.5, 2.0, 4.0)  # times the ends
 _SMALLER = 1 / math.sqrt(2)  # of a difference, what twice the replicates detect, about
 
@@ -64,7 +63,7 @@ def _of_factors(analysis: Analysis, factors: SettingEffects, leader: Leader) -> 
 def _wider(factors: SettingEffects, name: str, *, is_grid: bool) -> tuple[str, str] | None:
     """Return the setting of a wider range of a learning rate whose values tried lie within a small factor."""
     values = [value for value in factors.tried(name) if not isinstance(value, str)]
-    if not name.endswith("learning_rate") or not values or values[0] <= 0 or values[-1] > NARROW * values[0]:
+    if not name.endswith("learning_rate") or not factors.is_narrow(name):
         return None
     low, high = values[0], values[-1]
     ends = [_short(end * factor) for end, factor in zip((low, low, high, high), WIDER, strict=True)]

@@ -3,7 +3,14 @@
 from collections.abc import Hashable, Mapping, Sequence
 
 from nmlab.reports.analysis.configurations import Configuration, looked_at, searched
-from nmlab.reports.analysis.metrics import difference_style, is_compared_by_ratio, is_counted, metric_column, plain_name
+from nmlab.reports.analysis.metrics import (
+    difference_style,
+    is_compared_by_ratio,
+    is_counted,
+    metric_column,
+    neutral_metrics,
+    plain_name,
+)
 from nmlab.reports.analysis.pairwise import Completion, Confirmed, OtherConfiguration, Winner, untested_reason
 from nmlab.reports.read.evaluations import RunEvaluation
 from nmlab.reports.read.objective import Objective
@@ -181,6 +188,7 @@ def _plain_value(winner: Winner, evaluations: Mapping[str, RunEvaluation]) -> di
         "best": winner.best.key,
         "method": winner.best.method,
         "mean": _mean(winner.best),
+        **_neutral_means(winner.best),
         "selected_by": winner.best.objective.metric,
         "selected_mean": None if winner.best.selection is None else winner.best.selection.mean,
         "is_claimed": winner.is_claimed,
@@ -190,6 +198,13 @@ def _plain_value(winner: Winner, evaluations: Mapping[str, RunEvaluation]) -> di
         "better_but_incomplete": [other.item.key for other in winner.better_but_incomplete],
         "against_all": [_other(other, evaluations) for other in winner.against_all],
     }
+
+
+def _neutral_means(best: Configuration) -> dict[str, object]:
+    """Return the means on neutral texts by metric, as results are reported; nothing without such texts."""
+    found = {metric: best.as_reported.estimate(metric) for metric in neutral_metrics([best])}
+    means = {metric: value.mean for metric, value in found.items() if value is not None}
+    return {"neutral": means} if means else {}
 
 
 def _other(other: OtherConfiguration, evaluations: Mapping[str, RunEvaluation]) -> dict[str, object]:

@@ -11,12 +11,14 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from nmlab.search_spaces.schema.entries import Entry
+from nmlab.search_spaces.schema.neutral import NeutralText
 from nmlab.search_spaces.schema.places import SettingPlaces
 from nmlab.search_spaces.schema.sections import Limits
 from nmlab.search_spaces.schema.study import INCONSISTENT, Study
 from nmlab.trials.contract.meant import NOTHING
 from nmlab.trials.contract.near_names import hint, nearest
 from nmlab.trials.contract.paper_names import called_here, our_names
+from nmlab.trials.contract.sections import MixturePart
 from nmlab.trials.contract.values import JsonMapping
 from nmlab.trials.contract.wording import either, expectation, shown
 
@@ -24,6 +26,9 @@ _NEVER = {"model.trust_remote_code": "no setting; code from a model repository i
 _MARK = re.compile(r"<[a-z]+>|\[key\]")
 _WITHOUT_SPACE = re.compile(r"(?P<key>[A-Za-z_][\w.-]*):(?P<value>[^\s:].*)")
 _MAPPING = ("model_type", "mapping_type", "dict_type")
+_INDEX = re.compile(r"\[\d+\]$")
+_LISTED: dict[str, type[BaseModel]] = {"data.calibration.source": MixturePart, "data.neutral": NeutralText}
+"""The sections that are entries of a list, by the path of the list."""
 
 
 class StudyError(ValueError):
@@ -105,17 +110,20 @@ def _every_section(model: type[BaseModel], *, prefix: str) -> Iterator[tuple[str
 
 
 def _section_at(path: str) -> type[BaseModel] | None:
-    """Return the section at a path, also that of one constraint; None where there is none."""
-    return Limits if path.rpartition(".")[0] == "search.constraints" else _sections().get(path)
+    """Return the section at a path, also that of one constraint or of an entry of a list; None where there is none."""
+    if path.rpartition(".")[0] == "search.constraints":
+        return Limits
+    return _LISTED.get(_INDEX.sub("", path)) if _INDEX.search(path) else _sections().get(path)
 
 
 def _wanted(path: str) -> str:
     """Return what is expected at `path`: the keys of a section, or the description of a value."""
-    known = _sections()
-    if path in known:
-        return f"a mapping with {', '.join(known[path].model_fields)}"
+    if (own := _section_at(path)) is not None:
+        return f"a mapping with {', '.join(own.model_fields)}"
     section, _, name = path.rpartition(".")
-    text = str(known[section].model_fields[name].description).removesuffix(".")
+    holder = _section_at(section)
+    assert holder is not None, f"no section holds {path}"
+    text = str(holder.model_fields[name].description).removesuffix(".")
     return text[0].lower() + text[1:] if text[1:2].islower() else text
 
 
@@ -138,7 +146,7 @@ def _mapping_expected(path: str, given: object) -> str:
 def _null_instead(path: str, given: object) -> str:
     """Return that null is how a setting that may have no value is left out, where a person wrote "none"."""
     section, _, name = path.rpartition(".")
-    field = getattr(_sections().get(section), "model_fields", {}).get(name)
+    field = getattr(_section_at(section), "model_fields", {}).get(name)
     is_nothing = given is False or str(given).casefold() in NOTHING
     may_be_null = field is not None and type(None) in get_args(field.annotation)
     return "; write null for none" if is_nothing and may_be_null else ""

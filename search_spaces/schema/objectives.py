@@ -7,9 +7,19 @@ from pathlib import Path
 
 from nmlab.search_spaces.schema.algorithms import ALGORITHMS, algorithms_where
 from nmlab.search_spaces.schema.modes import mode_problems
+from nmlab.search_spaces.schema.neutral import neutral_text
 from nmlab.search_spaces.schema.sections import Data, Search
 from nmlab.trials.contract.declarations import METHOD_FAMILIES, declared_metric, own_metrics, recorded_by
-from nmlab.trials.contract.metrics import COMMON, EVAL, VALIDATION, Phase, task_metric
+from nmlab.trials.contract.metrics import (
+    COMMON,
+    EVAL,
+    NEUTRAL,
+    PERPLEXITIES,
+    VALIDATION,
+    Phase,
+    neutral_prefix,
+    task_metric,
+)
 from nmlab.trials.contract.near_names import nearest
 from nmlab.trials.contract.run_params import SEARCH_CONSTRAINTS
 from nmlab.trials.contract.sections import Intervals
@@ -104,7 +114,11 @@ def with_objective(study: object) -> object:
 def common_objectives(data: Data | None) -> list[str]:
     """Return the metrics that searches of every method can aim at; ``data``: the texts of a study, if one is known."""
     names = [metric.name for metric in COMMON if metric.phase is not Phase.START]
-    return names if data is None else [name for name in names if not _text_problem(name, data)]
+    if data is None:
+        return names
+    texts = [text for item in data.neutral or () if (text := neutral_text(item).called)]
+    neutral = [f"{neutral_prefix(text)}{name}" for text in texts for name in PERPLEXITIES]
+    return [*(name for name in names if not _text_problem(name, data)), *neutral]
 
 
 def _problem(name: str, *, methods: tuple[str, ...], data: Data) -> str:
@@ -114,6 +128,8 @@ def _problem(name: str, *, methods: tuple[str, ...], data: Data) -> str:
 
 def _text_problem(name: str, data: Data) -> str:
     """Return why configurations cannot be chosen by a metric of this text; "" if they can."""
+    if name.startswith(NEUTRAL) and not data.neutral:
+        return "needs a neutral text, data.neutral"
     if data.validation is None:
         return "needs a validation text, data.validation" if name.startswith(VALIDATION) else ""
     if not name.startswith(EVAL):

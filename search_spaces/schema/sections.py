@@ -15,10 +15,12 @@ from nmlab.search_spaces.schema.constraints import Constraint
 from nmlab.search_spaces.schema.durations import duration_meant, seconds_of
 from nmlab.search_spaces.schema.entries import CountOrListed, ListedEntry
 from nmlab.search_spaces.schema.modes import with_modes
+from nmlab.search_spaces.schema.neutral import NeutralItem, neutral_text
 from nmlab.trials.contract.sections import (
     CalibrationSpec,
     CalibrationText,
     EvaluationSpec,
+    NeutralSpec,
     Section,
     TrialBudget,
     ValidationSpec,
@@ -83,18 +85,26 @@ class Calibration(CalibrationText[CountOrListed]):
 
 
 class Data(Section):
-    """The calibration text, the validation text and the evaluation text of a study."""
+    """The calibration text, the validation text, the evaluation text and the neutral texts of a study."""
 
     calibration: Calibration
     validation: ValidationSpec | None = later_field()
     """The text on which configurations are chosen; null chooses them on the evaluation text."""
     evaluation: EvaluationSpec
+    neutral: Annotated[tuple[NeutralItem, ...], AfterValidator(not_empty)] | None = later_field()
+    """Texts neutral to the calibration text, on which finished masks are measured too; null for none."""
+
+    @property
+    def neutral_texts(self) -> tuple[NeutralSpec, ...]:
+        """The neutral texts as trials have them, each with its name; what an entry leaves out is as in evaluation."""
+        return tuple(neutral_text(item).cut_as(self.evaluation) for item in self.neutral or ())
 
     @property
     def learning_part(self) -> Literal["learning"] | None:
         """The part of a built-in corpus that trials learn from: what validation leaves; None is all of it."""
-        shared = self.validation is not None and self.validation.source == self.calibration.source
-        return "learning" if shared and self.calibration.source.startswith("builtin:") else None
+        built_in = [part.source for part in self.calibration.parts if part.source.startswith("builtin:")]
+        shared = self.validation is not None and self.validation.source in built_in
+        return "learning" if shared else None
 
 
 class Confirmation(Section):

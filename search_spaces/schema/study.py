@@ -23,7 +23,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from nmlab.search_spaces.schema import checks, conditions, objectives
+from nmlab.search_spaces.schema import checks, conditions, neutral, objectives
 from nmlab.search_spaces.schema.entries import Entry, ListedEntry, SpaceEntry, TextOrListed
 from nmlab.search_spaces.schema.places import SettingPlaces
 from nmlab.search_spaces.schema.sections import Budget, Data, Replica, Search
@@ -145,7 +145,7 @@ class Study(Section):
     model: ModelSource
     """The frozen language model."""
     data: Data
-    """Calibration, validation and evaluation text."""
+    """Calibration, validation, evaluation and neutral texts."""
     pattern: TextOrListed
     """N:M in quotes, for example "2:4", or an entry with several."""
     method: TextOrListed
@@ -191,6 +191,7 @@ class Study(Section):
             *objectives.stopping(self.search),
             *checks.gpu_hours(self.budget, replica=self.replica),
             *checks.calibration(self.data),
+            *neutral.problems(self.data.neutral or ()),
         ]
         if problems:
             raise PydanticCustomError(INCONSISTENT, "{text}", {"text": "\n".join(problems)})

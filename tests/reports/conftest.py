@@ -28,6 +28,7 @@ from nmlab.reports.report import document_of
 START = 1_790_000_000_000  # milliseconds: 2026-09-21
 WINDOWS, TOKENS, WORDS = 12, 100, 60
 VALIDATION_WINDOWS = 15
+NEUTRAL_WINDOWS = 12
 DATA = {"model.source": "builtin:tiny", "data.evaluation.source": "builtin:python-docs"}
 CODE = {
     "nmlab.git_commit": "0123456789abcdef0123456789abcdef01234567",
@@ -71,6 +72,9 @@ class Trial:
     has_cost: bool = True
     validation: float | None = None
     """Its final perplexity on validation text; its start is then measured there, and recorded as ``initial``."""
+
+    neutral: dict[str, tuple[float, float | None]] = field(default_factory=dict)
+    """Its final perplexity on each neutral text, and that of its start."""
 
     @property
     def configuration(self) -> str:
@@ -145,6 +149,14 @@ class StudyWriter:
             if trial.validation is not None:
                 name, windows = ("initial_validation_loss_sum", VALIDATION_WINDOWS)
             arrays[name] = np.full(windows, TOKENS * np.log(trial.initial))
+        for text, (final, start) in trial.neutral.items():
+            losses = {"window_loss_sum": final, **({} if start is None else {"initial_window_loss_sum": start})}
+            arrays |= {
+                f"neutral/{text}/{name}": np.full(NEUTRAL_WINDOWS, TOKENS * np.log(value))
+                for name, value in losses.items()
+            }
+            arrays[f"neutral/{text}/window_tokens"] = np.full(NEUTRAL_WINDOWS, TOKENS, dtype=np.int64)
+            arrays[f"neutral/{text}/window_words"] = np.full(NEUTRAL_WINDOWS, WORDS, dtype=np.int64)
         self._archive(run, "evaluation.npz", arrays)
 
     def _questions(self, run: str, trial: Trial) -> None:
@@ -182,7 +194,12 @@ def _metrics(trial: Trial) -> list[Metric]:
     begins = {"both": ("eval", "initial")}.get(trial.start, (trial.start,))
     begins = begins if trial.validation is None else ("initial",)
     ends = ((last, trial.final, ("eval",)), (last, trial.validation, ("validation",)))
-    for step, value, families in ((0, trial.initial, begins), *ends):
+    neutral = [
+        point
+        for text, (final, start) in trial.neutral.items()
+        for point in ((0, start, (f"initial/neutral/{text}",)), (last, final, (f"neutral/{text}",)))
+    ]
+    for step, value, families in ((0, trial.initial, begins), *ends, *neutral):
         if value is not None:
             words = float(np.exp(np.log(value) * TOKENS / WORDS)) if value > 0 else value
             pairs = {"perplexity": value, "token_perplexity": value, "word_perplexity": words}

@@ -14,7 +14,7 @@ from functools import cache
 from importlib import import_module, metadata
 from pathlib import Path
 
-from nmlab.trials.contract.metrics import COMMON, Metric, Phase, task_metric
+from nmlab.trials.contract.metrics import COMMON, Metric, Phase, neutral_metric, task_metric
 
 ENTRY_POINTS = "nmlab.metrics"
 _METHODS = Path(__file__).parents[1] / "methods"
@@ -24,8 +24,11 @@ METHOD_FAMILIES = ("train", "time")
 
 
 def common_metric(name: str) -> Metric | None:
-    """Return the metric of this name that the loop of a trial records, measures of tasks included, or None."""
-    return _COMMON.get(name) or task_metric(name)
+    """Return the metric of this name that the loop of a trial records, or None.
+
+    Measures of tasks and perplexities of neutral texts are among them.
+    """
+    return _COMMON.get(name) or task_metric(name) or neutral_metric(name)
 
 
 def metric_of(name: str) -> Metric:

@@ -48,7 +48,7 @@ class Metric:
 
     @property
     def family(self) -> str:
-        """The first part of the name, such as ``train``, ``validation``, ``eval``, ``initial`` or ``cost``."""
+        """The first part of the name, such as ``train``, ``validation``, ``eval``, ``neutral`` or ``cost``."""
         return self.name.partition("/")[0]
 
     @property
@@ -66,11 +66,18 @@ finished has none, so it sorts behind those that have. Reports do not read it.""
 BEST: Final = "best/"
 """How the metrics of a launch begin: the mean of the best configuration, as its report says."""
 TRAIN, EVAL, INITIAL, VALIDATION = "train/", "eval/", "initial/", "validation/"
+NEUTRAL: Final = "neutral/"
+"""How metrics of texts neutral to the calibration text begin: ``neutral/<name>/perplexity``."""
+PERPLEXITIES: Final = ("perplexity", "token_perplexity", "word_perplexity")
+"""What is measured of every text: the first is one of the others, as ``data.evaluation.perplexity`` says."""
 _LEFT_OUT = ("eval", "time", "memory", "cost")
 
 
 def initial_name(metric: str) -> str:
-    """Return the name under which a metric of the start is recorded: ``initial/x`` for ``eval/x``, ``validation/x``."""
+    """Return the name under which a metric of the start is recorded.
+
+    It is ``initial/x`` for ``eval/x`` and ``validation/x``, and ``initial/neutral/x`` for ``neutral/x``.
+    """
     return INITIAL + metric.removeprefix(EVAL).removeprefix(VALIDATION)
 
 
@@ -82,8 +89,11 @@ def reported_name(metric: str) -> str:
 def curve_name(metric: str, *, on_validation: bool = False) -> str:
     """Return the metric of whose curve a metric of the start is the first point.
 
-    That of ``initial/x`` is ``eval/x``, or ``validation/x`` in a run whose configuration is chosen on validation text.
+    That of ``initial/x`` is ``eval/x``, or ``validation/x`` in a run whose configuration is chosen on validation text;
+    that of ``initial/neutral/x`` is ``neutral/x``.
     """
+    if metric.startswith(INITIAL + NEUTRAL):
+        return metric.removeprefix(INITIAL)
     prefix = VALIDATION if on_validation else EVAL
     return prefix + metric.removeprefix(INITIAL) if metric.startswith(INITIAL) else metric
 
@@ -98,9 +108,37 @@ def task_metric(name: str) -> Metric | None:
     return Metric(name, known.unit, known.direction, Phase.END, is_log=known.is_log, task=task)
 
 
+def neutral_prefix(text: str) -> str:
+    """Return how the metrics of a neutral text begin: ``neutral/<name>/``."""
+    return f"{NEUTRAL}{text}/"
+
+
+def neutral_perplexity(text: str) -> str:
+    """Return the metric that reports a neutral text: ``neutral/<name>/perplexity``."""
+    return f"{neutral_prefix(text)}{PERPLEXITIES[0]}"
+
+
+def neutral_metric(name: str) -> Metric | None:
+    """Return the metric ``neutral/<text>/perplexity`` or its like, also of the start; None for another name."""
+    own = name.removeprefix(INITIAL)
+    family, _, rest = own.partition("/")
+    text, _, measure = rest.partition("/")
+    if f"{family}/" != NEUTRAL or not text or measure not in PERPLEXITIES:
+        return None
+    return _perplexity(name, Phase.END if own == name else Phase.START)
+
+
+def text_of(metric: str) -> str:
+    """Return the neutral text that a metric is of, or its start; "" for any other metric."""
+    return "" if neutral_metric(metric) is None else metric.removeprefix(INITIAL).split("/")[1]
+
+
+def _perplexity(name: str, phase: Phase) -> Metric:
+    return Metric(name, "perplexity", Direction.LOWER, phase, is_log=True)
+
+
 def _perplexities(prefix: str, phase: Phase) -> tuple[Metric, ...]:
-    names = ("perplexity", "token_perplexity", "word_perplexity")
-    return tuple(Metric(f"{prefix}{name}", "perplexity", Direction.LOWER, phase, is_log=True) for name in names)
+    return tuple(_perplexity(f"{prefix}{name}", phase) for name in PERPLEXITIES)
 
 
 def _bytes(*names: str, is_counted: bool) -> tuple[Metric, ...]:
@@ -137,4 +175,6 @@ COMMON: tuple[Metric, ...] = (
     *_bill("spent_", is_counted=False),
     Metric("cost/trainable_params", "parameters", Direction.LOWER, Phase.END, is_counted=True),
 )
-"""What the loop of a trial records, whatever the method; measures of tasks apart (``task_metric``)."""
+"""What the loop of a trial records, whatever the method.
+
+Apart are measures of tasks (``task_metric``) and perplexities of neutral texts (``neutral_metric``)."""

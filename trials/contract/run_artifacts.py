@@ -1,8 +1,8 @@
 """The files that runs leave and the arrays in them, as trials write them and reports read them.
 
 The names are kept: artifacts in MLflow and folders of earlier versions bear them.
-Legend: W windows of the evaluation text and W' of the validation text, Q questions of a task, C choices of a question,
-K masks, B minibatches, S step sizes.
+Legend: W windows of the evaluation text, W' of the validation text and W" of a neutral text, Q questions of a task,
+C choices of a question, K masks, B minibatches, S step sizes.
 """
 
 import re
@@ -61,6 +61,8 @@ WINDOW_ARRAYS: Final = (WINDOW_LOSS_SUM, WINDOW_TOKENS, WINDOW_WORDS)
 """The arrays that every such file has."""
 VALIDATION_ARRAYS: Final = (VALIDATION_LOSS_SUM, VALIDATION_TOKENS, VALIDATION_WORDS)
 """The arrays that it has as well where the study has validation text."""
+NEUTRAL_WINDOWS: Final = "neutral/"
+"""How the arrays of neutral texts begin; see ``neutral_array``."""
 
 # Arrays of TASKS_FILE, behind the task's name and a slash.
 QUESTION: Final = "question"
@@ -123,6 +125,14 @@ def checkpoint_step(name: str) -> int | None:
 def task_array(task: str, name: str) -> str:
     """Return the name of an array of a task: its questions, its log-likelihoods, or the outcomes of a measure."""
     return f"{task}/{name}"
+
+
+def neutral_array(text: str, name: str) -> str:
+    """Return the name of an array [W"] of a neutral text, such as ``neutral/news/window_loss_sum``.
+
+    ``name`` is one of ``WINDOW_ARRAYS``, or ``INITIAL_WINDOW_LOSS_SUM`` where the mask at the start was measured.
+    """
+    return f"{NEUTRAL_WINDOWS}{text}/{name}"
 
 
 def step_array(metric: str) -> str:

@@ -39,6 +39,8 @@ DATA: Final = "data."
 CALIBRATION: Final = "data.calibration."
 EVALUATION: Final = "data.evaluation."
 VALIDATION: Final = "data.validation."
+NEUTRAL: Final = "data.neutral."
+"""Then the name of the text, and its setting: ``data.neutral.NAME.source``."""
 SEARCH: Final = "search."
 SPACE: Final = "space."
 
@@ -53,6 +55,13 @@ SEARCH_MODE: Final = "search.mode"
 """``min`` or ``max``, for each metric."""
 SEARCH_CONSTRAINTS: Final = "search.constraints."
 """How the limits on other metrics begin: ``search.constraints.METRIC.max`` and ``search.constraints.METRIC.min``."""
+
+
+def neutral_sources(params: Mapping[str, str]) -> dict[str, str]:
+    """Return where the neutral texts of a run come from, by name."""
+    own = (name.removeprefix(NEUTRAL).split(".") for name in params if name.startswith(NEUTRAL))
+    names = dict.fromkeys(parts[0] for parts in own)
+    return {text: params.get(f"{NEUTRAL}{text}.source", "") for text in names}
 
 
 def newest_params(params: Mapping[str, str], *, tags: Mapping[str, str]) -> dict[str, str]:

@@ -67,7 +67,7 @@ def flag(value: bool) -> str:
     return TRUE if value else FALSE
 
 
-# Every run; a model from elsewhere has neither DATA_DIGEST nor STORED.
+# Every run; a model from elsewhere has no DATA_DIGEST, NEUTRAL_DIGESTS or STORED.
 KIND: Final = "nmlab.kind"
 """What the run stands for: a ``RunKind``."""
 LAUNCH: Final = "nmlab.launch"
@@ -83,7 +83,9 @@ VERSIONS: Final = "nmlab.versions"
 HARDWARE: Final = "nmlab.hardware"
 """The machine, a JSON object; on a cluster that of the driver."""
 DATA_DIGEST: Final = "nmlab.data_digest"
-"""Digest of the texts for calibration and evaluation."""
+"""Digest of the texts for calibration, validation and evaluation."""
+NEUTRAL_DIGESTS: Final = "nmlab.neutral_digests"
+"""Digests of the neutral texts, a JSON object by name; without such texts a run has no such tag."""
 COVERAGE: Final = "nmlab.coverage"
 """A sentence on which weights the mask covers and which it leaves dense."""
 STORED: Final = "nmlab.stored"
@@ -138,6 +140,8 @@ TASKS: Final = "nmlab.tasks"
 """Trial with tasks: what their accuracies were measured with, a JSON object; runs that differ in it do not compare."""
 CONFIRMATION: Final = "nmlab.confirmation"
 """Trial: ``TRUE`` where its seed took no part in the search (``search.confirm``); absent otherwise."""
+TRAIN_LOSS: Final = "nmlab.train_loss"
+"""Trial: what ``train/loss`` is, where it is not the text's next-token cross-entropy (`training_losses`)."""
 DEPENDS_ON_SEED: Final = "nmlab.depends_on_seed"
 """Trial: whether another seed could give another result: ``TRUE`` or ``FALSE``."""
 
@@ -170,6 +174,7 @@ class Fact(StrEnum):
     COST = "cost"
     TASKS = "tasks"
     DEPENDS_ON_SEED = "depends_on_seed"
+    TRAIN_LOSS = "train_loss"
 
 
 OF_THE_NEWEST: Final = (PLANNED, CONFIRMATION_SEEDS, REPRODUCES, STUDY_VERSIONS, SEARCH_STOPPED)

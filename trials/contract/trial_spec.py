@@ -5,15 +5,17 @@ The key digests what `TrialSpec._identity` returns. It names a trial's folder, i
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from pydantic import Field
 
 from nmlab.trials.contract.sections import (
     CalibrationSpec,
     EvaluationSpec,
+    HeldOutText,
     Intervals,
     ModelSource,
+    NeutralSpec,
     Section,
     TrialBudget,
     ValidationSpec,
@@ -29,6 +31,7 @@ ADDED_LATER: dict[str, object] = {
     "model.leave_dense": (),
     "calibration.part": None,
     "validation": None,
+    "neutral": None,
     "hyperparameters.susi.exclude_argmax": False,
     "hyperparameters.susi.initial_logits": "random",
     "hyperparameters.susi.initial_mask": "none",
@@ -38,6 +41,11 @@ ADDED_LATER: dict[str, object] = {
     "hyperparameters.maskpro.mask_per": "batch",
     "hyperparameters.maskpro.learning_rate_schedule": "constant",
     "hyperparameters.maskpro.walk_rate": None,
+    **{
+        f"hyperparameters.{method}.objective": "next_token"
+        for method in ("susi", "soft_topn", "simple", "maskllm", "proxsparse", "maskpro")
+    },
+    **{f"hyperparameters.{method}.start_pull": 0.0 for method in ("susi", "soft_topn", "simple", "maskllm")},
 }
 
 
@@ -53,17 +61,38 @@ def without_later_defaults(hyperparameters: Mapping[str, Scalar], *, method: str
 
 
 def flat_settings(tree: Mapping[str, object], prefix: str = "") -> dict[str, Scalar]:
-    """Return settings under dotted names, as MLflow has them: no nulls, names joined by commas, no empty list."""
+    """Return settings under dotted names, as MLflow has them: no nulls, names joined by commas, no empty list.
+
+    The texts of a mixture stand under the names of their own settings, joined likewise.
+    """
     flat: dict[str, Scalar] = {}
     for name, value in tree.items():
         if isinstance(value, Mapping):
             flat |= flat_settings(value, f"{prefix}{name}.")
+        elif isinstance(value, tuple | list) and any(isinstance(item, Mapping) for item in value):
+            flat |= flat_settings(joined(value), prefix)
         elif isinstance(value, tuple | list):
             flat |= {f"{prefix}{name}": ", ".join(map(str, value))} if value else {}
         elif value is not None:
             assert isinstance(value, bool | int | float | str), f"{prefix}{name} is no setting"
             flat[f"{prefix}{name}"] = value
     return flat
+
+
+def joined(parts: Iterable[Mapping[str, object]]) -> dict[str, str]:
+    """Return each setting of the texts of a mixture, joined by commas; a setting that no text has is left out."""
+    every = list(parts)
+    names = dict.fromkeys(name for part in every for name, value in part.items() if value is not None)
+    return {name: ", ".join(_shown(part.get(name)) for part in every) for name in names}
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else "null" if value is None else str(value)
+
+
+def by_name(neutral: Iterable[NeutralSpec]) -> dict[str, dict[str, object]]:
+    """Return the settings of neutral texts by the name of the text, as parameters of runs have them."""
+    return {text.name: text.model_dump(exclude={"name"}) for text in neutral}
 
 
 class TrialSpec(Section):
@@ -78,6 +107,8 @@ class TrialSpec(Section):
     evaluation: EvaluationSpec
     validation: ValidationSpec | None = later_field()
     """The text on which configurations are chosen; null chooses them on the evaluation text."""
+    neutral: tuple[NeutralSpec, ...] | None = later_field()
+    """Texts neutral to the calibration text, on which the finished mask is measured too; null for none."""
     budget: TrialBudget = TrialBudget()
     cadence: Intervals = Intervals()
     """The study's `intervals`, under the name that records have always had."""
@@ -107,17 +138,26 @@ class TrialSpec(Section):
     @property
     def can_halve_batches(self) -> bool:
         """Whether half as many sequences could go through the model at once, as a retry after out of memory does."""
-        held_out = [text.batch_size for text in (self.evaluation, self.validation) if text is not None]
+        held_out = [text.batch_size for text in self.held_out]
         return max(self.calibration.at_once, *held_out) > 1
 
     @property
     def _has_mask_per_sequence(self) -> bool:
         return self.hyperparameters.get("mask_per") == "sequence"
 
+    @property
+    def held_out(self) -> tuple[HeldOutText, ...]:
+        """The texts that no mask learns from: of the evaluation, of the validation, and neutral ones."""
+        chosen_on = () if self.validation is None else (self.validation,)
+        return (self.evaluation, *chosen_on, *(self.neutral or ()))
+
     def flat(self) -> dict[str, Scalar]:
         """Return every setting under a dotted name; hyperparameters stand by their own names."""
         texts = {"calibration", "evaluation", "validation"}
-        body, data = self.model_dump(exclude={"hyperparameters", "cadence", *texts}), self.model_dump(include=texts)
+        body = self.model_dump(exclude={"hyperparameters", "cadence", "neutral", *texts})
+        data = {**self.model_dump(include=texts), "neutral": by_name(self.neutral or ())}
+        if self.calibration.is_mixture:
+            data["calibration"]["windows"] = self.calibration.window_counts
         return {**flat_settings({**body, "data": data}), **self.hyperparameters}
 
     def _identity(self) -> dict[str, object]:

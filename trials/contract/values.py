@@ -5,10 +5,12 @@ was written (``FROM_RECORD``): text may then be empty or have spaces around it, 
 """
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     Strict,
@@ -25,6 +27,7 @@ T = TypeVar("T")
 
 FROM_RECORD = {"from_record": True}
 """The context in which pydantic reads what nmlab itself wrote down; see `Section.from_record`."""
+_TEXT_NAME = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)*")
 SCALAR_SCHEMA = {"type": ["boolean", "number", "string", "null"]}
 
 
@@ -58,6 +61,14 @@ def _is_scalar(value: object) -> object:
     raise invalid_value("expected a number, text, true, false or null; write compound values as text, such as '2:4'")
 
 
+def _name_of_text(value: str) -> str:
+    if not _TEXT_NAME.fullmatch(value):
+        raise invalid_value(
+            "expected lower-case letters and digits, joined by hyphens or underscores, such as news-2024"
+        )
+    return value
+
+
 def _text(value: object, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> object:
     if info.context == FROM_RECORD and isinstance(value, str):
         return value
@@ -74,6 +85,9 @@ JsonMapping: TypeAlias = Mapping[str, Any]
 """A JSON object that is only read."""
 Text = Annotated[str, StringConstraints(strict=True, min_length=1, strip_whitespace=True), WrapValidator(_text)]
 """Text that is not empty, without spaces around it."""
+TextName = Annotated[str, AfterValidator(_name_of_text)]
+"""The name of a text, a part of the names of metrics: lower-case letters and digits, joined by hyphens or underscores.
+"""
 Column = Annotated[str, StringConstraints(strict=True, min_length=1), WrapValidator(_text)]
 """The name of a column: text that is not empty, spaces around it kept, because headers of tables have such."""
 Seed = Annotated[int, Strict(), Field(ge=0, le=2**32 - 1)]

@@ -38,13 +38,14 @@ class TextSource:
     column: str | None = None
 
     @classmethod
-    def of_calibration(cls, spec: CalibrationSpec) -> Self:
-        """Return the text that a trial learns from."""
-        return cls(spec.source, part=spec.part or "calibration", split=spec.split, column=spec.column)
+    def of_calibration(cls, spec: CalibrationSpec) -> tuple[Self, ...]:
+        """Return the text that a trial learns from, or the texts of its mixture."""
+        own = spec.part or "calibration"
+        return tuple(cls(part.source, part=own, split=part.split, column=part.column) for part in spec.parts)
 
     @classmethod
     def held_out(cls, spec: HeldOutText) -> Self:
-        """Return the text of a section of held-out text, for validation or evaluation."""
+        """Return the text of a section of held-out text; a neutral one is the evaluation part of a built-in corpus."""
         part = "validation" if isinstance(spec, ValidationSpec) else "evaluation"
         return cls(spec.source, part=part, split=spec.split, column=spec.column)
 

@@ -18,6 +18,7 @@ from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.contract.sections import Windowing
 from nmlab.trials.data.rolling import character_span, rolling_windows, word_starts
 from nmlab.trials.data.sources import TextSource, documents_digest, read_documents
+from nmlab.trials.masks.randomness import key_bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +82,47 @@ def calibration_batches(
             f"data {text.source!r} gives {len(every)} windows of {sequence_length} tokens, "
             f"{samples} samples were asked; lower samples or sequence_length, or give more text"
         )
-    order = torch.randperm(len(every), generator=torch.Generator().manual_seed(seed))[:samples]
-    return list(torch.split(every.tokens[order], batch_size))
+    return list(torch.split(every.tokens[_permuted(len(every), seed)[:samples]], batch_size))
+
+
+def mixture_batches(
+    texts: Sequence[tuple[TextSource, int]],
+    *,
+    tokenizer: PreTrainedTokenizerBase,
+    sequence_length: int,
+    batch_size: int,
+    seed: int,
+) -> list[Tensor]:
+    """Return windows of several texts, drawn without replacement and shuffled together, as fixed minibatches.
+
+    Each text is drawn from with random numbers of its own, keyed by its place, so that another weight of one text
+    changes only how many windows of the others are taken.
+
+    Args:
+        texts: the texts, each with its number of windows.
+        tokenizer: of the model.
+        sequence_length: tokens of a window.
+        batch_size: windows of a minibatch.
+        seed: of the choice and of the order.
+
+    Raises:
+        SourceError: a text that has fewer windows.
+    """
+    drawn, total = [], sum(count for _, count in texts)
+    for place, (text, count) in enumerate(texts):
+        every = _joined(read_documents(text), tokenizer=tokenizer, length=sequence_length - 1)
+        if len(every) < count:
+            raise SourceError(
+                f"data {text.source!r} gives {len(every)} windows of {sequence_length} tokens, {count} of the {total} "
+                "samples were asked of it; lower samples, sequence_length or its weight, or give more text"
+            )
+        own_seed = key_bits("calibration mixture", seed, place) % 2**63
+        drawn.append(every.tokens[_permuted(len(every), own_seed)[:count]])
+    return list(torch.split(torch.cat(drawn)[_permuted(total, seed)], batch_size))
+
+
+def _permuted(count: int, seed: int) -> Tensor:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
 
 
 def _joined(

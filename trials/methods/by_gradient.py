@@ -6,6 +6,7 @@ Legend: G groups, M group size, W random numbers a group, O outputs, I inputs.
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -15,16 +16,42 @@ from nmlab.trials.engines import GroupLayout
 from nmlab.trials.engines.adamw import AdamW
 from nmlab.trials.masks.bits import pack, unpack
 from nmlab.trials.methods.base import Run, TrialContext
+from nmlab.trials.methods.training_objective.compute import training_objective
+from nmlab.trials.methods.training_objective.settings import ObjectiveName
 from nmlab.trials.parallel.pipeline_group import PipelineGroup
+
+
+class GradientConfig(Protocol):
+    """The hyperparameters that these runs have in common."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def objective(self) -> ObjectiveName: ...
+
+
+class SoftMaskConfig(GradientConfig, Protocol):
+    """The hyperparameters that runs with a soft mask have in common."""
+
+    @property
+    def start_pull(self) -> float: ...
+
+
+class StepWeights(NamedTuple):
+    """The weights of a step's forward by parameter name, and the soft mask they were made with where it is needed."""
+
+    by_name: Mapping[str, Tensor]
+    soft_GM: Tensor | None = None
 
 
 class GradientRun(Run):
     """A run that takes one minibatch a step; gradients are computed for the optimiser's tensors only."""
 
-    def __init__(self, context: TrialContext, *, steps: int, adamw: AdamW) -> None:
-        self.steps = steps
+    def __init__(self, context: TrialContext, config: GradientConfig, *, adamw: AdamW) -> None:
+        self.steps = config.steps
         self._context = context
         self._batches = context.batches
+        self._objective = training_objective(config.objective, context, steps=config.steps)
         self._layout = GroupLayout(context.model.frozen.layers, pattern=context.pattern)
         self._adamw = adamw
         self._steps_done = 0
@@ -33,8 +60,8 @@ class GradientRun(Run):
         context.cost.trainable_params = self._pipeline.all_reduce_count(held)
 
     @abstractmethod
-    def _weights(self, step: int) -> Mapping[str, Tensor]:
-        """Return the weights of this step's forward by parameter name, differentiable in what is learned."""
+    def _weights(self, step: int) -> StepWeights:
+        """Return the weights of this step's forward, differentiable in what is learned."""
 
     @abstractmethod
     def _learning_rate(self, step: int) -> float: ...
@@ -43,7 +70,7 @@ class GradientRun(Run):
     def _hard_mask(self) -> Tensor:
         """Return the mask as it stands, boolean [G, M]."""
 
-    def _penalty(self, step: int, weights: Mapping[str, Tensor]) -> Tensor | None:
+    def _penalty(self, step: int, weights: StepWeights) -> Tensor | None:
         """Return the penalty that is added to the loss, or None."""
         return None
 
@@ -56,10 +83,11 @@ class GradientRun(Run):
         with cost.phase("sample", device=device):
             weights = self._weights(step)
         with cost.phase("forward", device=device):
-            loss = self._context.model.loss_under(weights, tokens)
+            loss = self._context.model.loss_under(weights.by_name, tokens, objective=self._objective)
             penalty = self._penalty(step, weights)
             recorded = self._checked(loss, penalty)
-        cost.count_forward(tokens.numel())
+        for _ in range(1 + self._objective.dense_forwards):
+            cost.count_forward(tokens.numel())
         with cost.phase("update", device=device):
             whole = loss if penalty is None else loss + penalty
             rate = self._learning_rate(step)
@@ -111,6 +139,11 @@ class GradientRun(Run):
         norms = torch.stack([torch.linalg.vector_norm(part, dtype=torch.float64) for part in parts])
         return math.sqrt(self._pipeline.all_reduce_sum(norms.square().tolist()))
 
+    def _over_all(self, own_L: Tensor) -> Tensor:
+        """Return the sum over the layers of all pipeline stages, with the gradient of those that are held here."""
+        sums = [value for of_stage in self._pipeline.all_gather(own_L.detach().tolist()) for value in of_stage]
+        return own_L.new_tensor(sums).sum() + (own_L.sum() - own_L.detach().sum())
+
     def _mean(self, tensor: Tensor) -> float:
         """Return the mean over all layers of a tensor with numbers for each group, equal on any stages."""
         sums = torch.stack([part.sum(dtype=torch.float64) for part in self._by_layer(tensor)])
@@ -137,9 +170,11 @@ class SoftMaskRun(GradientRun):
     With ``straight_through`` the forward uses the hard mask of the same draw, with the gradient of the soft mask.
     """
 
-    def __init__(self, context: TrialContext, *, steps: int, adamw: AdamW, straight_through: bool) -> None:
-        super().__init__(context, steps=steps, adamw=adamw)
+    def __init__(self, context: TrialContext, config: SoftMaskConfig, *, adamw: AdamW, straight_through: bool) -> None:
+        super().__init__(context, config, adamw=adamw)
         self._straight_through = straight_through
+        self._start_pull = config.start_pull
+        self._start_bits = self._observed_bits if config.start_pull else None
 
     @abstractmethod
     def _noise(self, step: int) -> Tensor:
@@ -152,6 +187,11 @@ class SoftMaskRun(GradientRun):
     @abstractmethod
     def _hard(self, noise_GW: Tensor, step: int) -> Tensor:
         """Return the hard mask of a draw, boolean [G, M]: the soft mask at temperature 0."""
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of the state, and of the initial mask where the run is pulled towards it."""
+        return super().state_bytes + (0 if self._start_bits is None else self._start_bits.nbytes)
 
     def observe(self) -> Mapping[str, float]:
         """Return also the mean distance between the last step's soft mask and the hard mask of the same draw."""
@@ -168,12 +208,24 @@ class SoftMaskRun(GradientRun):
     def _by_layer(self, tensor: Tensor) -> Sequence[Tensor]:
         return torch.split(tensor, self._layout.groups_of_layers)
 
-    def _weights(self, step: int) -> Mapping[str, Tensor]:
+    def _weights(self, step: int) -> StepWeights:
         noise_GW = self._noise(step)
-        mask_GM = self._soft(noise_GW, step)
+        soft_GM = mask_GM = self._soft(noise_GW, step)
         if self._straight_through:
-            mask_GM = straight_through(self._hard(noise_GW, step), soft_GM=mask_GM)
-        return self._context.model.masked_weights(self._layout.split(mask_GM))
+            mask_GM = straight_through(self._hard(noise_GW, step), soft_GM=soft_GM)
+        weights = self._context.model.masked_weights(self._layout.split(mask_GM))
+        return StepWeights(weights, soft_GM if self._start_bits is not None else None)
+
+    def _penalty(self, step: int, weights: StepWeights) -> Tensor | None:
+        """Return the pull towards the initial mask (`start_pull`); None without one."""
+        soft_GM = weights.soft_GM
+        if self._start_bits is None or soft_GM is None:
+            return None
+        start_GM = unpack(self._start_bits, shape=soft_GM.shape).to(soft_GM)
+        distances_L = [part.square().sum() for part in self._by_layer(soft_GM - start_GM)]
+        layers = self._context.model.frozen.all_layers
+        groups = sum(self._context.pattern.groups(layer.numel) for layer in layers)
+        return self._over_all(torch.stack(distances_L)) * (self._start_pull / groups)
 
 
 def straight_through(hard_GM: Tensor, *, soft_GM: Tensor) -> Tensor:

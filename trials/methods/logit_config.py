@@ -6,6 +6,8 @@ from pydantic import Field
 
 from nmlab.trials.methods.base import MethodConfig, default_from
 from nmlab.trials.methods.initial_logits.settings import NO_MASK, InitialLogits
+from nmlab.trials.methods.start_pull import start_pull_field
+from nmlab.trials.methods.training_objective.settings import ObjectiveName, objective_field
 
 _SMALL, _LARGE = (26_624, 0.15), (106_168_320, 0.01)
 """Prunable weights and learning rate of two models on which rates were tried, the second SmolLM2-135M."""
@@ -63,6 +65,8 @@ class LogitMethodConfig(MethodConfig):
         description="standard deviation of the random part of the first logits, all of them with random logits",
         json_schema_extra=default_from("as SUSI: sigma = 0.01"),
     )
+    objective: ObjectiveName = objective_field("ours: as SUSI, cross-entropy")
+    start_pull: float = start_pull_field()
 
     def rate_for(self, weights: int) -> float:
         """Return the learning rate: as given, or else the forecast for a number of prunable weights."""

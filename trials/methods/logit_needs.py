@@ -6,9 +6,12 @@ from typing import Protocol
 
 from torch import Tensor
 
+from nmlab.trials.masks.bits import packed_size
 from nmlab.trials.methods.initial_logits.compute import has_group_scores, has_saliency
 from nmlab.trials.methods.initial_logits.settings import InitialLogits, saliency_name
 from nmlab.trials.methods.initial_masks.names import initial_mask_method, short_name
+from nmlab.trials.methods.training_objective.needs import with_objective
+from nmlab.trials.methods.training_objective.settings import ObjectiveName
 from nmlab.trials.models.needs import FLOAT32, Needs, Shape, adamw_state, shared_scores, shared_start
 
 
@@ -17,6 +20,10 @@ class _Start(Protocol):
     def initial_logits(self) -> InitialLogits: ...
     @property
     def initial_mask(self) -> str: ...
+    @property
+    def objective(self) -> ObjectiveName: ...
+    @property
+    def start_pull(self) -> float: ...
 
 
 def start_needs(shape: Shape, config: _Start, *, weights: Callable[[], Mapping[str, Tensor]], passes: float) -> Needs:
@@ -27,7 +34,7 @@ def start_needs(shape: Shape, config: _Start, *, weights: Callable[[], Mapping[s
     own = 2 * FLOAT32 * shape.prunable  # two sets of logits while the first are made
     from_rule = config.initial_logits != "random"
     found = saliency_needs(shape, config.initial_logits, config.initial_mask) if from_rule else Needs()
-    return Needs(
+    needs = Needs(
         adamw_state(shape, {"logits": shape.prunable}),
         masked=shape.weight_bytes,
         start=own + found.start,
@@ -37,6 +44,15 @@ def start_needs(shape: Shape, config: _Start, *, weights: Callable[[], Mapping[s
         start_weights=found.start_weights,
         shared=found.shared,
     )
+    return with_objective(with_pull(needs, config.start_pull, shape), config.objective, shape)
+
+
+def with_pull(needs: Needs, start_pull: float, shape: Shape) -> Needs:
+    """Return the needs with those of a pull towards the initial mask: that mask, and the distance of the soft mask."""
+    if not start_pull:
+        return needs
+    state = {**needs.state, "initial mask": packed_size(shape.prunable)}
+    return replace(needs, state=state, step=needs.step + 3 * FLOAT32 * shape.prunable)
 
 
 def saliency_needs(shape: Shape, initial_logits: InitialLogits, initial_mask: str) -> Needs:

@@ -12,18 +12,16 @@ from nmlab.trials.engines.adamw import AdamW
 from nmlab.trials.engines.schedules import cosine_to_a_tenth, geometric
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.methods.base import TrialContext
-from nmlab.trials.methods.by_gradient import SoftMaskRun
+from nmlab.trials.methods.by_gradient import SoftMaskConfig, SoftMaskRun
 from nmlab.trials.methods.initial_logits.compute import initial_logits
 from nmlab.trials.methods.initial_logits.settings import InitialLogits
 
 _BETAS = (0.9, 0.95)  # SUSI, Table 6
 
 
-class LogitConfig(Protocol):
+class LogitConfig(SoftMaskConfig, Protocol):
     """The hyperparameters that these runs have in common."""
 
-    @property
-    def steps(self) -> int: ...
     @property
     def weight_decay(self) -> float: ...
     @property
@@ -54,7 +52,7 @@ class LogitRun(SoftMaskRun):
         self._anneal_steps = config.anneal_steps or max(1, config.steps * 3 // 4)
         self._logits_GM = _first_logits(context, config)
         adamw = AdamW({"logits": self._logits_GM}, betas=_BETAS, weight_decay=config.weight_decay)
-        super().__init__(context, steps=config.steps, adamw=adamw, straight_through=straight_through)
+        super().__init__(context, config, adamw=adamw, straight_through=straight_through)
 
     def initial_masks(self) -> dict[str, Tensor]:
         """Return the top-N of the first logits."""

@@ -1,13 +1,13 @@
 """The masked model: a trial's view of a frozen model that shares every tensor but the masked weights.
 
-Legend: B batch, b part of it, T tokens, V vocabulary, O outputs, I inputs, g some groups of a layer, M group size.
+Legend: B batch, b part of it, T tokens, P losses of a sequence, V vocabulary, O outputs, I inputs, g some groups of a
+layer, M group size.
 """
 
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nmlab.trials.models.chunked import chunked_mean
@@ -15,6 +15,7 @@ from nmlab.trials.models.frozen import FrozenModel
 from nmlab.trials.models.hooks import PipelineHooks
 from nmlab.trials.models.masked_weight import CopiedWeight, MaskedWeight, MultipliedWeight, computes_plainly
 from nmlab.trials.models.sequences import LayerDeviations, Way, are_independent, masked_by_sequence
+from nmlab.trials.models.training_objective import NEXT_TOKEN, TrainingObjective, next_token_losses
 from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, PipelineGroup
 
 T = TypeVar("T")
@@ -94,17 +95,22 @@ class MaskedModel:
         logits_BTV = self.module(input_ids=tokens_BT.to(self.frozen.device), use_cache=False).logits
         return self.pipeline.broadcast_from_last(lambda: read(logits_BTV))
 
-    def loss(self, tokens_BT: Tensor) -> float:
-        """Return the mean next-token cross-entropy in nats over all B*(T-1) predictions, computed in float32."""
+    def loss(self, tokens_BT: Tensor, *, objective: TrainingObjective = NEXT_TOKEN) -> float:
+        """Return the mean of ``token_losses``, by default over all B*(T-1) predictions."""
         if len(self._parts(tokens_BT)) > 1:
-            return float(self.token_losses(tokens_BT).mean())
-        return self.map_logits(tokens_BT, lambda logits_BTV: float(_token_losses(logits_BTV, tokens_BT).mean()))
+            return float(self.token_losses(tokens_BT, objective=objective).mean())
+        losses_of = objective.losses_of(tokens_BT)
+        return self.map_logits(tokens_BT, lambda logits_BTV: float(losses_of(logits_BTV).mean()))
 
-    def token_losses(self, tokens_BT: Tensor) -> Tensor:
-        """Return the next-token cross-entropy in nats of each prediction, [B, T-1], float32, on the CPU."""
+    def token_losses(self, tokens_BT: Tensor, *, objective: TrainingObjective = NEXT_TOKEN) -> Tensor:
+        """Return the loss in nats of each prediction, [B, P], float32, on the CPU.
+
+        By default the next-token cross-entropy, [B, T-1]; any other ``objective`` has its own losses of a sequence.
+        """
 
         def read(part_bT: Tensor) -> Tensor:
-            return self.map_logits(part_bT, lambda logits_bTV: _token_losses(logits_bTV, part_bT).cpu())
+            losses_of = objective.losses_of(part_bT)
+            return self.map_logits(part_bT, lambda logits_bTV: losses_of(logits_bTV).cpu())
 
         losses = [read(part_bT) for part_bT in self._parts(tokens_BT)]
         return losses[0] if len(losses) == 1 else torch.cat(losses)
@@ -121,7 +127,7 @@ class MaskedModel:
         """
 
         def read(logits_KTV: Tensor) -> list[float]:
-            losses: list[float] = _token_losses(logits_KTV, tokens_KT).mean(1).tolist()
+            losses: list[float] = next_token_losses(logits_KTV, tokens_KT).mean(1).tolist()
             return losses
 
         with masked_by_sequence(self._masked, deviations, tokens=tokens_KT.shape[1], way=way):
@@ -154,7 +160,9 @@ class MaskedModel:
             for name, mask_OI in masks_OI.items()
         }
 
-    def loss_under(self, weights: Mapping[str, Tensor], tokens_BT: Tensor) -> Tensor:
+    def loss_under(
+        self, weights: Mapping[str, Tensor], tokens_BT: Tensor, *, objective: TrainingObjective = NEXT_TOKEN
+    ) -> Tensor:
         """Return what ``loss`` returns, as a scalar that is differentiable in ``weights``.
 
         For this forward ``weights`` replace the parameters of the same qualified names. The other parameters are those
@@ -162,20 +170,22 @@ class MaskedModel:
         """
         parts = self._parts(tokens_BT)
         if len(parts) == 1:
-            return self._mean_loss(weights, parts[0])
-        predictions = tokens_BT.shape[0] * (tokens_BT.shape[1] - 1)
+            return self._mean_loss(weights, parts[0], objective)
+        predictions = tokens_BT.shape[0] * objective.losses_in(tokens_BT.shape[1])
 
         def summed(by: Mapping[str, Tensor], part_bT: Tensor) -> Tensor:
-            return _token_losses(self._logits_under(by, part_bT), part_bT).sum()
+            losses_of = objective.losses_of(part_bT)
+            return losses_of(self._logits_under(by, part_bT)).sum()
 
         assert self.hooks is None, "a pipeline group takes a minibatch as a whole"
         return chunked_mean(summed, weights, parts, predictions=predictions)
 
-    def _mean_loss(self, weights: Mapping[str, Tensor], tokens_BT: Tensor) -> Tensor:
+    def _mean_loss(self, weights: Mapping[str, Tensor], tokens_BT: Tensor, objective: TrainingObjective) -> Tensor:
+        losses_of = objective.losses_of(tokens_BT)
         logits_BTV = self._logits_under(weights, tokens_BT)
 
         def loss() -> Tensor:
-            return _token_losses(logits_BTV, tokens_BT).mean()
+            return losses_of(logits_BTV).mean()
 
         return loss() if self.hooks is None else self.hooks.loss(loss)
 
@@ -192,11 +202,3 @@ def _linear(module: nn.Module, name: str) -> nn.Linear:
     linear = module.get_submodule(name)
     assert isinstance(linear, nn.Linear)
     return linear
-
-
-def _token_losses(logits_BTV: Tensor, tokens_BT: Tensor) -> Tensor:
-    """Return the losses, [B, T-1] float32: logits at position t predict the token at t+1."""
-    predicted = logits_BTV[:, :-1].float().flatten(0, 1)
-    targets = tokens_BT[:, 1:].flatten().to(predicted.device)
-    losses = F.cross_entropy(predicted, targets, reduction="none")
-    return losses.view(tokens_BT.shape[0], -1)

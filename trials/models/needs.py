@@ -28,7 +28,7 @@ class Shape:
     """The sizes on which the needs of a trial depend: of the model's tensors, the pattern and the calibration text.
 
     ``sizes`` are the shapes of all parameters by name; ``hidden`` is the width of the residual stream; ``sequences`` of
-    ``length`` tokens are the calibration text, in ``minibatches``.
+    ``length`` tokens are the calibration text, in ``minibatches``; ``vocabulary`` is the number of logits of a token.
     """
 
     layers: tuple[PrunableLayer, ...]
@@ -40,6 +40,7 @@ class Shape:
     length: int
     device: str = "cpu"
     minibatches: int = 1
+    vocabulary: int = 0
 
     @cached_property
     def parameters(self) -> dict[str, int]:
@@ -89,6 +90,9 @@ class Needs:
         weights: makes, of tensors without contents, the weights by which a forward is differentiated; None means that
             the method runs forwards only.
         forwards: forwards of a step.
+        distills: whether a loss compares two distributions over the vocabulary, and not one with a token.
+        dense_forwards: forwards of the dense model in a step, beside those.
+        held_batches: minibatches whose predictions by the dense model are held between two steps.
         passes: the work of a step beside them, in reads and writes of one float32 a prunable weight (an estimate).
         start_reads: how often the start runs the calibration text through the model; a backward counts as two more.
         start_weights: makes the weights by which the start differentiates a forward, as ``weights``; None means that no
@@ -105,6 +109,9 @@ class Needs:
     step: int = 0
     weights: MakeWeights | None = None
     forwards: int = 1
+    distills: bool = False
+    dense_forwards: int = 0
+    held_batches: int = 0
     passes: float = 0.0
     start_reads: float = 0.0
     start_weights: MakeWeights | None = None

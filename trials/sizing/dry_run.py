@@ -19,6 +19,7 @@ from nmlab.trials.measure.tensor_meter import TensorMeter
 from nmlab.trials.models import ModelSource, locate
 from nmlab.trials.models.quiet import quiet
 from nmlab.trials.models.reading import read_config
+from nmlab.trials.models.training_objective import divergences, next_token_losses
 
 
 def _attention(query: torch.Size, key: torch.Size, value: torch.Size, *_: object, **__: object) -> int:
@@ -65,24 +66,39 @@ class FakeTensorModel:
         with self._fake:
             self._module = make().eval().requires_grad_(False)
 
-    def forward(self, *, batch: int, length: int) -> DryRunCounts:
-        """Count the loss of a minibatch [batch, length], as `MaskedModel.loss` computes it."""
+    def forward(self, *, batch: int, length: int, distills: bool = False) -> DryRunCounts:
+        """Count the loss of a minibatch [batch, length], as `MaskedModel.loss` computes it.
+
+        With ``distills`` it is the divergence from the dense model's predictions, which count as memory of the step;
+        the forward that makes them does not count.
+        """
         with self._fake, torch.no_grad():
-            return self._measured(lambda: _loss(self._module, {}, self._tokens(batch, length)))
+            return self._measured(lambda: self._loss({}, self._tokens(batch, length), distills=distills))
 
     def evaluation(self, *, batch: int, length: int) -> DryRunCounts:
         """Count a batch of evaluation, whose losses are computed window by window."""
         with self._fake, torch.no_grad():
             return self._measured(lambda: _window_losses(self._module, self._tokens(batch, length)))
 
-    def backward(self, weights: Callable[[], Mapping[str, Tensor]], *, batch: int, length: int) -> DryRunCounts:
+    def backward(
+        self, weights: Callable[[], Mapping[str, Tensor]], *, batch: int, length: int, distills: bool = False
+    ) -> DryRunCounts:
         """Count the computation of ``weights``, of the loss of a minibatch under them, and of its gradient."""
 
         def step() -> None:
-            torch.autograd.backward(_loss(self._module, weights(), self._tokens(batch, length)))
+            torch.autograd.backward(self._loss(weights(), self._tokens(batch, length), distills=distills))
 
         with self._fake, torch.enable_grad():
             return self._measured(step)
+
+    def _loss(self, weights: Mapping[str, Tensor], tokens_BT: Tensor, *, distills: bool) -> Tensor:
+        vocabulary = self._module.config.get_text_config(decoder=True).vocab_size
+        dense_BTV = torch.empty(*tokens_BT.shape, vocabulary) if distills else None
+        arguments = {"input_ids": tokens_BT, "use_cache": False}
+        logits_BTV = torch.func.functional_call(self._module, dict(weights), kwargs=arguments).logits
+        if dense_BTV is not None:
+            return divergences(dense_BTV, logits_BTV).mean()
+        return next_token_losses(logits_BTV, tokens_BT).mean()
 
     def _tokens(self, batch: int, length: int) -> Tensor:
         return torch.zeros(batch, length, dtype=torch.int64)
@@ -95,13 +111,6 @@ class FakeTensorModel:
         with quiet(), flops, meter:
             run()
         return DryRunCounts(meter.peak, meter.written, meter.calls, int(flops.get_total_flops()))
-
-
-def _loss(module: nn.Module, weights: Mapping[str, Tensor], tokens_BT: Tensor) -> Tensor:
-    arguments = {"input_ids": tokens_BT, "use_cache": False}
-    logits_BTV = torch.func.functional_call(module, dict(weights), kwargs=arguments).logits
-    predicted = logits_BTV[:, :-1].float().flatten(0, 1)
-    return F.cross_entropy(predicted, tokens_BT[:, 1:].flatten(), reduction="none").mean()
 
 
 def _window_losses(module: nn.Module, tokens_BT: Tensor) -> list[Tensor]:

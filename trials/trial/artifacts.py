@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nmlab.trials.contract.model_settings import origin_of
@@ -23,6 +24,7 @@ from nmlab.trials.contract.run_artifacts import (
     WINDOW_LOSS_SUM,
     WINDOW_TOKENS,
     WINDOW_WORDS,
+    neutral_array,
 )
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.contract.values import JsonObject
@@ -36,7 +38,7 @@ from nmlab.trials.methods.base import Arrays
 from nmlab.trials.models import FrozenModel
 from nmlab.trials.models.finished import WEIGHTS
 from nmlab.trials.parallel.pipeline_group import PipelineGroup
-from nmlab.trials.trial.evaluations import Measured
+from nmlab.trials.trial.evaluations import Measured, MeasuredNeutral
 from nmlab.trials.trial.history import History
 
 RECORD_FORMAT = 1
@@ -154,4 +156,18 @@ def save_windows(path: Path, measured: Measured) -> None:
         initial_name = INITIAL_VALIDATION_LOSS_SUM
     if measured.initial is not None:
         arrays[initial_name] = measured.initial.loss_sum
+    for text, own in measured.neutral.items():
+        arrays.update(_neutral_arrays(text, own))
     np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+
+
+def _neutral_arrays(text: str, measured: MeasuredNeutral) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
+    found = measured.final
+    arrays: dict[str, NDArray[np.float64] | NDArray[np.int64]] = {
+        WINDOW_LOSS_SUM: found.loss_sum,
+        WINDOW_TOKENS: found.tokens,
+        WINDOW_WORDS: found.words,
+    }
+    if measured.initial is not None:
+        arrays[INITIAL_WINDOW_LOSS_SUM] = measured.initial.loss_sum
+    return {neutral_array(text, name): array for name, array in arrays.items()}

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from nmlab.trials.contract.errors import DivergedError, GroupClosedError, attach_account
 from nmlab.trials.contract.run_status import TrialEnd, TrialStatus
+from nmlab.trials.contract.training_losses import train_loss_of
 from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.evaluation import TaskResults
 from nmlab.trials.files.disk import DiskFullError
@@ -75,7 +76,11 @@ def result_of(
         model_digest=trial.attempt.replica.frozen.digest,
         notes=tuple(trial.notes),
         initial_masks=dict(trial.started_from),
-        facts=facts_of(depends_on_seed=registry.uses_seed(spec.method, spec.hyperparameters), tasks=tasks),
+        facts=facts_of(
+            depends_on_seed=registry.uses_seed(spec.method, spec.hyperparameters),
+            tasks=tasks,
+            train_loss=train_loss_of(spec.hyperparameters),
+        ),
     )
 
 

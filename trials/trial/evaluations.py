@@ -1,15 +1,17 @@
 """The evaluations of a trial: perplexity under its masks and under those it started from, and tasks.
 
 A trial with validation text reads it at the start, during training and at the end, and the evaluation text once, at
-the end. Without validation text the evaluation text is read in its place.
+the end. Without validation text the evaluation text is read in its place. Neutral texts are read at the end, and at
+the start of a trial that learns.
 """
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.context.trial_context import TrialContext
-from nmlab.trials.contract.metrics import EVAL, VALIDATION, initial_name
+from nmlab.trials.contract.metrics import EVAL, VALIDATION, initial_name, neutral_prefix
 from nmlab.trials.contract.sections import HeldOutText
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.data import Windows
@@ -37,23 +39,41 @@ class Texts:
     Attributes:
         evaluation: read at the end.
         validation: read at the start, during training and at the end; None leaves this to the evaluation text.
+        neutral: read at the start and at the end, by name.
     """
 
     evaluation: Text
     validation: Text | None
+    neutral: Mapping[str, Text] = field(default_factory=dict)
 
     @classmethod
     def of(cls, spec: TrialSpec, *, replica: ReplicaContext) -> "Texts":
         """Read the texts of a trial, each once a replica; raises ``SourceError`` for one that cannot be read."""
-        evaluation = Text(spec.evaluation, replica.held_out(spec.evaluation), EVAL)
-        if spec.validation is None:
-            return cls(evaluation, None)
-        return cls(evaluation, Text(spec.validation, replica.held_out(spec.validation), VALIDATION))
+
+        def text(section: HeldOutText, prefix: str) -> Text:
+            return Text(section, replica.held_out(section), prefix)
+
+        validation = None if spec.validation is None else text(spec.validation, VALIDATION)
+        neutral = {own.name: text(own, neutral_prefix(own.name)) for own in spec.neutral or ()}
+        return cls(text(spec.evaluation, EVAL), validation, neutral)
 
     @property
     def chosen_on(self) -> Text:
         """The text that configurations are chosen on."""
         return self.validation or self.evaluation
+
+    @property
+    def of_the_start(self) -> tuple[Text, ...]:
+        """The texts that masks are measured on before anything is learned."""
+        return (self.chosen_on, *self.neutral.values())
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredNeutral:
+    """The perplexities of final masks on a neutral text, and of those that learning started from, None without any."""
+
+    final: Perplexity
+    initial: Perplexity | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +84,10 @@ class Measured:
     """
 
     evaluation: Perplexity
-    validation: Perplexity | None
-    initial: Perplexity | None
+    validation: Perplexity | None = None
+    initial: Perplexity | None = None
+    neutral: Mapping[str, MeasuredNeutral] = field(default_factory=dict)
+    """By the name of the text."""
 
 
 class Evaluations:
@@ -84,37 +106,44 @@ class Evaluations:
         return self._metrics(self._measure(self._texts.chosen_on), self._texts.chosen_on)
 
     def initial(self, run: Run) -> dict[str, float]:
-        """Return the perplexity of the masks that ``run`` started from, by metric name; empty where it has none."""
-        perplexity = self.initial_perplexity(run)
-        metrics = {} if perplexity is None else self._metrics(perplexity, self._texts.chosen_on)
-        return {initial_name(name): value for name, value in metrics.items()}
+        """Return the perplexities of the masks that ``run`` started from, by metric name; empty where it has none."""
+        metrics = [self._metrics(perplexity, text) for text, perplexity in self._starts(run).items()]
+        return {initial_name(name): value for own in metrics for name, value in own.items()}
 
     def final(self, run: Run) -> tuple[Measured, dict[str, float]]:
         """Return what is measured of the final masks, which stay applied to the model, and all of it by metric name."""
-        initial = self.initial_perplexity(run)
+        texts, starts = self._texts, self._starts(run)
         self._apply(run)
-        evaluation, validation = self._measure(self._texts.evaluation), None
-        metrics = self._metrics(evaluation, self._texts.evaluation)
-        if self._texts.validation is not None:
-            validation = self._measure(self._texts.validation)
-            metrics |= self._metrics(validation, self._texts.validation)
-        return Measured(evaluation, validation, initial), {**metrics, **self._run_tasks()}
+        read = (texts.evaluation, texts.validation, *texts.neutral.values())
+        found = {text: self._measure(text) for text in read if text is not None}
+        measured = Measured(
+            evaluation=found[texts.evaluation],
+            validation=None if texts.validation is None else found[texts.validation],
+            initial=starts.get(texts.chosen_on),
+            neutral={name: MeasuredNeutral(found[text], starts.get(text)) for name, text in texts.neutral.items()},
+        )
+        metrics = [self._metrics(perplexity, text) for text, perplexity in found.items()]
+        return measured, {name: value for own in (*metrics, self._run_tasks()) for name, value in own.items()}
 
-    def initial_perplexity(self, run: Run) -> Perplexity | None:
-        """Return the perplexity of the masks that ``run`` started from, measured once for all trials with the same."""
-        masks, text = run.initial_masks(), self._texts.chosen_on
-        if masks is None:
-            return None
+    def _starts(self, run: Run) -> dict[Text, Perplexity]:
+        """Return the perplexities of the masks that ``run`` started from, by text; empty where it has none.
+
+        Each is measured once for all trials that start from the same masks.
+        """
+        if (masks := run.initial_masks()) is None:
+            return {}
         digests = tuple(self._attempt.pipeline.all_gather(masks_digest(masks)))
 
-        def compute() -> Perplexity:
-            self._footprint.enter("evaluation")
-            self._context.model.apply_masks(masks)
-            return self._read(text)
+        def measured_on(text: Text) -> Perplexity:
+            def compute() -> Perplexity:
+                self._footprint.enter("evaluation")
+                self._context.model.apply_masks(masks)
+                return self._read(text)
 
-        return self._attempt.replica.get_or_compute(
-            ("initial perplexity", digests, text.section), compute, pipeline=self._attempt.pipeline
-        )
+            key = ("initial perplexity", digests, text.section)
+            return self._attempt.replica.get_or_compute(key, compute, pipeline=self._attempt.pipeline)
+
+        return {text: measured_on(text) for text in self._texts.of_the_start}
 
     def _apply(self, run: Run) -> None:
         """Apply the masks and weights of ``run`` to the model, where they stay."""

@@ -8,6 +8,7 @@ from typing import Literal
 
 from nmlab.trials.context.trial_context import TrialContext
 from nmlab.trials.contract.errors import DivergedError
+from nmlab.trials.contract.metrics import EVAL, VALIDATION, neutral_prefix
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.evaluation import TaskResults
 from nmlab.trials.files.disk import is_disk_full, retry_while_disk_full
@@ -129,7 +130,7 @@ class TrialLoop:
         self.attempt.events.metrics(step, self._history.point(step))
 
     def _evaluate_initial(self) -> None:
-        """Record the perplexity of the masks that a learned run starts from."""
+        """Record the perplexities of the masks that a learned run starts from."""
         if metrics := self._evaluations.initial(self._run):
             self._record(0, metrics)
 
@@ -142,10 +143,10 @@ class TrialLoop:
             self.notes += over_budget_notes(self._context.cost.bill, self._spec.budget, learns=learns)
         measured, metrics = self._evaluations.final(self._run)
         final = {**metrics, **self._account()}
-        for name in ("eval/perplexity", "validation/perplexity"):
-            if not math.isfinite(final.get(name, 0.0)):
+        for name in (EVAL, VALIDATION, *map(neutral_prefix, measured.neutral)):
+            if not math.isfinite(value := final.get(f"{name}perplexity", 0.0)):
                 self._record(self.step, final)
-                raise DivergedError(f"the perplexity of the final mask is {final[name]}")
+                raise DivergedError(f"the perplexity of the final mask is {value}")
         extra = self._context.extra
         with extra.watch():
             diagnostics = self._run.diagnostics(lambda: self._pipeline.broadcast(self.attempt.events.cancelled()))

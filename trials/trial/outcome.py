@@ -41,10 +41,18 @@ class TrialResult:
     """What its numbers were measured with, if they compare only with numbers measured the same way, by ``Fact``."""
 
 
-def facts_of(*, depends_on_seed: bool, tasks: str | None) -> dict[str, str]:
-    """Return the facts of a trial by ``Fact``; ``tasks`` is the line of ``TaskResults``, None where no task was run."""
-    facts: dict[str, str] = {Fact.DEPENDS_ON_SEED: flag(depends_on_seed)}
-    return facts if tasks is None else {**facts, Fact.TASKS: tasks}
+def facts_of(*, depends_on_seed: bool, tasks: str | None, train_loss: str | None = None) -> dict[str, str]:
+    """Return the facts of a trial by ``Fact``.
+
+    ``tasks`` is the line of ``TaskResults``, None where no task was run; ``train_loss`` says what the loss of training
+    is, None where it is that of the text.
+    """
+    facts: dict[str, str | None] = {
+        Fact.DEPENDS_ON_SEED: flag(depends_on_seed),
+        Fact.TASKS: tasks,
+        Fact.TRAIN_LOSS: train_loss,
+    }
+    return {name: fact for name, fact in facts.items() if fact is not None}
 
 
 class NullEvents:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from nmlab.reports.analysis.configurations import Configuration, searched
 from nmlab.reports.analysis.settings import value_text
 from nmlab.reports.read.histories import Curves
+from nmlab.trials.contract.training_losses import loss_noun
 
 SETTING, RATE = "logit_magnitude", "learning_rate"
 FIRST_STEPS = 100
@@ -54,6 +55,8 @@ class EarlyLosses:
     steps: int
     skipped: str = ""
     rates: tuple[float, float] | None = None
+    noun: str = "loss"
+    """What the losses are called, see `loss_noun`."""
 
 
 def early_losses(configurations: Sequence[Configuration], *, curves: Curves) -> EarlyLosses:
@@ -82,7 +85,8 @@ def early_losses(configurations: Sequence[Configuration], *, curves: Curves) -> 
     if len(boxes) < 2:
         return EarlyLosses((), FIRST_STEPS, "fewer than two logit magnitudes have residuals of their first steps")
     known = [rate for rate in rates if math.isfinite(rate)]
-    return EarlyLosses(tuple(boxes), FIRST_STEPS, rates=(min(known), max(known)) if known else None)
+    noun = loss_noun(item.settings for item in items)
+    return EarlyLosses(tuple(boxes), FIRST_STEPS, rates=(min(known), max(known)) if known else None, noun=noun)
 
 
 def _box(group: Sequence[float], values: npt.NDArray[np.float64]) -> LossBox:

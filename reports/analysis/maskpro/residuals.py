@@ -10,6 +10,7 @@ import numpy.typing as npt
 from nmlab.reports.analysis.configurations import Configuration, comparable_group, groups_of, searched
 from nmlab.reports.analysis.settings import labels_of
 from nmlab.reports.read.histories import Curve, Curves
+from nmlab.trials.contract.training_losses import loss_noun
 
 ESTIMATOR = "estimator"
 NAMED, MOST_NAMED = 4, 6
@@ -43,6 +44,8 @@ class Residuals:
     steps_per_bin: float
     has_diverged: bool = False
     skipped: str = ""
+    noun: str = "loss"
+    """What the losses are called, see `loss_noun`."""
 
 
 def residuals_of(configurations: Sequence[Configuration], *, curves: Curves) -> Residuals:
@@ -72,7 +75,8 @@ def residuals_of(configurations: Sequence[Configuration], *, curves: Curves) -> 
     edges = _edges([part for item in ordered for part in owned[item.key]])
     found = tuple(_curve(item.key, label=labels[item.key], parts=owned[item.key], edges=edges) for item in ordered)
     named = min(len(found), MOST_NAMED, max(NAMED, len(leaders) + len(gone)))
-    return Residuals(found, named, float(edges[1] - edges[0]), has_diverged=bool(gone))
+    noun = loss_noun(item.settings for item in ordered)
+    return Residuals(found, named, float(edges[1] - edges[0]), has_diverged=bool(gone), noun=noun)
 
 
 def _leaders(items: Sequence[Configuration]) -> list[Configuration]:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.read.evaluations import MaskLosses
+from nmlab.trials.contract.training_losses import loss_noun
 
 FEWEST_MASKS = 10
 
@@ -46,6 +47,8 @@ class SampledLosses:
     mask_deviation: float = 0.0
     agreement: float = 0.0
     skipped: str = ""
+    noun: str = "loss"
+    """What the losses are called, see `loss_noun`."""
 
     @property
     def ratio(self) -> float:
@@ -70,12 +73,14 @@ def sampled_losses(found: MaskLosses | None, *, configurations: Sequence[Configu
         BatchLosses(tuple(np.sort(loss_K).tolist()), float(initial), float(dense))
         for loss_K, initial, dense in zip(loss_KB.T, found.initial_B, found.dense_B, strict=True)
     )
+    own = [item for item in configurations if found.run_id in item.run_ids]
     return SampledLosses(
-        label=next((item.method for item in configurations if found.run_id in item.run_ids), ""),
+        label=next((item.method for item in own), ""),
         batches=batches,
         batch_deviation=float(loss_KB.mean(axis=0).std(ddof=1)),
         mask_deviation=float(np.sqrt(loss_KB.var(axis=0, ddof=1).mean())),
         agreement=_agreement(loss_KB),
+        noun=loss_noun(item.settings for item in own),
     )
 
 

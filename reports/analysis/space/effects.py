@@ -93,7 +93,7 @@ class SettingEffects:
 
     def is_narrow(self, name: str) -> bool:
         """Return whether the values of a setting that are compared lie within a small factor."""
-        return is_narrow(self.tried(name))
+        return is_narrow(name, values=self.tried(name))
 
     @property
     def run_ids(self) -> tuple[str, ...]:

@@ -6,6 +6,8 @@ from nmlab.reports.read.typed_text import Value
 
 NARROW = 1.25
 """A factor between the tried values below which nothing seen says little about the setting."""
+NARROW_RATE = 1.5
+"""The same for a learning rate, which is searched over powers of ten."""
 
 
 def factor_between(values: Sequence[Value]) -> float | None:
@@ -21,7 +23,7 @@ def factor_between(values: Sequence[Value]) -> float | None:
     return max(factor, (1 - min(numbers)) / (1 - max(numbers))) if max(numbers) < 1 else factor
 
 
-def is_narrow(values: Sequence[Value]) -> bool:
-    """Return whether all tried values lie within a small factor."""
+def is_narrow(name: str, *, values: Sequence[Value]) -> bool:
+    """Return whether all tried values of a setting lie within a small factor."""
     factor = factor_between(values)
-    return factor is not None and factor < NARROW
+    return factor is not None and factor < (NARROW_RATE if name.endswith("learning_rate") else NARROW)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from nmlab.reports.analysis.compared_studies import ComparedStudy, read_study
 from nmlab.reports.analysis.cross_tabulation import layout_of
+from nmlab.reports.analysis.metrics import neutral_metrics
 from nmlab.reports.analysis.pairwise import Side
 from nmlab.reports.analysis.two_sides.at_budget import BUDGETS, at_equal_budget, runs_at_their_end
 from nmlab.reports.analysis.two_sides.matching import MatchedPair, Matching, Unmatched, match
@@ -71,7 +72,7 @@ def compare_sides(
         store: an opened store.
         studies: the sides, as :mod:`nmlab.reports.analysis.compared_studies` describes them.
         rows: what makes two configurations a pair, in place of what :func:`match` chooses.
-        metrics: the metrics to compare; by default the one that both sides report.
+        metrics: the metrics to compare; by default the one that both sides report, and those of neutral texts.
         at_equal: compare at an equal budget of one of ``BUDGETS``.
 
     Raises:
@@ -121,7 +122,13 @@ def _metrics(sides: tuple[ComparedStudy, ComparedStudy], given: Sequence[str], *
         raise ReportError(f"A is {what} {own[0]} and B {what} {own[1]}{end}")
     if own[0] == own[1] and len(modes) > 1:
         raise ReportError(f"{own[0]} is minimised on one side and maximised on the other")
-    return tuple(given) or (own[0],)
+    return tuple(given) or (own[0], *(() if at_equal else _neutral_of_both(sides, own[0])))
+
+
+def _neutral_of_both(sides: tuple[ComparedStudy, ComparedStudy], reported: str) -> tuple[str, ...]:
+    """Return the perplexities of neutral texts that both sides measured."""
+    first, second = (neutral_metrics(side.configurations) for side in sides)
+    return tuple(name for name in first if name in second and name != reported)
 
 
 def _at_equal(matching: Matching, sides: tuple[ComparedStudy, ComparedStudy], *, kind: str) -> Matching:

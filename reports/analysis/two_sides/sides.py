@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from nmlab.reports.analysis.comparability import Difference, differences, evaluated_runs
 from nmlab.reports.analysis.compared_studies import ComparedStudy
-from nmlab.reports.analysis.metrics import is_of_task
 from nmlab.reports.analysis.two_sides.matching import MatchedPair
 from nmlab.trials.contract import run_params
 
@@ -69,7 +68,7 @@ def unlike(
         for pair in pairs
         for run in evaluated_runs(pair.sides[place], study=letter)
     ]
-    found = differences(runs, has_tasks=any(map(is_of_task, metrics)))
+    found = differences(runs, metrics=metrics)
     facts = {name for run in runs for name in run.facts}
     same_model = "the digest of the model" in facts - {item.name for item in found}
     noted = {name for name in _NAMES_OF_MODEL if same_model}

@@ -11,6 +11,7 @@ from nmlab.reports.analysis.settings import value_text
 from nmlab.reports.figures.axes import shares_of, with_room
 from nmlab.reports.figures.points import Spot, listed
 from nmlab.reports.figures.style import INK, MUTED, PAPER, SERIES, SETTINGS, FigureFile, new_figure, saved
+from nmlab.trials.contract.training_losses import loss_sentence
 
 KEY, TITLE = "losses_by_magnitude", "Losses of sampled masks by logit magnitude"
 FEWEST_FOR_BOX = 20
@@ -35,7 +36,7 @@ def draw_losses(info: EarlyLosses) -> FigureFile:
         axes.axhline(0.0, color=INK, linewidth=1.0, zorder=0.5)
         _label(axes, info.boxes, middles=middles, shares=shares)
         axes.margins(x=0.05, y=0.07)
-        axes.set(xlabel=f"{SETTING} (C)", ylabel="loss residual  f(mask) − f(initial mask)")
+        axes.set(xlabel=f"{SETTING} (C)", ylabel=f"{info.noun} residual  f(mask) − f(initial mask)")
         axes.set_title("share of sampled masks better than the initial mask", fontsize=8.5, color=MUTED, pad=20)
         axes.yaxis.grid(True)
         axes.set_axisbelow(True)
@@ -95,4 +96,4 @@ def _caption(info: EarlyLosses) -> str:
     boxes = any(box.points >= FEWEST_FOR_BOX for box in info.boxes)
     shown = ": boxes from the 25% to the 75% quantile, whiskers from 5% to 95%, median in orange" if boxes else ""
     dots = "; dots are single residuals" if any(box.dots for box in info.boxes) else ""
-    return f"{text}{shown or ', median in orange'}{dots}. Other settings are pooled."
+    return f"{text}{shown or ', median in orange'}{dots}. Other settings are pooled.{loss_sentence(info.noun)}"

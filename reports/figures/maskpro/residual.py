@@ -6,6 +6,7 @@ from nmlab.reports.analysis.maskpro.residuals import ResidualCurve, Residuals
 from nmlab.reports.figures.points import Spot, listed
 from nmlab.reports.figures.style import DASHES, GRID, INK, MUTED, SERIES, SETTINGS, FigureFile, new_figure, saved
 from nmlab.reports.values import counted
+from nmlab.trials.contract.training_losses import loss_sentence
 
 KEY, TITLE = "loss_residual", "Loss residual during training"
 LONG_LABEL = 45  # characters; longer labels stand in one column
@@ -25,7 +26,7 @@ def draw_residual(info: Residuals) -> FigureFile:
             axes.fill_between(curve.steps, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
             axes.plot(curve.steps, curve.mean, color=colour, linestyle=DASHES[index], linewidth=1.8, label=curve.label)
         axes.axhline(0.0, color=MUTED, linewidth=0.9)
-        axes.set(xlabel="training step", ylabel="loss residual  f(mask) − f(initial mask)")
+        axes.set(xlabel="training step", ylabel=f"{info.noun} residual  f(mask) − f(initial mask)")
         axes.yaxis.grid(True)
         axes.margins(x=0.01)
         columns = 1 if any(len(curve.label) > LONG_LABEL for curve in info.curves[: info.named]) else 2
@@ -46,9 +47,9 @@ def _ends(curve: ResidualCurve) -> str:
 def _caption(info: Residuals) -> str:
     binned = f", averaged over {info.steps_per_bin:.0f} steps" if info.steps_per_bin > 1 else ""
     text = (
-        f"Mean over finished seeds{binned}; the band spans the seeds. Below zero, the sampled masks have a lower loss "
-        "than the initial mask on the same minibatches. Named: the best of each method and estimator, then the next "
-        "best."
+        f"Mean over finished seeds{binned}; the band spans the seeds. Below zero, the sampled masks have a lower "
+        f"{info.noun} than the initial mask on the same minibatches. Named: the best of each method and estimator, "
+        f"then the next best.{loss_sentence(info.noun)}"
     )
     if info.has_diverged:
         text += (

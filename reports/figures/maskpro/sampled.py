@@ -8,6 +8,7 @@ import numpy as np
 from nmlab.reports.analysis.maskpro.sampled_losses import BatchLosses, SampledLosses
 from nmlab.reports.figures.points import listed
 from nmlab.reports.figures.style import DASHES, INK, MUTED, SETTINGS, FigureFile, look_of, new_figure, saved
+from nmlab.trials.contract.training_losses import loss_sentence
 
 KEY, TITLE = "sampled_losses", "Losses of masks drawn from the final logits"
 MOST_BATCHES = 4
@@ -26,7 +27,7 @@ def draw_sampled(info: SampledLosses) -> FigureFile:
         span = max(max(*batch.losses, batch.initial) - min(*batch.losses, batch.initial) for batch in shown)
         panels = [figure.add_subplot(grid[1, place]) for place in range(len(shown))]
         highest = max(
-            _draw_histogram(axes, batch, place=place, span=span)
+            _draw_histogram(axes, batch, place=place, span=span, noun=info.noun)
             for place, (axes, batch) in enumerate(zip(panels, shown, strict=True))
         )
         for axes in panels:
@@ -55,7 +56,7 @@ def _draw_ranges(axes: "matplotlib.axes.Axes", batches: Sequence[BatchLosses]) -
     )
 
 
-def _draw_histogram(axes: "matplotlib.axes.Axes", batch: BatchLosses, *, place: int, span: float) -> float:
+def _draw_histogram(axes: "matplotlib.axes.Axes", batch: BatchLosses, *, place: int, span: float, noun: str) -> float:
     """Draw one minibatch; returns the height of its highest bar."""
     colour = look_of(place)[0]
     middle = (max(batch.losses[-1], batch.initial) + min(batch.losses[0], batch.initial)) / 2
@@ -65,7 +66,7 @@ def _draw_histogram(axes: "matplotlib.axes.Axes", batch: BatchLosses, *, place: 
     axes.axvline(batch.initial, color=INK, linewidth=1.4, linestyle=DASHES[1])
     axes.set_xlim(edges[0], edges[-1])
     axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4))
-    axes.set_xlabel(f"loss on minibatch {place + 1} (nats a token)")
+    axes.set_xlabel(f"{noun} on minibatch {place + 1} (nats a token)")
     better = sum(loss < batch.initial for loss in batch.losses) / len(batch.losses)
     axes.set_title(f"{100 * better:.0f}% below the initial mask (dashed)", fontsize=8.5, color=MUTED, loc="left")
     return float(np.max(counts))
@@ -80,8 +81,8 @@ def _caption(info: SampledLosses) -> str:
     )
     means = sorted(info.batches, key=lambda batch: batch.mean)
     if means[0].losses[-1] < means[-1].losses[0]:
-        first += "The worst mask on the easiest minibatch has a lower loss than the best on the hardest. "
+        first += f"The worst mask on the easiest minibatch has a lower {info.noun} than the best on the hardest. "
     return (
         f"{first}Between two minibatches the losses of the masks correlate at {info.agreement:.2f}. The histograms "
-        "have equal widths, so their spreads can be compared."
+        f"have equal widths, so their spreads can be compared.{loss_sentence(info.noun)}"
     )

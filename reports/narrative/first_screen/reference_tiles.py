@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from nmlab.reports.analysis.dense_gap import DenseGap
 from nmlab.reports.analysis.leader import Leader, Rival
-from nmlab.reports.analysis.metrics import plain_name
+from nmlab.reports.analysis.metrics import is_compared_by_ratio, plain_name
 from nmlab.reports.analysis.statements import p_value_text
-from nmlab.reports.narrative.first_screen.differences import Difference, difference_of
+from nmlab.reports.narrative.first_screen.differences import SAME, Difference, difference_of
 from nmlab.reports.narrative.first_screen.factor_words import joined
 from nmlab.reports.narrative.first_screen.sentence import mean_of, rules_by_standing
 from nmlab.reports.narrative.first_screen.tile import tile
@@ -30,19 +30,34 @@ def baselines_tile(leader: Leader, *, question: str) -> Row:
 
 
 def gap_tile(gap: DenseGap) -> Row:
-    """Return the values of the dense model and of the best mask, and the gap in words."""
+    """Return the values of the dense model and of the best of the search, and the gap in words."""
     name = plain_name(gap.metric)
     cell = Cell(gap.value, run_ids=gap.run_ids, shown=f"{mean_of(gap.dense)} → {mean_of(gap.mask)}")
-    clause = Difference(gap.metric, gap.value).clause
-    joins = "as" if " the same " in clause else "of" if " times the " in clause else "than"
-    words = f"the best mask ({gap.mask.method}) {clause} {joins} the model without a mask"
-    return tile(f"Dense model → best mask: {name}", cell, words)
+    words = f"the best {gap.mask.method} {_gap_clause(gap, name)} the model without a mask"
+    return tile(f"Dense model → best {gap.mask.method}: {name}", cell, words)
+
+
+def _gap_clause(gap: DenseGap, name: str) -> str:
+    """Return the gap as people say it: ``has 3.5 times the perplexity of``, ``has 8.3% higher perplexity than``."""
+    difference = Difference(gap.metric, gap.value)
+    if is_compared_by_ratio(gap.metric) and not difference.is_percent:
+        return f"has {gap.value:.2g} times the {name} of"
+    return f"{difference.clause} {'as' if difference.amount == SAME else 'than'}"
 
 
 def _count(leader: Leader, beaten: int, every: int) -> str:
+    """Return ``beats 5 of 6``, ``beats wanda``, or that no baseline can be told from the best."""
+    if not any(rule.is_worse or rule.is_better for rule in leader.rules):
+        return f"cannot be told from {_any_of(leader)}"
     if every == 1:
-        return f"{'beats' if beaten else 'does not beat'} {leader.rules[0].item.method}"
+        return f"{'beats' if beaten else 'is worse than'} {leader.rules[0].item.method}"
     return f"beats {'all' if beaten == every else 'none of' if not beaten else f'{beaten} of'} {every}"
+
+
+def _any_of(leader: Leader) -> str:
+    if len(leader.rules) == 1:
+        return leader.rules[0].item.method
+    return "either" if len(leader.rules) == 2 else f"any of {len(leader.rules)}"
 
 
 def _each(leader: Leader, question: str) -> str:
@@ -62,4 +77,4 @@ def _amount(rule: Rival) -> str:
     """Return a baseline with its distance from the best: ``wanda (8.3% higher)``."""
     difference = difference_of(rule)
     text = "not compared" if difference is None else difference.amount
-    return f"{rule.item.method} ({text})"
+    return f"{rule.item.method} ({f'about {SAME}' if text == SAME else text})"

@@ -62,8 +62,7 @@ def _title(leader: Leader) -> str:
         return f"Best baseline against {leader.best.method}"
     if leader.standing is Standing.BASELINE:
         return "Second-best baseline against the best"
-    among = f" configuration of {leader.best.method}" if len(leader.methods) == 1 else ""
-    return f"Runner-up against the best{among}"
+    return f"Runner-up against the best{f' {leader.best.method}' if len(leader.methods) == 1 else ''}"
 
 
 def _named(rival: Rival, leader: Leader) -> str:

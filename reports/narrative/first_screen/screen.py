@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from nmlab.reports.analysis.analysis import Analysis
 from nmlab.reports.analysis.finalists import shared_by_finalists, shared_text
 from nmlab.reports.analysis.leader import Leader, Standing
+from nmlab.reports.analysis.neutral import text_figures
 from nmlab.reports.analysis.space.effects import SettingEffects
 from nmlab.reports.narrative.first_screen.factor_tiles import with_tiles
 from nmlab.reports.narrative.first_screen.factor_words import effect_text, factors_of
@@ -17,6 +18,7 @@ from nmlab.reports.narrative.first_screen.sentence import (
 )
 from nmlab.reports.narrative.first_screen.tiles import tiles_table
 from nmlab.reports.narrative.first_screen.trust import selection_text, trust_lines
+from nmlab.reports.narrative.neutral_words import both_texts_line
 from nmlab.reports.tables.claims import summary_of
 from nmlab.reports.values import ReportTable, counted
 
@@ -69,11 +71,22 @@ def _is_decided(analysis: Analysis, leaders: tuple[Leader, ...]) -> bool:
 
 def _findings(analysis: Analysis, leaders: tuple[Leader, ...]) -> list[str]:
     if len(leaders) != 1:
-        return [_best_of_groups(analysis, leaders)] if leaders else []
+        return [_best_of_groups(analysis, leaders), *_texts_of_groups(analysis, leaders)] if leaders else []
     leader, factors = leaders[0], factors_of(analysis)
     found = [] if factors is None else _without_tile(factors)
-    found += [_best(leader), _undecided(leader), _shared(analysis, factors), selection_text(analysis, leader)]
+    found += [_best(leader), both_texts_line(text_figures(leader.best, configurations=analysis.configurations))]
+    found += [_undecided(leader), _shared(analysis, factors), selection_text(analysis, leader)]
     return [text for text in found if text]
+
+
+def _texts_of_groups(analysis: Analysis, leaders: tuple[Leader, ...]) -> list[str]:
+    """Return the figures of each group on every text where there are neutral ones, a line each."""
+    named = named_leaders(analysis, leaders)[:MOST_GROUPS]
+    lines = [
+        (name, both_texts_line(text_figures(leader.best, configurations=analysis.configurations)))
+        for name, leader in named
+    ]
+    return [f"{name}: {line}" for name, line in lines if line]
 
 
 def _without_tile(factors: SettingEffects) -> list[str]:

@@ -11,11 +11,13 @@ from nmlab.reports.analysis.analysis import Analysis
 from nmlab.reports.analysis.configurations import Configuration, group_name, groups_of
 from nmlab.reports.analysis.leader import Leader, Rival, Standing
 from nmlab.reports.analysis.metrics import plain_name
+from nmlab.reports.analysis.neutral import text_figures
 from nmlab.reports.analysis.run_counts import run_counts
 from nmlab.reports.analysis.settings import setting_text, varying
 from nmlab.reports.analysis.statements import mean_text
 from nmlab.reports.analysis.totals import total_of
 from nmlab.reports.narrative.first_screen.factor_words import effect_sentences, factors_of, joined
+from nmlab.reports.narrative.neutral_words import texts_clause
 from nmlab.reports.values import Style, counted, number_text
 from nmlab.trials.contract import run_params
 
@@ -46,8 +48,9 @@ def _answers(analysis: Analysis, leaders: Sequence[Leader]) -> list[str]:
     question = analysis.runs.launch.params.get(run_params.ANSWERS, "")
     factors = factors_of(analysis)
     if factors is None:
-        return _of_leader(leaders[0], question)
-    return [*effect_sentences(factors), _of_best(leaders[0], question)]
+        return [*_of_leader(leaders[0], question), _on_other_texts(analysis, leaders[0])]
+    best = _of_best(leaders[0], question)
+    return [*effect_sentences(factors), best, _on_other_texts(analysis, leaders[0], is_told=bool(best))]
 
 
 def cost_clause(analysis: Analysis) -> str:
@@ -188,6 +191,12 @@ def _objectives(analysis: Analysis) -> str:
     if number < 2:
         return ""
     return f"all this is by {plain_name(analysis.runs.objective.reported)}, the first of {number} objectives"
+
+
+def _on_other_texts(analysis: Analysis, leader: Leader, *, is_told: bool = True) -> str:
+    """Return what the leader reaches on neutral texts, and in-domain where that is not told; "" without such texts."""
+    figures = text_figures(leader.best, configurations=analysis.configurations)
+    return texts_clause(figures, told={leader.best.objective.reported} if is_told else set())
 
 
 def _of_groups(analysis: Analysis, leaders: Sequence[Leader]) -> list[str]:

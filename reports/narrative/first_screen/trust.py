@@ -121,4 +121,6 @@ def _scope(analysis: Analysis) -> str:
     if not model or not text:
         return ""
     windows = f", {counted(analysis.check.windows, noun='window')}" if analysis.check is not None else ""
-    return f"One model ({model}), one text ({text}{windows}), one budget: others may differ."
+    neutral = len(run_params.neutral_sources(params))
+    beside = f" and {counted(neutral, noun='neutral one')}" if neutral else ""
+    return f"One model ({model}), one text ({text}{windows}){beside}, one budget: others may differ."

@@ -86,3 +86,21 @@ def test_the_best_is_that_of_the_search_and_has_its_fresh_seeds():
     assert "selected by validation/perplexity" in shown
     rule = configuration_of_launch(result, runs, key="key-0.0")
     assert (rule.looked_at, rule.fresh_n, rule.selected_mean) == (0, 0, 50.0)
+
+
+def test_frames_have_the_metrics_of_neutral_texts():
+    runs, _ = launched()
+    assert not any("neutral" in name for name in configurations_frame(runs).columns)
+    name, start = "neutral/news/perplexity", "initial/neutral/news/perplexity"
+    measured = [
+        replace(trial, metrics={**trial.metrics, name: 90.0 + trial.seed, start: 99.0})
+        for trial in runs.trials
+        if trial.method == "maskpro"
+    ]
+    rule = next(trial for trial in runs.trials if trial.method == "wanda")
+    runs.trials = (*measured, rule)
+    assert trials_frame(runs)[start].dropna().unique().tolist() == [99.0]
+    frame = configurations_frame(runs).set_index("configuration")
+    assert frame.loc["key-0.9", name] == 90.5, "over the seeds of the search, as the mean"
+    assert math.isnan(frame.loc["key-0.0", name])
+    assert str(frame[name].dtype) == "float64"

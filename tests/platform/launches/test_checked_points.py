@@ -116,6 +116,15 @@ def test_a_baseline_inside_any_kind_of_space_is_found(alpha):
     check_settings(_study(space, "baselines=[{method: maskpro, alpha: 0.4}]"))
 
 
+def test_a_search_by_the_loss_of_training_has_one_objective():
+    both, by_loss = "{objective: {choice: [next_token, distill]}}", "search.metric=train/loss"
+    message = "search.metric = train/loss: trials with objective distill and next_token have losses that do not compare"
+    with pytest.raises(ValueError, match=message):
+        check_settings(_study(both, by_loss))
+    check_settings(_study("{alpha: {choice: [0.5, 0.9]}}", by_loss, "fixed={objective: distill}"))
+    check_settings(_study(both))
+
+
 def test_points_that_are_tried_first_are_checked_as_well():
     space = "{alpha: {uniform: [0.5, 0.9]}, masks_per_step: {int: [1, 4]}}"
     point = "search={algorithm: random, samples: 5, initial_points: [{alpha: 0.7, masks_per_step: 3}]}"

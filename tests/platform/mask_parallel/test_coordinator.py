@@ -20,7 +20,7 @@ from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import GroupClosedError
 from nmlab.trials.engines import MaskKey
 from nmlab.trials.methods.maskpro.run import MaskProRun
-from nmlab.trials.models import FrozenModel, ModelSource
+from nmlab.trials.models import FrozenModel, ModelSource, dense_teacher
 from nmlab.trials.trial.checkpoint import CheckpointFolder
 from nmlab.trials.trial.run import follow_trial, run_trial
 
@@ -117,6 +117,27 @@ def test_so_is_one_with_a_mask_for_every_sequence_whose_last_minibatch_is_smalle
     assert_same_masks(folder, alone_folder)
     assert all(sum(share.values()) > STEPS / 2 for share in evaluated)
     assert result.metrics["cost/tokens"] == alone.points[STEPS]["cost/tokens"]
+
+
+@pytest.mark.parametrize("kept_bytes", [dense_teacher.KEPT_BYTES, pytest.param(0, marks=pytest.mark.thorough)])
+def test_so_is_one_that_distills_whose_peers_run_the_dense_model_themselves(
+    spec, replica, tmp_path, monkeypatch, kept_bytes
+):
+    monkeypatch.setattr(dense_teacher, "KEPT_BYTES", kept_bytes)
+    own = spec.model_copy(update={"hyperparameters": {**spec.hyperparameters, "objective": "distill"}})
+    coordinator, folder, alone, alone_folder = SharedCoordinator(), tmp_path / "shared", Listener(), tmp_path / "alone"
+    run_trial(own, replica=ReplicaContext(replica.frozen), folder=alone_folder, events=alone)
+    others = ReplicaContext(replica.frozen)
+    (result, events, notices, _), *evaluated = in_threads(
+        lambda: lead(coordinator, own, others, folder, size=3),
+        *[lambda: follow_leader(coordinator, own, others, folder) for _ in range(2)],
+    )
+    assert (result.status, notices) == ("finished", [])
+    assert trained(events) == trained(alone)
+    assert_same_masks(folder, alone_folder)
+    assert all(sum(share.values()) > STEPS / 2 for share in evaluated)
+    for cost in ("cost/forwards", "cost/tokens"):
+        assert result.metrics[cost] == alone.points[STEPS][cost]
 
 
 class DyingError(Exception):

@@ -11,7 +11,12 @@ from nmlab.trials.trial.run import run_trial
 
 pytestmark = pytest.mark.slow
 
-ALL_OF_IT = {"maskpro": {"loss_masks": 1}, "proxsparse": {"anchor_lambda": 0.1}}
+PULLED = {"initial_logits": "saliency", "initial_mask": "magnitude", "start_pull": 0.1}
+ALL_OF_IT = {
+    "maskpro": {"loss_masks": 1},
+    "proxsparse": {"anchor_lambda": 0.1},
+    **dict.fromkeys(("susi", "soft_topn", "simple"), PULLED),
+}
 """Hyperparameters without which a method leaves out something that it can record."""
 
 

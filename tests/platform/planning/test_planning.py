@@ -257,3 +257,33 @@ def test_the_passes_of_a_start_take_time(plan_of):
     )
     assert rule == 0
     assert found[0][0] / found[1][0] == pytest.approx((3 * min(32, batches) + 9 * min(8, batches)) / (3 + 2))
+
+
+def test_neutral_texts_are_counted_with_every_trial(plan_of):
+    """A text as long as that of the evaluation costs an evaluation more, whatever is read on the way."""
+    without = plan_of("baselines=[]")
+    plan = plan_of("baselines=[]", "data.neutral=[{source: n.txt, name: a}, {source: m.txt, name: b, windows: 2}]")
+    windows = {"a": without.facts.evaluation_windows, "b": 2}
+    with_them = dataclasses.replace(plan, facts=dataclasses.replace(plan.facts, neutral_windows=windows))
+    estimates = [Estimate(plan, cpu(10**10)) for plan in (without, with_them)]
+    each = estimates[0].forecasts[0][1].evaluation_seconds
+    assert each > 0
+    more = estimates[1].seconds - estimates[0].seconds
+    assert more == pytest.approx(1.5 * each * with_them.trials / plan.study.concurrency)
+    assert estimates[1].shared.all_kept > estimates[0].shared.all_kept
+    assert estimates[1].disk["artifacts"] > estimates[0].disk["artifacts"]
+    record = plan_record(estimates[1], trials=1)
+    assert record["neutral"] == "a 4 windows of 32 tokens, b 2 windows of 32 tokens"
+    assert list(record).index("neutral") == list(record).index("evaluation") + 1
+    assert "neutral" not in plan_record(estimates[0], trials=1)
+
+
+def test_a_plan_shows_how_many_sequences_each_text_of_a_mixture_gives(plan_of):
+    source = "data.calibration.source=[a.txt, {source: b.txt, weight: 2}]"
+    record = plan_record(Estimate(plan_of(source, "data.calibration.samples=5"), cpu(10**10)), trials=1)
+    assert record["calibration"] == "a.txt 2 + b.txt 3 windows of 32 tokens"
+    several = plan_of(source, "data.calibration.samples={grid: [4, 6]}", "search.algorithm=grid", "search.samples=null",
+                      "space={alpha: {grid: [0.9]}}", "search.initial_points=[]")  # fmt: skip
+    shown = plan_record(Estimate(several, cpu(10**10)), trials=1)["calibration"]
+    assert shown == "a.txt 1 + b.txt 3 windows of 32 tokens; a.txt 2 + b.txt 4 windows of 32 tokens"
+    assert "calibration" not in plan_record(Estimate(plan_of(), cpu(10**10)), trials=1)

@@ -83,13 +83,16 @@ def test_on_a_gpu_it_is_memory_of_the_machine(plan_of):
         ("maskpro", {"initial_mask": "first_order"}),
         ("maskllm", {"initial_mask": "first_order:sparsegpt_mask"}),
         ("soft_topn", {"steps": 1, "initial_logits": "first_order", "initial_mask": "magnitude"}),
+        ("maskpro", {"objective": "distill"}),
+        ("susi", {"objective": "distill"}),
     ],
     ids=str,
 )
 def test_a_replica_keeps_what_was_predicted(tmp_path, name, hyperparameters):
     replica = ReplicaContext(small_replica().frozen)
     layers = replica.frozen.layers
-    shape = Shape(layers, {}, 4, 16, Pattern(2, 4), SAMPLES, LENGTH)
+    vocabulary = replica.frozen.vocabulary_size
+    shape = Shape(layers, {}, 4, 16, Pattern(2, 4), SAMPLES, LENGTH, vocabulary=vocabulary)
     method = registry.get(name)
     config = method.configure(hyperparameters)
     spec = small_spec(name, text=small_text(tmp_path))

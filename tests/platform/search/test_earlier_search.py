@@ -15,9 +15,12 @@ from nmlab.platform.search.earlier_search import (
 )
 from nmlab.search_spaces.schema.constraints import Constraint
 from nmlab.search_spaces.space import grid_points
+from nmlab.trials.contract.sections import MixturePart, NeutralSpec
 
 METRIC = "eval/perplexity"
 GRID = ("search={algorithm: grid}", "space={alpha: {grid: [0.9, 0.95, 0.99]}}", "seeds=[0, 1]", "baselines=[random]")
+
+MIXTURE = (MixturePart(source="a.txt"), MixturePart(source="b.txt"))
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +145,11 @@ def changed(spec, section, **settings):
     ("section", "settings", "line"),
     [
         ("calibration", {"sequence_length": 16}, "its data.calibration is another"),
+        (
+            "calibration",
+            {"source": (MixturePart(source="a"), MixturePart(source="b"))},
+            "its data.calibration is another",
+        ),
         ("evaluation", {"windows": 2}, "its data.evaluation is another"),
         ("evaluation", {"perplexity": "word"}, "its data.evaluation is another"),
         ("budget", {"forwards": 3}, "its trials had other limits (budget)"),
@@ -170,3 +178,15 @@ def test_where_a_text_lies_matters_if_it_recorded_no_digest(plan, specs):
     moved = changed(specs[0][0], "evaluation", source="moved.txt")
     assert unlike(search_of(plan, [begun(moved)], data_digest=""), plan) == ["its data.evaluation is another"]
     assert unlike(search_of(plan, [begun(specs[0][0])], data_digest=""), plan) == []
+
+
+def test_neutral_texts_make_no_difference_unless_they_are_the_objective(plan, specs):
+    """They change no mask and no other metric."""
+    spec = specs[0][0]
+    text = NeutralSpec(name="news", source="news.txt")
+    earlier = spec.model_copy(update={"neutral": (text,)})
+    search = search_of(plan, [begun(earlier)])
+    assert unlike(search, plan) == []
+    assert unlike(search, plan, constrained=["neutral/news/perplexity"]) == ["its data.neutral is another"]
+    same = spec.model_copy(update={"neutral": (text,)})
+    assert unlike(search, plan, spec=same, constrained=["neutral/news/perplexity"]) == []

@@ -7,7 +7,9 @@ from earlier import STUDY, earlier_launch
 from stores import LAUNCH, experiment_id, result_of
 
 from nmlab.platform.compat.mlflow_pages import view_tag
+from nmlab.platform.launches.endings import flat_study
 from nmlab.platform.planning.study_trials import trial_spec
+from nmlab.platform.tracking.data_sets import dataset_inputs
 from nmlab.platform.tracking.launch_page import Findings, best_means, describe_launch
 from nmlab.platform.tracking.saved_views import MEANS_VIEW, RUNS_VIEW, save_views
 from nmlab.reports.read.store import open_store
@@ -188,3 +190,18 @@ def test_the_best_mean_is_that_of_fresh_seeds_where_there_are_any():
     assert best_means([{**WINNER, "fresh": FRESH}]) == {"": 22.0}
     assert best_means([WINNER, {**WINNER, "pattern": "4:8", "mean": 9.0}]) == {"2 of 4": 20.0, "4 of 8": 9.0}
     assert best_means([]) == {}
+
+
+def test_neutral_texts_are_entities_and_parameters_by_name(plan_of, study):
+    assert "data.neutral" not in " ".join(flat_study(study))
+    study = plan_of("data.neutral=[news.txt, {source: law.txt, name: law, windows: 2}]").study
+    settings = trial_spec(study, {"method": "magnitude", "pattern": "2:4"}, seed=0).flat()
+    of_launch = flat_study(study)
+    names = [name for name in settings if name.startswith("data.neutral.")]
+    assert {name: of_launch[name] for name in names} == {name: settings[name] for name in names}
+    assert (settings["data.neutral.news.windows"], settings["data.neutral.law.windows"]) == (4, 2)
+    used = {each.tags[0].value: each.dataset for each in dataset_inputs(settings, data_digest="d")}
+    assert {use: each.name for use, each in used.items() if use.startswith("neutral")} == {
+        "neutral news": "news.txt",
+        "neutral law": "law.txt",
+    }

@@ -84,6 +84,19 @@ def test_seeds_that_did_not_finish_draw_nothing(configuration):
     assert max(drawn.high) == -1.0
 
 
+@pytest.mark.parametrize(
+    ("objectives", "noun"),
+    [(["next_token"], "loss"), (["distill"], "divergence"), (["distill", "next_token"], "loss or divergence")],
+)
+def test_residuals_say_what_they_are_of(configuration, objectives, noun):
+    items = [configuration([70.0], objective=objective) for objective in objectives]
+    data = together(curve(item.run_ids[0], [0.0, -1.0, -2.0]) for item in items)
+    figure = draw_residual(residuals_of(items, curves=data))
+    assert f"{noun} residual  f(mask)".encode() in figure.svg
+    assert f"the sampled masks have a lower {noun} than" in figure.caption
+    assert ("KL(dense || masked)" in figure.caption) == ("distill" in objectives)
+
+
 def test_no_residual_is_a_stated_reason(configuration):
     figure = draw_residual(residuals_of([configuration([70.0])], curves=curve("other", [1.0])))
     assert figure.skipped == "no finished run recorded train/residual"

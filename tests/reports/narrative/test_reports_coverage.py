@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from nmlab.reports.narrative.provenance import provenance_of
 from nmlab.reports.report import _facts
+from nmlab.trials.contract.training_losses import DIVERGENCE
 
 COVERAGE = "prunes 11.1% of the decoder blocks' matrix weights; left dense: mlp.experts (88.9%, named in ...)"
 
@@ -26,6 +27,14 @@ def test_the_report_says_the_coverage_that_was_recorded(runs):
 def test_a_whole_coverage_is_not_said_as_a_share_that_is_pruned(runs):
     tagged = _tagged(runs, **{"nmlab.coverage": "prunes 100% of the decoder blocks' matrix weights"})
     assert dict(_facts(tagged))["mask"] == "2:4 mask on all of the decoder blocks' matrix weights"
+
+
+def test_the_provenance_says_in_how_many_runs_the_train_loss_is_a_divergence(runs):
+    first, *others = runs.trials
+    distilled = replace(first, settings={**first.settings, "objective": "distill"})
+    own = replace(runs, trials=(distilled, *others))
+    assert _provenance(own)["train/loss"] == f"{DIVERGENCE}, in 1 of {len(runs.trials)} runs"
+    assert "train/loss" not in _provenance(runs)
 
 
 def test_a_launch_that_recorded_none_is_readable(runs):

@@ -11,6 +11,7 @@ from nmlab.reports.figures import draw_sampled, study_figures
 from nmlab.reports.read.collect import collect
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.evaluations import MaskLosses, read_mask_losses
+from nmlab.trials.contract.training_losses import DIVERGENCE
 
 
 def drawn(*, masks=400, means=(3.0, 3.5), deviation=0.02, agreement=0.9, seed=0):
@@ -40,6 +41,14 @@ def test_the_ratio_is_that_of_the_standard_deviations(configuration):
     assert figure.svg.startswith(b"<?xml")
     assert "The worst mask on the easiest minibatch has a lower loss than the best on the hardest." in figure.caption
     assert f"{info.ratio:.3g} times as far" in figure.caption
+
+
+def test_losses_of_a_run_that_distills_are_called_divergences(configuration):
+    item = configuration([70.0], objective="distill")
+    figure = draw_sampled(sampled_losses(kept(drawn(), item.run_ids[0]), configurations=[item]))
+    assert b"divergence on minibatch 1 (nats a token)" in figure.svg
+    assert "a lower divergence than the best on the hardest" in figure.caption
+    assert figure.caption.endswith(f" Divergence is {DIVERGENCE}.")
 
 
 def test_minibatches_that_overlap_are_not_said_to_be_apart(configuration):

@@ -6,7 +6,7 @@ import pytest
 
 from nmlab.trials.contract.declarations import common_metric, has_phase, metric_of, recorded_by, rescan
 from nmlab.trials.contract.measures import Direction
-from nmlab.trials.contract.metrics import COMMON, Metric, Phase, curve_name, initial_name
+from nmlab.trials.contract.metrics import COMMON, Metric, Phase, curve_name, initial_name, text_of
 from nmlab.trials.methods import registry
 
 
@@ -28,6 +28,9 @@ from nmlab.trials.methods import registry
         ("eval/wikitext/bits_per_byte", "bits", Direction.LOWER, Phase.END),
         ("eval/blimp/accuracy_of_perplexity", "", Direction.NONE, Phase.END),  # says two things that look known
         ("eval/loss_task/mystery", "", Direction.NONE, Phase.END),
+        ("neutral/news/perplexity", "perplexity", Direction.LOWER, Phase.END),
+        ("initial/neutral/news/perplexity", "perplexity", Direction.LOWER, Phase.START),
+        ("neutral/news/mystery", "", Direction.NONE, Phase.CURVE),
         ("eval/mystery", "", Direction.NONE, Phase.CURVE),
         ("time/of_day", "", Direction.NONE, Phase.CURVE),
         ("memory/perplexity_bytes", "", Direction.NONE, Phase.CURVE),
@@ -75,6 +78,9 @@ def test_the_start_and_the_curve_that_it_begins_have_names_that_follow_from_each
     assert curve_name("initial/token_perplexity") == "eval/token_perplexity"
     assert curve_name("eval/perplexity") == "eval/perplexity"
     assert curve_name("train/loss") == "train/loss"
+    for on_validation in (False, True):
+        assert initial_name("neutral/news/perplexity") == "initial/neutral/news/perplexity"
+        assert curve_name("initial/neutral/news/perplexity", on_validation=on_validation) == "neutral/news/perplexity"
 
 
 def test_phases_of_a_point():
@@ -142,3 +148,19 @@ def test_an_undeclared_metric_has_a_name_and_nothing_else():
     rescan()
     assert metric_of("train/of_nobody") == Metric("train/of_nobody")
     assert metric_of("train/of_nobody").label == "train of nobody"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("neutral/news/perplexity", "news"),
+        ("initial/neutral/news-2/word_perplexity", "news-2"),
+        ("neutral/news/acc", ""),
+        ("neutral/perplexity", ""),
+        ("neutral//perplexity", ""),
+        ("neutral/a/b/perplexity", ""),
+        ("eval/neutral/perplexity", ""),
+    ],
+)
+def test_perplexities_of_neutral_texts_name_their_text(name, text):
+    assert text_of(name) == text

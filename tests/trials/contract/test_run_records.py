@@ -22,6 +22,7 @@ TAGS = {
     "VERSIONS": "nmlab.versions",
     "HARDWARE": "nmlab.hardware",
     "DATA_DIGEST": "nmlab.data_digest",
+    "NEUTRAL_DIGESTS": "nmlab.neutral_digests",
     "COVERAGE": "nmlab.coverage",
     "STORED": "nmlab.stored",
     "MODEL_DIGEST": "nmlab.model_digest",
@@ -47,6 +48,7 @@ TAGS = {
     "COST": "nmlab.cost",
     "TASKS": "nmlab.tasks",
     "CONFIRMATION": "nmlab.confirmation",
+    "TRAIN_LOSS": "nmlab.train_loss",
     "DEPENDS_ON_SEED": "nmlab.depends_on_seed",
     "INITIAL_MASK_DIGEST": "nmlab.initial_mask_digest",
     "NOTES": "nmlab.notes",
@@ -82,6 +84,7 @@ ARTIFACTS = {
     "VALIDATION_TOKENS": "validation_tokens",
     "VALIDATION_WORDS": "validation_words",
     "INITIAL_VALIDATION_LOSS_SUM": "initial_validation_loss_sum",
+    "NEUTRAL_WINDOWS": "neutral/",
     "QUESTION": "question",
     "LOG_LIKELIHOODS": "log_likelihoods",
     "MASK_LOSSES": "loss_KB",
@@ -113,6 +116,7 @@ PARAMS = {
     "CALIBRATION": "data.calibration.",
     "EVALUATION": "data.evaluation.",
     "VALIDATION": "data.validation.",
+    "NEUTRAL": "data.neutral.",
     "SEARCH": "search.",
     "SPACE": "space.",
     "TITLE": "title",
@@ -127,7 +131,7 @@ VALUES = {
     "Role": ["search", "baseline"],
     "FrozenWeights": ["verified", "mismatch", "unverified"],
     "KnownCost": ["unknown", "in part"],
-    "Fact": ["cost", "tasks", "depends_on_seed"],
+    "Fact": ["cost", "tasks", "depends_on_seed", "train_loss"],
     "TrialStatus": ["waiting", "running", "finished", "diverged", "oom", "failed", "stopped", "pruned", "duplicate"],
     "LaunchStatus": ["starting", "running", "stopping", "finished", "stopped", "failed", "killed"],
 }
@@ -200,6 +204,7 @@ def test_every_end_of_a_trial_and_of_a_launch_has_a_status_in_mlflow():
 def test_each_fact_of_a_trial_has_a_tag():
     tags = {run_tags.Fact.COST: "nmlab.cost", run_tags.Fact.TASKS: "nmlab.tasks"}
     tags[run_tags.Fact.DEPENDS_ON_SEED] = "nmlab.depends_on_seed"
+    tags[run_tags.Fact.TRAIN_LOSS] = "nmlab.train_loss"
     assert {fact: run_tags.fact_tag(fact) for fact in run_tags.Fact} == tags
     assert run_tags.fact_tag("of a later version") == "nmlab.of a later version"
 

@@ -20,6 +20,13 @@ from nmlab.trials.testing import (
     small_text,
 )
 
+DISTILLING = [name for name in registry.names() if "objective" in registry.get(name).config.model_fields]
+FROM_WANDA = {"initial_logits": "saliency", "initial_mask": "wanda"}
+
+
+def test_every_learned_method_has_an_objective():
+    assert [name for name in registry.names() if registry.get(name).learned] == DISTILLING
+
 
 class TestEveryMethod(MethodConformance):
     @pytest.fixture(scope="class", params=registry.names())
@@ -37,6 +44,20 @@ class TestMaskProWithAMaskForEverySequence(MethodConformance):
     def hyperparameters(self, method):
         ours = {"mask_per": "sequence", "walk_rate": 0.2, "learning_rate_schedule": "linear"}
         return {**ours, "initial_logits": "saliency", "initial_mask": "wanda", "logit_magnitude": 3.0}
+
+
+@pytest.mark.slow
+class TestEveryMethodThatDistills(MethodConformance):
+    """Methods that have `objective`, with the dense model as teacher and, where they can, a pull towards the start."""
+
+    @pytest.fixture(scope="class", params=DISTILLING)
+    def method(self, request):
+        return registry.get(request.param)
+
+    def hyperparameters(self, method):
+        own = {"maskpro": {"logit_magnitude": 2.0, "masks_per_step": 2}, "proxsparse": {}}
+        start = {"initial_mask": "wanda"} if method.name == "maskllm" else FROM_WANDA
+        return {"objective": "distill", **own.get(method.name, {**start, "start_pull": 0.1})}
 
 
 @pytest.fixture(scope="module")

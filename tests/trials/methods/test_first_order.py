@@ -212,7 +212,7 @@ def test_a_start_without_a_finite_loss_has_no_gradient(context_of, monkeypatch):
         started(context_of(on=small_replica()))
 
 
-@pytest.mark.parametrize("settings", [{}, {"gradient_scale": "std"}, {"temperature": 0.0}, {"gradient_batches": 1}])
+@pytest.mark.parametrize("settings", [{}, {"gradient_scale": "std"}, {"gradient_tau": 0.0}, {"gradient_batches": 1}])
 def test_it_beats_its_start_on_the_whole_calibration_text(context_of, settings):
     context = context_of()
     run = started(context, **settings)
@@ -260,7 +260,7 @@ def test_trials_with_the_same_settings_share_one_computation(context_of):
         assert context.cost.bill.backwards == BATCHES
         assert context.cost.spent.forwards == context.cost.spent.backwards == 0
     other = context_of(on=on)
-    started(other, temperature=0.5)
+    started(other, gradient_tau=0.5)
     assert other.cost.spent.backwards == BATCHES
     assert other.cost.spent.forwards == 10 * BATCHES, "the start is shared"
 

@@ -5,7 +5,7 @@ import pytest
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import TrialContext
-from nmlab.trials.models import MaskedModel
+from nmlab.trials.models import MaskedModel, dense_teacher
 from nmlab.trials.models.needs import Shape
 from nmlab.trials.testing.small import LENGTH, SAMPLES, small_replica, small_spec, small_text
 
@@ -28,6 +28,9 @@ SETTINGS = [
     ("soft_topn", {"noise": "gumbel", "straight_through": True}),
     ("soft_topn", {"initial_logits": "saliency", "initial_mask": "wanda"}),
     ("maskllm", {"initial_logits": "saliency", "initial_mask": "wanda"}),
+    ("maskllm", {"objective": "distill", "start_pull": 0.1}),
+    ("soft_topn", {"initial_logits": "saliency", "initial_mask": "wanda", "start_pull": 0.1}),
+    ("maskpro", {"objective": "distill", "masks_per_step": 2, "loss_masks": 1}),
     ("first_order", {"initial_mask": "sparsegpt"}),
     ("susi", {"initial_logits": "first_order", "initial_mask": "magnitude"}),
 ]
@@ -54,6 +57,7 @@ def shape_of(replica, pattern, *, device="cpu"):
         sequences=SAMPLES,
         length=LENGTH,
         device=device,
+        vocabulary=replica.frozen.vocabulary_size,
     )
 
 
@@ -93,6 +97,23 @@ def test_masked_weights_take_what_was_predicted(replica, text, hyperparameters):
     run, needs, context = started(replica, text, "maskpro", hyperparameters, "2:4")
     run.step(0)
     assert context.model.bytes == needs.masked
+
+
+@pytest.mark.parametrize("name", ["susi", "maskllm", "proxsparse", "maskpro"])
+def test_a_method_that_distills_says_what_it_takes_with_predictions_kept_and_without(replica, name, monkeypatch):
+    """Kept they are memory of the replica and forwards of the start, otherwise a forward a step."""
+    method, shape = registry.get(name), shape_of(replica, "2:4")
+    plain, kept = (method.needs(shape, method.configure({"objective": each})) for each in ("next_token", "distill"))
+    assert (plain.distills, plain.dense_forwards) == (False, 0)
+    predictions = 4 * SAMPLES * LENGTH * replica.frozen.vocabulary_size
+    assert kept.shared == {**plain.shared, "dense predictions": predictions}
+    assert (kept.distills, kept.dense_forwards, kept.start_reads) == (True, 0, plain.start_reads + 1)
+    monkeypatch.setattr(dense_teacher, "KEPT_BYTES", predictions - 1)
+    again = method.needs(shape, method.configure({"objective": "distill"}))
+    assert again.shared == plain.shared
+    assert (again.distills, again.dense_forwards) == (True, 1)
+    holds = name == "maskpro"
+    assert (again.held_batches, again.start_reads) == (int(holds), plain.start_reads + int(holds))
 
 
 def test_only_a_method_of_another_package_may_not_say(replica):

@@ -40,6 +40,14 @@ def test_where_the_vocabulary_is_large_logits_are_what_counts(model):
     assert 2 * logits < model.forward(batch=4, length=16).peak_bytes < 3.3 * logits
 
 
+def test_a_divergence_takes_the_predictions_of_the_dense_model_besides(model):
+    """At its peak: the dense model's, logits, log-probabilities, and three tensors as large of the divergence."""
+    logits = 4 * 4 * 16 * VOCABULARY
+    size = {"batch": 4, "length": 16}
+    assert 4 * logits < model.forward(**size, distills=True).peak_bytes < 6.3 * logits
+    assert model.forward(**size, distills=True).flops == model.forward(**size).flops
+
+
 def test_an_evaluation_needs_less_than_a_step_because_windows_are_taken_one_by_one(model):
     size = {"batch": 8, "length": 16}
     assert model.evaluation(**size).peak_bytes < model.forward(**size).peak_bytes

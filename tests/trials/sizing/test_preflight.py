@@ -8,7 +8,7 @@ import pytest
 
 from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.contract.pattern import Pattern
-from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec, ValidationSpec
+from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec, NeutralSpec, ValidationSpec
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.models.sources import BUILTIN
 from nmlab.trials.sizing.preflight import preflight
@@ -20,7 +20,7 @@ TINY = ModelSource(source="builtin:tiny")
 def check(text_file):
     """Run the preflight of a model and slices of the test text: check(samples=3, patterns=["4:8"])."""
 
-    def run(*, model=TINY, patterns=("2:4",), calibration=None, validation=None, evaluation=None):
+    def run(*, model=TINY, patterns=("2:4",), calibration=None, validation=None, evaluation=None, neutral=()):
         return preflight(
             model,
             patterns=[Pattern.parse(pattern) for pattern in patterns],
@@ -29,9 +29,14 @@ def check(text_file):
             ),
             evaluation=EvaluationSpec(**{"source": f"{text_file}[60%:]", "sequence_length": 24, **(evaluation or {})}),
             validation=None if validation is None else ValidationSpec(**{"sequence_length": 24, **validation}),
+            neutral=neutral,
         )
 
     return run
+
+
+def neutral(name, source, **given):
+    return NeutralSpec(**{"name": name, "source": source, "sequence_length": 24, **given})
 
 
 @pytest.fixture
@@ -234,3 +239,76 @@ def test_a_window_of_validation_text_must_fit_into_the_model(check, text_file):
     too_long = {"source": f"{text_file}[60%:80%]", "sequence_length": 100_000}
     with pytest.raises(SourceError, match=r"data\.validation\.sequence_length = 100000: the model reads at most"):
         check(validation=too_long, evaluation={"source": f"{text_file}[80%:]"})
+
+
+def test_neutral_texts_are_read_counted_and_have_digests_of_their_own(check, text_file):
+    evaluation = {"source": f"{text_file}[60%:80%]"}
+    without = check(evaluation=evaluation)
+    texts = [neutral("first", f"{text_file}[80%:90%]", windows=3), neutral("second", f"{text_file}[85%:]")]
+    facts = check(evaluation=evaluation, neutral=texts)
+    assert facts.data_digest == without.data_digest, "so that searches with and without neutral texts compare"
+    assert (without.neutral_windows, without.neutral_digests) == ({}, {})
+    assert facts.neutral_windows["first"] == 3
+    assert facts.neutral_windows["second"] > 3
+    assert len(set(facts.neutral_digests.values())) == 2
+    changed = check(evaluation=evaluation, neutral=[neutral("first", f"{text_file}[80%:95%]", windows=3)])
+    assert changed.neutral_digests["first"] != facts.neutral_digests["first"]
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ("[:50%]", "calibration '.*' and neutral.own '.*' read the same text, so it is not neutral"),
+        ("[40%:60%]", "neutral.own windows .* occur word for word in the calibration text"),
+        ("[55%:70%]", "neutral.own windows .* occur word for word in the validation text"),
+        ("[70%:80%]", "evaluation '.*' and neutral.own '.*' read the same text, so it is not neutral"),
+        ("[75%:90%]", "neutral.own windows .* occur word for word in the evaluation text"),
+    ],
+)
+def test_a_neutral_text_overlaps_no_other(check, text_file, part, message):
+    others = {"calibration": "[:50%]", "validation": "[50%:70%]", "evaluation": "[70%:80%]"}
+    given = {name: {"source": f"{text_file}{own}"} for name, own in others.items()}
+    with pytest.raises(SourceError, match=message):
+        check(**given, neutral=[neutral("own", f"{text_file}{part}")])
+
+
+def test_a_neutral_text_that_is_missing_or_too_short_is_named(check, text_file):
+    with pytest.raises(SourceError, match=r"gone\.txt' does not exist"):
+        check(neutral=[neutral("own", "gone.txt")])
+    with pytest.raises(SourceError, match=r"data\.neutral\.own\.sequence_length = 100000: the model reads at most"):
+        check(neutral=[neutral("own", "builtin:python-docs", sequence_length=100_000)])
+
+
+def mixture(text_file, *parts):
+    return {"source": [f"{text_file}{part}" for part in parts]}
+
+
+def test_a_mixture_is_read_and_part_of_the_digest(check, text_file):
+    facts = check(calibration=mixture(text_file, "[:30%]", "[30%:50%]"))
+    assert facts.evaluation_windows == check().evaluation_windows
+    assert facts.data_digest != check().data_digest
+    assert facts.data_digest != check(calibration=mixture(text_file, "[30%:50%]", "[:30%]")).data_digest
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (
+            ("[:30%]", "[60%:]"),
+            r"calibration\.source\[1\] '.*\[60%:\]' and evaluation '.*' read the same text",
+        ),
+        (("[:30%]", "[20%:80%]"), r"evaluation windows .* occur word for word in the calibration\.source\[1\] text"),
+        (("[:30%]", "[:29%]", "[:30%]"), "is given twice"),
+    ],
+)
+def test_texts_of_a_mixture_overlap_no_held_out_one(check, text_file, parts, message):
+    with pytest.raises(ValueError, match=message):
+        check(calibration=mixture(text_file, *parts))
+
+
+def test_a_mixture_of_one_text_under_two_names_is_refused(check, text_file, tmp_path):
+    again = tmp_path / "again.txt"
+    again.write_bytes(text_file.read_bytes())
+    message = r"calibration\.source\[0\] '.*' and calibration\.source\[1\] '.*' read the same text; give it once"
+    with pytest.raises(SourceError, match=message):
+        check(calibration={"source": [f"{text_file}[:60%]", f"{again}[:60%]"]})

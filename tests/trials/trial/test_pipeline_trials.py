@@ -14,7 +14,7 @@ from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import read_bundle
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import TrialContext
-from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
+from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource, dense_teacher
 from nmlab.trials.parallel.distributed_group import DistributedGroup
 from nmlab.trials.trial.run import run_trial
 
@@ -55,10 +55,21 @@ LEARNED = {
     },
     "simple": {"steps": 8, "learning_rate": 0.1},
     "simple from gblm": {"steps": 6, "initial_logits": "saliency", "initial_mask": "gblm"},
-    "soft_topn from first_order": {"steps": 4, "initial_logits": "first_order", "initial_mask": "sparsegpt_mask"},
-    "maskpro from first_order": {"steps": 4, "initial_mask": "first_order:magnitude"},
+    "soft_topn from first_order": {"steps": 6, "initial_logits": "first_order", "initial_mask": "sparsegpt_mask"},
+    "maskpro from first_order": {"steps": 6, "initial_mask": "first_order:magnitude"},
     "susi, excluding": {"steps": 6, "learning_rate": 0.1, "exclude_argmax": True},
     "susi, straight through": {"steps": 6, "learning_rate": 0.1, "straight_through": True},
+    "susi that distills": {"steps": 6, "learning_rate": 0.1, "objective": "distill"},
+    "maskllm that distills, pulled": {"steps": 6, "learning_rate": 0.1, "objective": "distill", "start_pull": 0.5},
+    "soft_topn, pulled": {"steps": 6, "initial_logits": "saliency", "initial_mask": "wanda", "start_pull": 0.5},
+    "simple that distills": {"steps": 6, "learning_rate": 0.1, "objective": "distill"},
+    "maskpro that distills": {
+        "steps": 6,
+        "masks_per_step": 2,
+        "loss_masks": 2,
+        "masked_weights": "multiplied",
+        "objective": "distill",
+    },
 }
 ONE_SHOT = (
     "dense",
@@ -101,11 +112,17 @@ def _invariant(result, curve, place):
     curve = {step: {k: v for k, v in values.items() if not k.startswith("memory/")} for step, values in curve.items()}
     masks = read_bundle(place / "mask.safetensors").masks if (place / "mask.safetensors").exists() else {}
     left = {}
-    for file in sorted(set(result.artifacts) & {"evaluation.npz", "mask_losses.npz"}):
+    for file in sorted(set(result.artifacts) & {"evaluation.npz", "mask_losses.npz", "line_search.npz"}):
         with np.load(place / file, allow_pickle=False) as arrays:
             left |= {name: arrays[name].tolist() for name in arrays.files}
     metrics = {name: value for name, value in result.metrics.items() if name.startswith(("eval/", "cost/forwards"))}
     return curve, masks_digest(masks), left, metrics, result.model_digest, result.notes, result.artifacts
+
+
+def _without_cost(found):
+    curve, digest, left, metrics, *rest = found
+    curve = {step: {k: v for k, v in values.items() if not k.startswith("cost/")} for step, values in curve.items()}
+    return curve, digest, left, {k: v for k, v in metrics.items() if not k.startswith("cost/")}, *rest
 
 
 @pytest.fixture
@@ -133,13 +150,30 @@ def whole(on_stages, known):
 
 
 @pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=[] if case in ("maskpro", "susi") else pytest.mark.slow) for case in LEARNED]
+    "case",
+    [
+        pytest.param(case, marks=[] if case in ("maskpro", "susi", "susi that distills") else pytest.mark.slow)
+        for case in LEARNED
+    ],
 )
 def test_learning_does_not_depend_on_the_number_of_stages(case, on_stages, whole, learned):
     """Of three stages the second is neither the first nor the last, and the third holds two blocks."""
     spec = learned(case)
     assert len(whole(spec)[0]) > 3
     assert whole(spec) == _invariant(*on_stages(spec, 3))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["susi that distills", "maskpro that distills"])
+def test_nor_does_it_on_whether_the_dense_model_runs_again_in_every_step(case, on_stages, whole, learned, monkeypatch):
+    """Apart from the cost: the passes of the dense model are those of the steps, not of the minibatches."""
+    spec = learned(case)
+    kept = whole(spec)
+    monkeypatch.setattr(dense_teacher, "KEPT_BYTES", 0)
+    again = [_invariant(*on_stages(spec, stages, folder=f"again-{stages}")) for stages in (1, 2)]
+    assert again[0] == again[1]
+    assert _without_cost(again[0]) == _without_cost(kept)
+    assert again[0] != kept
 
 
 @pytest.mark.slow
@@ -155,6 +189,15 @@ def test_nor_does_it_on_two_or_on_a_stage_for_every_block(stages, case, on_stage
 def test_one_shot_methods_do_not_depend_on_it_either(method, on_stages, make_spec):
     spec = make_spec(method)
     assert _invariant(*on_stages(spec, 1)) == _invariant(*on_stages(spec, 3))
+
+
+@pytest.mark.slow
+def test_the_gradient_and_the_line_search_of_a_start_are_the_same_on_any_stages(on_stages, make_spec):
+    spec = make_spec("first_order", initial_mask="sparsegpt_mask", pattern="4:8")
+    sizes = {"num_hidden_layers": 4}
+    one = _invariant(*on_stages(spec, 1, model=sizes))
+    assert len(one[2]["loss_S"]) == 9
+    assert one == _invariant(*on_stages(spec, 2, model=sizes)) == _invariant(*on_stages(spec, 4, model=sizes))
 
 
 LARGER = {"hidden_size": 84, "intermediate_size": 172}

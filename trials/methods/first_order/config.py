@@ -7,7 +7,7 @@ from pydantic import Field
 from nmlab.trials.methods.base import MethodConfig, default_from
 
 GradientScale = Literal["clipped", "ranks", "std"]
-_TRIED = "ours: did best, or as well as others, on two small models"
+_TRIED = "ours: did best, or as well as others, on builtin:tiny"
 
 
 class FirstOrderConfig(MethodConfig):
@@ -22,15 +22,15 @@ class FirstOrderConfig(MethodConfig):
         default=32,
         ge=1,
         description="calibration minibatches, the first ones, whose gradient is taken; all where there are fewer",
-        json_schema_extra=default_from(_TRIED),
+        json_schema_extra=default_from("ours: no other number was tried"),
     )
     gradient_scale: GradientScale = Field(
         default="clipped",
         description="how the gradient of each layer is scaled: by its median size and clipped, by the ranks of its "
-        "sizes, or by its standard deviation, which heavy tails make useless",
+        "sizes, or by its standard deviation, which a few large entries decide",
         json_schema_extra=default_from(f"{_TRIED}; no entry is larger than 3, however heavy the tail"),
     )
-    temperature: float = Field(
+    gradient_tau: float = Field(
         default=0.05,
         ge=0,
         description="of the expected mask at which the gradient is taken, where the saliency of a layer has a standard "

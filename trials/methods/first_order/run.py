@@ -103,7 +103,7 @@ class _Search:
 
     def _gradient(self, batches: Sequence[Tensor], *, cost: Cost) -> dict[str, Tensor]:
         """Return the scaled gradient at the expected mask, [G, M] by layer."""
-        pattern, temperature = self._context.pattern, self._config.temperature
+        pattern, temperature = self._context.pattern, self._config.gradient_tau
         expected = (
             (name, _expected(logits_GM, pattern, temperature=temperature).view_as(self._start[name]))
             for name, logits_GM in self._logits_GM.items()

@@ -11,6 +11,7 @@ from nmlab.trials.methods.initial_logits.settings import FIRST_ORDER, missing_ma
 from nmlab.trials.methods.initial_masks.names import unknown_reason, unsupported_base_reason
 from nmlab.trials.methods.maskllm.config import NO_PRIOR, MaskLLMConfig
 from nmlab.trials.methods.maskllm.metrics import METRICS
+from nmlab.trials.methods.start_pull import unsupported_pull_reason
 
 if TYPE_CHECKING:
     from nmlab.trials.methods.base import TrialContext
@@ -44,6 +45,8 @@ class MaskLLM(Method):
         if config.initial_logits != "random" and config.initial_mask == NO_PRIOR:
             return missing_mask_reason(config.initial_logits)
         if config.initial_logits == FIRST_ORDER and (reason := unsupported_base_reason(config.initial_mask)):
+            return reason
+        if reason := unsupported_pull_reason(config.start_pull, config.initial_mask):
             return reason
         if pattern.mask_count <= config.max_candidates:
             return None

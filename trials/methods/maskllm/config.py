@@ -4,6 +4,8 @@ from pydantic import Field
 
 from nmlab.trials.methods.base import MethodConfig, default_from
 from nmlab.trials.methods.initial_logits.settings import InitialLogits
+from nmlab.trials.methods.start_pull import start_pull_field
+from nmlab.trials.methods.training_objective.settings import ObjectiveName, objective_field
 
 NO_PRIOR = "none"
 """The value of ``initial_mask`` that asks for no prior."""
@@ -96,3 +98,5 @@ class MaskLLMConfig(MethodConfig):
         "number of weights in common with the mask, 'first_order' by that of first_order from initial_mask; ours",
         json_schema_extra=default_from(f"{_SCRIPTS}: random gates, raised by the prior mask"),
     )
+    objective: ObjectiveName = objective_field(f"{_SCRIPTS}: cross-entropy")
+    start_pull: float = start_pull_field()

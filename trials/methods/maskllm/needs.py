@@ -6,8 +6,9 @@ Legend: G groups, M group size, K candidates a group.
 import torch
 from torch import Tensor
 
-from nmlab.trials.methods.logit_needs import initial_mask_needs, saliency_needs
+from nmlab.trials.methods.logit_needs import initial_mask_needs, saliency_needs, with_pull
 from nmlab.trials.methods.maskllm.config import NO_PRIOR, MaskLLMConfig
+from nmlab.trials.methods.training_objective.needs import with_objective
 from nmlab.trials.models.needs import FLOAT32, Needs, Shape, adamw_state, masked_by
 
 _PASSES_A_GATE = 25.0  # of a step: noise, softmax and back, AdamW; see benchmarks/plan_accuracy.py
@@ -25,7 +26,7 @@ def needs(shape: Shape, config: MaskLLMConfig) -> Needs:
     gates = shape.groups * candidates
     passes = _PASSES_A_GATE * candidates / shape.pattern.m
     state, prior = adamw_state(shape, {"gates": gates}), _prior(config, shape)
-    return Needs(
+    found = Needs(
         state,
         masked=shape.weight_bytes,
         start=FLOAT32 * gates + max(FLOAT32 * gates, prior.start),
@@ -35,6 +36,7 @@ def needs(shape: Shape, config: MaskLLMConfig) -> Needs:
         start_weights=prior.start_weights,
         shared=prior.shared,
     )
+    return with_objective(with_pull(found, config.start_pull, shape), config.objective, shape)
 
 
 def _prior(config: MaskLLMConfig, shape: Shape) -> Needs:

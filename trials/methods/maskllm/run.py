@@ -14,7 +14,7 @@ from nmlab.trials.engines.adamw import AdamW
 from nmlab.trials.engines.noise import gumbel, normal
 from nmlab.trials.engines.schedules import cosine_to_a_tenth, linear
 from nmlab.trials.methods.base import TrialContext
-from nmlab.trials.methods.by_gradient import SoftMaskRun
+from nmlab.trials.methods.by_gradient import SoftMaskRun, StepWeights
 from nmlab.trials.methods.initial_logits.compute import saliency_logits
 from nmlab.trials.methods.initial_logits.settings import saliency_name
 from nmlab.trials.methods.initial_masks import initial_mask
@@ -44,7 +44,7 @@ class MaskLLMRun(SoftMaskRun):
             epsilon=_EPSILON,
             clip_norm=config.clip_norm,
         )
-        super().__init__(context, steps=config.steps, adamw=adamw, straight_through=config.straight_through)
+        super().__init__(context, config, adamw=adamw, straight_through=config.straight_through)
 
     def initial_masks(self) -> dict[str, Tensor]:
         """Return the masks of the largest first gates: near the prior, not equal to it, because the gates are noisy."""
@@ -83,16 +83,15 @@ class MaskLLMRun(SoftMaskRun):
     def _hard_mask(self) -> Tensor:
         return hard_mask(self._gate_GK.detach(), pattern=self._context.pattern)
 
-    def _penalty(self, step: int, weights: Mapping[str, Tensor]) -> Tensor | None:
+    def _penalty(self, step: int, weights: StepWeights) -> Tensor | None:
+        """Return the pull towards the initial mask less the reward for large weights; None without both."""
+        pull = super()._penalty(step, weights)
         if not self._config.weight_regularization:
-            return None
+            return pull
         strength = linear(self._config.weight_regularization, 0.0, step / self.steps)
-        return -strength * self._over_all(torch.stack([weight.float().square().sum() for weight in weights.values()]))
-
-    def _over_all(self, own_L: Tensor) -> Tensor:
-        """Return the sum over the layers of all pipeline stages, with the gradient of those that are held here."""
-        sums = [value for of_stage in self._pipeline.all_gather(own_L.detach().tolist()) for value in of_stage]
-        return own_L.new_tensor(sums).sum() + (own_L.sum() - own_L.detach().sum())
+        norms_L = torch.stack([weight.float().square().sum() for weight in weights.by_name.values()])
+        reward = -strength * self._over_all(norms_L)
+        return reward if pull is None else reward + pull
 
     def _learning_rate(self, step: int) -> float:
         return cosine_to_a_tenth(self._config.learning_rate, step, steps=self.steps)

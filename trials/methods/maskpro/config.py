@@ -6,6 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from nmlab.trials.methods.base import MethodConfig, default_from
+from nmlab.trials.methods.training_objective.settings import ObjectiveName, objective_field
 
 Schedule = Literal["constant", "linear", "cosine"]
 
@@ -128,6 +129,7 @@ class MaskProConfig(MethodConfig):
         description="'official' repeats the authors' code: its 2:4 gradient with 1e-8 guards, tracker moved before use",
         json_schema_extra=default_from("ours: the exact gradient of any N:M, and the paper's order"),
     )
+    objective: ObjectiveName = objective_field("MaskPro, Algorithm 1: the loss of the text")
 
     @model_validator(mode="before")
     @classmethod
@@ -160,6 +162,8 @@ class MaskProConfig(MethodConfig):
         if self.masks_per_step != 1:
             given = f"masks_per_step = {self.masks_per_step}"
             raise ValueError(f"{given} with mask_per sequence: expected 1, as every sequence has one mask")
+        if self.objective == "distill":
+            raise ValueError("mask_per sequence with objective distill: expected next_token, which it is evaluated by")
         if self.compat == "official":
             raise ValueError("mask_per sequence with compat official: the authors' code has one mask for a minibatch")
         return self

@@ -17,6 +17,7 @@ from nmlab.trials.engines.mask_patcher import MaskPatcher
 from nmlab.trials.masks.randomness import key_bits
 from nmlab.trials.measure.cost import Cost
 from nmlab.trials.models import MaskedModel
+from nmlab.trials.models.training_objective import TrainingObjective
 
 
 def mask_keys(seed: int, *, masks: int) -> list[MaskKey]:
@@ -31,6 +32,7 @@ def sampled_losses(
     model: MaskedModel,
     keys: Sequence[MaskKey],
     batches: Sequence[Tensor],
+    objective: TrainingObjective,
     account: Cost,
     cancelled: Callable[[], bool],
 ) -> NDArray[np.float64] | None:
@@ -43,17 +45,23 @@ def sampled_losses(
         if cancelled():
             return None
         patcher.apply(engine.sample(key))
-        loss_KB[mask] = _losses(model, batches, account)
+        loss_KB[mask] = _losses(model, batches, objective=objective, account=account)
     return loss_KB
 
 
-def dense_losses(model: MaskedModel, batches: Sequence[Tensor], *, account: Cost) -> NDArray[np.float64]:
-    """Remove the masks of the model and return its losses [B] in nats."""
+def dense_losses(
+    model: MaskedModel, batches: Sequence[Tensor], *, objective: TrainingObjective, account: Cost
+) -> NDArray[np.float64]:
+    """Remove the masks of the model and return its losses [B] in nats, and charge what the objective takes."""
     model.remove_masks()
-    return np.array(_losses(model, batches, account))
+    for tokens in list(batches) * objective.dense_forwards:
+        account.count_forward(tokens.numel())
+    return np.array(_losses(model, batches, objective=objective, account=account))
 
 
-def _losses(model: MaskedModel, batches: Sequence[Tensor], account: Cost) -> list[float]:
+def _losses(
+    model: MaskedModel, batches: Sequence[Tensor], *, objective: TrainingObjective, account: Cost
+) -> list[float]:
     for tokens in batches:
         account.count_forward(tokens.numel())
-    return [model.loss(tokens) for tokens in batches]
+    return [model.loss(tokens, objective=objective) for tokens in batches]

@@ -4,6 +4,7 @@ from nmlab.trials.engines.needs import engine_needs, sequence_bytes
 from nmlab.trials.methods.logit_needs import initial_mask_needs, saliency_needs
 from nmlab.trials.methods.maskpro.config import MaskProConfig
 from nmlab.trials.methods.maskpro.start import expected_share
+from nmlab.trials.methods.training_objective.needs import with_objective
 from nmlab.trials.models.needs import FLOAT32, Needs, Shape
 
 # Bytes a weight during the start: the initial mask as booleans, by layer and joined, and the float32 logits.
@@ -26,7 +27,7 @@ def needs(shape: Shape, config: MaskProConfig) -> Needs:
     )
     started = _start_needs(shape, config)
     multiplied = config.masked_weights == "multiplied"
-    return Needs(
+    found = Needs(
         state={**engine, "groups off the initial mask": shape.groups},
         uncertain=uncertain,
         masked=shape.code_bytes if multiplied else shape.weight_bytes,
@@ -39,6 +40,9 @@ def needs(shape: Shape, config: MaskProConfig) -> Needs:
         shared=started.shared,
         extra_forwards=(config.loss_masks + 1) * config.loss_batches if config.loss_masks else 0,
     )
+    held_batches = config.loss_batches if config.loss_masks else 1
+    extra = config.loss_batches if config.loss_masks else 0
+    return with_objective(found, config.objective, shape, held_batches=held_batches, start_reads=1, extra=extra)
 
 
 def _sequences(shape: Shape, config: MaskProConfig) -> int:

@@ -6,6 +6,7 @@ Legend: G groups, g some of them, M group size.
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -38,6 +39,7 @@ from nmlab.trials.methods.maskpro.step_losses import (
     batch_loss,
     losses_by_sequence,
 )
+from nmlab.trials.methods.training_objective.compute import training_objective
 from nmlab.trials.parallel.mask_parallel import digest_of
 
 # A run has collapsed when its sampled masks have been worse than uniform guessing for this many steps on average.
@@ -58,6 +60,8 @@ class MaskProRun(Run):
         self._layout = GroupLayout(context.model.frozen.layers, pattern=context.pattern)
         if config.masked_weights == "multiplied":
             self._model.multiply_on_the_fly(context.pattern.m)
+        held_batches = config.loss_batches if config.loss_masks else 1
+        self._objective = training_objective(config.objective, context, held_batches=held_batches)
         store = first_store(context, config, layout=self._layout)
         self._initial_losses = self._losses_of_initial_mask(context, decode(store.initial_G, context.pattern.m))
         self._rates = self._learning_rates(store)
@@ -119,12 +123,18 @@ class MaskProRun(Run):
         batches = self._batches[: config.loss_batches]
         keys = mask_keys(self._seed, masks=config.loss_masks)
         loss_KB = sampled_losses(
-            self._engine, model=self._model, keys=keys, batches=batches, account=self._extra, cancelled=cancelled
+            self._engine,
+            model=self._model,
+            keys=keys,
+            batches=batches,
+            objective=self._objective,
+            account=self._extra,
+            cancelled=cancelled,
         )
         if loss_KB is None:
             return None
         initial_B = np.array([_mean(losses) for losses in self._initial_losses[: len(batches)]])
-        dense_B = dense_losses(self._model, batches, account=self._extra)
+        dense_B = dense_losses(self._model, batches, objective=self._objective, account=self._extra)
         return {MASK_LOSSES_FILE: {MASK_LOSSES: loss_KB, INITIAL_LOSSES: initial_B, DENSE_LOSSES: dense_B}}
 
     def state(self) -> dict[str, Tensor]:
@@ -170,7 +180,8 @@ class MaskProRun(Run):
         losses = self._evaluators.losses(
             step, self._masks, evaluate=evaluate, digest=lambda: self._digest(step, draws)
         )[:count]
-        for _ in range(1 if self._by_sequence else count):  # forwards in other slots belong to this trial too
+        # Forwards in other slots belong to this trial too.
+        for _ in range((1 if self._by_sequence else count) + self._objective.dense_forwards):
             self._cost.count_forward(tokens_KT.numel())
         return draws, losses
 
@@ -183,8 +194,9 @@ class MaskProRun(Run):
         return weights
 
     def _begin_losses(self) -> StepLosses:
-        kind = LossesOnSequences if self._by_sequence else LossesOnBatch
-        return kind(self._model, self._engine, cost=self._cost)
+        if self._by_sequence:
+            return LossesOnSequences(self._model, self._engine, cost=self._cost)
+        return LossesOnBatch(self._model, self._engine, objective=self._objective, cost=self._cost)
 
     def _learning_rates(self, store: LogitStore) -> LearningRates:
         config = self._config
@@ -224,17 +236,19 @@ class MaskProRun(Run):
 
         All trials that start from the same mask on the same text share them.
         """
-        config, measure = self._config, losses_by_sequence if self._by_sequence else batch_loss
+        config = self._config
+        by_batch = partial(batch_loss, objective=self._objective)
+        measure = losses_by_sequence if self._by_sequence else by_batch
 
         def compute(account: Cost) -> list[list[float]]:
             self._model.apply_masks(self._layout.split(initial_GM))
-            for tokens_KT in self._batches:
+            for tokens_KT in self._batches * (1 + self._objective.dense_forwards):
                 account.count_forward(tokens_KT.numel())
             return [measure(self._model, tokens_KT) for tokens_KT in self._batches]
 
         # Rounding of logits may decide between equal scores.
         magnitude = None if config.initial_logits == "constant" else config.logit_magnitude
-        key = ("initial losses", config.mask_per, config.initial_logits, magnitude)
+        key = ("initial losses", config.objective, config.mask_per, config.initial_logits, magnitude)
         return context.share((*key, *initial_mask_key(config.initial_mask, context)), compute, initial=True)
 
 

@@ -15,11 +15,12 @@ from nmlab.trials.engines.mask_patcher import MaskPatcher
 from nmlab.trials.engines.sequence_losses import SequenceLosses
 from nmlab.trials.measure.cost import Cost
 from nmlab.trials.models import MaskedModel
+from nmlab.trials.models.training_objective import TrainingObjective
 
 
-def batch_loss(model: MaskedModel, tokens_KT: Tensor) -> list[float]:
+def batch_loss(model: MaskedModel, tokens_KT: Tensor, *, objective: TrainingObjective) -> list[float]:
     """Return the loss of a minibatch under the masks that are applied, in nats a token, as the only entry."""
-    return [model.loss(tokens_KT)]
+    return [model.loss(tokens_KT, objective=objective)]
 
 
 def losses_by_sequence(model: MaskedModel, tokens_KT: Tensor) -> list[float]:
@@ -43,8 +44,9 @@ class StepLosses(ABC):
 class LossesOnBatch(StepLosses):
     """Evaluates every mask on the whole minibatch."""
 
-    def __init__(self, model: MaskedModel, engine: Engine, *, cost: Cost) -> None:
+    def __init__(self, model: MaskedModel, engine: Engine, *, objective: TrainingObjective, cost: Cost) -> None:
         self._model, self._patcher, self._cost = model, MaskPatcher(model, engine), cost
+        self._objective = objective
 
     def of(self, draws: Sequence[Draw], tokens_KT: Tensor) -> Callable[[int], float]:
         device = self._model.frozen.device
@@ -53,7 +55,7 @@ class LossesOnBatch(StepLosses):
             with self._cost.phase("patch", device=device):
                 self._patcher.apply(draws[index])
             with self._cost.phase("forward", device=device):
-                return batch_loss(self._model, tokens_KT)[0]
+                return batch_loss(self._model, tokens_KT, objective=self._objective)[0]
 
         return loss
 

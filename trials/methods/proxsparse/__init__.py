@@ -38,7 +38,7 @@ class ProxSparse(Method):
     def needs(self, shape: Shape, config: ProxSparseConfig) -> Needs:
         from nmlab.trials.methods.proxsparse.needs import needs
 
-        return needs(shape)
+        return needs(shape, config)
 
     def start(self, context: TrialContext, config: ProxSparseConfig) -> Run:
         from nmlab.trials.methods.proxsparse.run import ProxSparseRun

@@ -4,6 +4,7 @@ from pydantic import Field
 
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.methods.base import MethodConfig, default_from
+from nmlab.trials.methods.training_objective.settings import ObjectiveName, objective_field
 
 _SCRIPTS = "the authors' scripts"
 
@@ -55,6 +56,7 @@ class ProxSparseConfig(MethodConfig):
         description="largest norm of the gradient",
         json_schema_extra=default_from("Hugging Face's default, which the scripts keep"),
     )
+    objective: ObjectiveName = objective_field(f"{_SCRIPTS}: cross-entropy")
 
 
 def unsupported_pattern_reason(pattern: Pattern) -> str | None:

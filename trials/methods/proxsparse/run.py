@@ -9,7 +9,7 @@ from nmlab.trials.engines.adamw import AdamW
 from nmlab.trials.engines.schedules import warmup_then_linear
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.methods.base import TrialContext
-from nmlab.trials.methods.by_gradient import GradientRun
+from nmlab.trials.methods.by_gradient import GradientRun, StepWeights
 from nmlab.trials.methods.proxsparse.config import ProxSparseConfig
 from nmlab.trials.methods.proxsparse.maths import anchor_penalty, prox
 
@@ -26,7 +26,7 @@ class ProxSparseRun(GradientRun):
         self._own = {name: tensor.detach().float().clone() for name, tensor in self._original.items()}
         self._prunable = {layer.name: self._own[f"{layer.name}.weight"] for layer in context.model.frozen.layers}
         adamw = AdamW(self._own, betas=_BETAS, weight_decay=config.weight_decay, clip_norm=config.clip_norm)
-        super().__init__(context, steps=config.steps, adamw=adamw)
+        super().__init__(context, config, adamw=adamw)
 
     def initial_masks(self) -> dict[str, Tensor]:
         """Return the top-2 of the original weights: the result of a run without steps. It starts from no mask."""
@@ -39,10 +39,10 @@ class ProxSparseRun(GradientRun):
         dense = (weights_GM != 0).sum(dim=1) > self._context.pattern.n
         return {**super().observe(), "train/dense_groups": float(dense.double().mean())}
 
-    def _weights(self, step: int) -> Mapping[str, Tensor]:
-        return {name: weight.to(self._original[name].dtype) for name, weight in self._own.items()}
+    def _weights(self, step: int) -> StepWeights:
+        return StepWeights({name: weight.to(self._original[name].dtype) for name, weight in self._own.items()})
 
-    def _penalty(self, step: int, weights: Mapping[str, Tensor]) -> Tensor | None:
+    def _penalty(self, step: int, weights: StepWeights) -> Tensor | None:
         if not self._config.anchor_lambda:
             return None
         penalties = [

@@ -9,6 +9,7 @@ from nmlab.trials.methods.base import About, Method, Run
 from nmlab.trials.methods.initial_logits.settings import unsupported_start_reason
 from nmlab.trials.methods.soft_topn.config import SoftTopNConfig
 from nmlab.trials.methods.soft_topn.metrics import METRICS
+from nmlab.trials.methods.start_pull import unsupported_pull_reason
 
 if TYPE_CHECKING:
     from nmlab.trials.methods.base import TrialContext
@@ -31,7 +32,8 @@ class SoftTopN(Method):
     imports = ("nmlab.trials.methods.soft_topn.run",)
 
     def unsupported_reason(self, pattern: Pattern, config: SoftTopNConfig) -> str | None:
-        return unsupported_start_reason(config.initial_logits, config.initial_mask)
+        reason = unsupported_start_reason(config.initial_logits, config.initial_mask)
+        return reason or unsupported_pull_reason(config.start_pull, config.initial_mask)
 
     def needs(self, shape: Shape, config: SoftTopNConfig) -> Needs:
         from nmlab.trials.methods.soft_topn.needs import needs

@@ -8,6 +8,7 @@ from nmlab.trials.contract.lazy_names import lazy_names
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.methods.base import About, Method, Run
 from nmlab.trials.methods.initial_logits.settings import unsupported_start_reason
+from nmlab.trials.methods.start_pull import unsupported_pull_reason
 from nmlab.trials.methods.susi.config import SusiConfig
 from nmlab.trials.methods.susi.metrics import METRICS
 
@@ -37,7 +38,8 @@ class Susi(Method):
     imports = ("nmlab.trials.methods.susi.run",)
 
     def unsupported_reason(self, pattern: Pattern, config: SusiConfig) -> str | None:
-        return unsupported_start_reason(config.initial_logits, config.initial_mask)
+        reason = unsupported_start_reason(config.initial_logits, config.initial_mask)
+        return reason or unsupported_pull_reason(config.start_pull, config.initial_mask)
 
     def needs(self, shape: Shape, config: SusiConfig) -> Needs:
         from nmlab.trials.methods.susi.needs import needs

@@ -4,6 +4,8 @@ from pydantic import Field
 
 from nmlab.trials.methods.base import MethodConfig, default_from
 from nmlab.trials.methods.initial_logits.settings import NO_MASK, InitialLogits
+from nmlab.trials.methods.start_pull import start_pull_field
+from nmlab.trials.methods.training_objective.settings import ObjectiveName, objective_field
 
 
 class SusiConfig(MethodConfig):
@@ -86,3 +88,5 @@ class SusiConfig(MethodConfig):
         description="standard deviation of the saliency in every layer; meant for near-hard temperatures",
         json_schema_extra=default_from("ours, for starts from a saliency only"),
     )
+    objective: ObjectiveName = objective_field("SUSI, text: cross-entropy")
+    start_pull: float = start_pull_field()

@@ -1,6 +1,6 @@
 """What SUSI records besides the common metrics; imports no torch."""
 
 from nmlab.trials.contract.metrics import Metric
-from nmlab.trials.methods.gradient_metrics import GRADIENT_NORM, LAMBDA, SOFT_HARD_GAP, TAU
+from nmlab.trials.methods.gradient_metrics import GRADIENT_NORM, LAMBDA, PENALTY, SOFT_HARD_GAP, TAU
 
-METRICS = (GRADIENT_NORM, SOFT_HARD_GAP, TAU, LAMBDA, Metric("train/above_one", "share"))
+METRICS = (GRADIENT_NORM, PENALTY, SOFT_HARD_GAP, TAU, LAMBDA, Metric("train/above_one", "share"))
