@@ -19,6 +19,7 @@ from nmlab.trials.methods.first_order.maths import (
     scaled_gradient,
     scores_of_logits,
     shifted_logits,
+    split_minibatches,
     step_sizes,
 )
 from nmlab.trials.methods.initial_logits.compute import group_scores
@@ -30,7 +31,8 @@ SCALES = ("ranks", "clipped", "std")
 BASES = tuple(name for name in initial_mask_methods() if name != "first_order")
 LEARNED = ("soft_topn", "simple", "susi")
 METHOD = registry.get("first_order")
-BATCHES, TOKENS = 4, 8 * 16
+READ, SEARCHED = 3, 1  # of four minibatches
+TOKENS = 2 * 16  # of a minibatch
 
 
 @pytest.fixture(scope="module")
@@ -154,22 +156,30 @@ def test_the_least_loss_is_finite_where_any_is_and_the_first_of_equal_ones(losse
     assert least(losses) == place
 
 
+@given(st.integers(1, 300), st.integers(1, 64), st.integers(1, 64))
+def test_the_line_search_reads_what_the_gradient_does_not(minibatches, gradient, search):
+    read, searched = split_minibatches(minibatches, gradient=gradient, search=search)
+    assert 1 <= read <= gradient
+    assert 1 <= searched <= min(search, max(1, minibatches / 4))
+    assert read + searched <= minibatches or minibatches == read == searched == 1
+
+
 @pytest.mark.parametrize("pattern", ["1:4", "2:4", "4:8"])
 @pytest.mark.parametrize("base", BASES)
 def test_it_is_never_worse_than_its_start_where_it_compares(context_of, base, pattern):
     context = context_of(pattern)
-    run = started(context, initial_mask=base, line_search_batches=2)
+    run = started(context, initial_mask=base)
     kappas, losses = line_search(run)
-    model, compared = context.model, context.batches[-2:]
+    model, compared = context.model, context.batches[-SEARCHED:]
 
     def mean_loss(masks):
         model.apply_masks(masks)
-        return sum(map(model.loss, compared)) / 2
+        return sum(map(model.loss, compared)) / SEARCHED
 
     start = initial_mask(base, context)
     assert kappas[0] == 0
     assert mean_loss(start) == losses[0]
-    assert mean_loss(run.masks()) == min(losses) < losses[0]
+    assert mean_loss(run.masks()) == min(losses) <= losses[0]
     for name, mask in run.masks().items():
         check_mask(mask, context.pattern, name=name)
 
@@ -193,7 +203,7 @@ def test_a_step_to_a_loss_that_is_not_finite_is_worse_than_none(context_of, monk
 
     def broken(model, tokens):
         calls.append(loss(model, tokens))
-        return calls[-1] if (len(calls) - 1) // BATCHES in finite else value
+        return calls[-1] if (len(calls) - 1) // SEARCHED in finite else value
 
     monkeypatch.setattr(MaskedModel, "loss", broken)
     for finite, kappa in (({0, 3}, 0.04), ({0}, 0.0)):
@@ -225,11 +235,12 @@ def test_it_beats_its_start_on_the_whole_calibration_text(context_of, settings):
 
 @pytest.mark.parametrize("base", ["magnitude", "wanda", "sparsegpt_mask"])
 def test_every_pass_is_charged(context_of, base):
-    """A forward and a backward of each minibatch, and a forward of each for 0 and eight steps; beside it the start."""
+    """A forward and a backward for the gradient, a forward for each of 0 and eight steps; beside them the start."""
     alone, context = context_of(on=small_replica()), context_of(on=small_replica())
     registry.get(base).start(alone, registry.get(base).configure({}))
     started(context, initial_mask=base)
-    own = Bill(forwards=10 * BATCHES, backwards=BATCHES, tokens=10 * TOKENS)
+    forwards = READ + 9 * SEARCHED
+    own = Bill(forwards=forwards, backwards=READ, tokens=forwards * TOKENS)
     for name in ("forwards", "backwards", "tokens"):
         charged = getattr(context.cost.bill, name)
         assert charged == getattr(own, name) + getattr(alone.cost.bill, name)
@@ -238,8 +249,8 @@ def test_every_pass_is_charged(context_of, base):
 
 def test_fewer_minibatches_cost_less(context_of):
     context = context_of(on=small_replica())
-    started(context, initial_mask="magnitude", gradient_batches=3, line_search_batches=1, kappa_count=2)
-    assert (context.cost.forwards, context.cost.backwards) == (3 + 3, 3)
+    started(context, initial_mask="magnitude", gradient_batches=2, kappa_count=2)
+    assert (context.cost.forwards, context.cost.backwards) == (2 + 3, 2)
 
 
 def test_trials_with_the_same_settings_share_one_computation(context_of):
@@ -247,7 +258,7 @@ def test_trials_with_the_same_settings_share_one_computation(context_of):
     on = small_replica()
     first = context_of(on=on)
     started(first)
-    assert first.cost.spent.backwards == BATCHES
+    assert first.cost.spent.backwards == READ
     for use in (
         lambda context: started(context),
         lambda context: initial_mask("first_order", context),
@@ -257,12 +268,12 @@ def test_trials_with_the_same_settings_share_one_computation(context_of):
         context = context_of(on=on, seed=1)
         use(context)
         assert context.cost.bill.forwards == first.cost.bill.forwards
-        assert context.cost.bill.backwards == BATCHES
+        assert context.cost.bill.backwards == READ
         assert context.cost.spent.forwards == context.cost.spent.backwards == 0
     other = context_of(on=on)
     started(other, gradient_tau=0.5)
-    assert other.cost.spent.backwards == BATCHES
-    assert other.cost.spent.forwards == 10 * BATCHES, "the start is shared"
+    assert other.cost.spent.backwards == READ
+    assert other.cost.spent.forwards == READ + 9 * SEARCHED, "the start is shared"
 
 
 def test_one_file_holds_the_mask_under_both_of_its_names(text, tmp_path):
@@ -305,7 +316,7 @@ def test_learned_methods_start_from_its_saliency(context_of, name, base):
         context = context_of()
         run = method.start(context, config)
         assert all(torch.equal(run.initial_masks()[layer], mask) for layer, mask in expected.items())
-        assert context.cost.initial.backwards == context.cost.backwards == BATCHES
+        assert context.cost.initial.backwards == context.cost.backwards == READ
 
 
 def test_temperatures_begin_near_hard_as_from_any_saliency():
@@ -333,7 +344,7 @@ def test_maskpro_starts_from_its_mask(context_of):
     run = method.start(context, method.configure({"steps": 1, "initial_mask": "first_order:magnitude"}))
     expected = started(context_of(), initial_mask="magnitude").masks()
     assert all(torch.equal(run.masks()[layer], mask) for layer, mask in expected.items())
-    assert context.cost.initial.backwards == BATCHES
+    assert context.cost.initial.backwards == READ
     (record,) = context.started_from.values()
     assert (record["method"], record["hyperparameters"]["initial_mask"]) == ("first_order", "magnitude")
 

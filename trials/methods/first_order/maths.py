@@ -70,6 +70,16 @@ def step_sizes(largest: float, *, count: int) -> tuple[float, ...]:
     return (0.0, *(largest / 2**halvings for halvings in reversed(range(count))))
 
 
+def split_minibatches(minibatches: int, *, gradient: int, search: int) -> tuple[int, int]:
+    """Return how many of the first minibatches the gradient reads, and how many of the last ones the line search.
+
+    The search gets a quarter of them, at most ``search``, at least one, and the gradient at most ``gradient`` of the
+    others: on what the gradient has read a step looks better than it is. A single minibatch serves both.
+    """
+    searched = min(search, max(1, minibatches // 4))
+    return max(1, min(gradient, minibatches - searched)), searched
+
+
 def least(losses: Sequence[float]) -> int:
     """Return the place of the least loss, the first of equal ones; a loss that is not finite is above all others."""
     return min(range(len(losses)), key=lambda place: losses[place] if math.isfinite(losses[place]) else math.inf)

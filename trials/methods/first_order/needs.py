@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from nmlab.trials.methods.first_order.config import FirstOrderConfig
+from nmlab.trials.methods.first_order.maths import split_minibatches
 from nmlab.trials.methods.logit_needs import group_scores_needs
 from nmlab.trials.models.needs import FLOAT32, PER_SEED, Needs, Shape, masked_by, one_shot_needs
 
@@ -35,5 +36,5 @@ def needs(shape: Shape, config: FirstOrderConfig) -> Needs:
 
 def _reads(config: FirstOrderConfig, minibatches: int) -> float:
     """Return how many times the text goes through the model, in forwards of all of its minibatches."""
-    gradient, search = (min(most, minibatches) for most in (config.gradient_batches, config.line_search_batches))
-    return (_A_BACKWARD * gradient + (1 + config.kappa_count) * search) / minibatches
+    read, searched = split_minibatches(minibatches, gradient=config.gradient_batches, search=config.line_search_batches)
+    return (_A_BACKWARD * read + (1 + config.kappa_count) * searched) / minibatches

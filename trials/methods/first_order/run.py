@@ -23,6 +23,7 @@ from nmlab.trials.methods.first_order.maths import (
     scaled_gradient,
     scores_of_logits,
     shifted_logits,
+    split_minibatches,
     step_sizes,
 )
 from nmlab.trials.methods.initial_logits.compute import group_scores
@@ -92,10 +93,12 @@ class _Search:
     def found(self, cost: Cost) -> Corrected:
         """Return the best point of the line; passes are counted in ``cost``."""
         config, batches = self._config, self._context.batches
-        gradient_GM = self._gradient(batches[: config.gradient_batches], cost=cost)
+        read, searched = split_minibatches(
+            len(batches), gradient=config.gradient_batches, search=config.line_search_batches
+        )
+        gradient_GM = self._gradient(batches[:read], cost=cost)
         kappas = step_sizes(config.kappa_max, count=config.kappa_count)
-        compared = batches[-config.line_search_batches :]
-        losses = tuple(self._loss(gradient_GM, kappa, compared, cost=cost) for kappa in kappas)
+        losses = tuple(self._loss(gradient_GM, kappa, batches[-searched:], cost=cost) for kappa in kappas)
         self._model.remove_masks()
         kappa = kappas[least(losses)]
         scores = {name: self._scores(name, gradient_GM, kappa).cpu() for name in self._start}
