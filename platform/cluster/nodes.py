@@ -125,7 +125,7 @@ def _files(study: Study) -> Iterator[str]:
         yield str(locate(study.model) / "config.json")
     data = study.data
     chosen_on = () if data.validation is None else (data.validation,)
-    for section in (data.calibration, *chosen_on, data.evaluation, *data.neutral_texts):
+    for section in (*data.calibration.parts, *chosen_on, data.evaluation, *data.neutral_texts):
         path = Path(section.source.partition("[")[0]).expanduser()
         if path.exists():
             yield str(path.absolute())

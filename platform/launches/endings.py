@@ -9,7 +9,7 @@ from nmlab.search_spaces.reading.earlier_names import recorded_name
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
 from nmlab.trials.contract.run_tags import FrozenWeights
-from nmlab.trials.contract.trial_spec import by_name
+from nmlab.trials.contract.trial_spec import by_name, joined
 
 
 class SweepError(RuntimeError):
@@ -76,6 +76,8 @@ def flat_study(study: Study) -> dict[str, object]:
         return flat
 
     whole = study.model_dump(mode="json", by_alias=True, exclude_none=True)
+    if study.data.calibration.is_mixture:
+        whole["data"]["calibration"] |= joined(part.model_dump() for part in study.data.calibration.parts)
     if study.data.neutral:
         texts = by_name(study.data.neutral_texts)  # as in the parameters of trials
         whole["data"]["neutral"] = {

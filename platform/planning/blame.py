@@ -10,7 +10,7 @@ from nmlab.search_spaces.schema.places import KeyPath
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.errors import SettingError, SourceError
 
-_QUOTED = ("source", "split", "column", "revision", "tasks")
+_QUOTED = ("source", "split", "column", "revision", "tasks", "neutral")
 """Settings of models and texts whose values errors about them quote."""
 
 

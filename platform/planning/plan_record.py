@@ -9,6 +9,7 @@ from nmlab.platform.planning.forecast import Forecast
 from nmlab.platform.planning.listing import varied
 from nmlab.platform.planning.planned_stopping import early_stopping
 from nmlab.platform.planning.study_plan import LaunchPlan
+from nmlab.search_spaces.schema.sections import Calibration
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.context.result_cache import CACHE_BYTES
 from nmlab.trials.contract.sections import HeldOutText, NeutralSpec
@@ -88,6 +89,7 @@ PlanRecord = TypedDict(
         "coverage": str,
         "weights": NotRequired[str],
         "bytes a replica": int,
+        "calibration": NotRequired[str],
         "validation": NotRequired[str],
         "evaluation": str,
         "neutral": NotRequired[str],
@@ -149,6 +151,7 @@ def _facts(plan: LaunchPlan) -> dict[str, object]:
         "coverage": facts.coverage.sentence(),
         **({"weights": facts.stored} if facts.stored else {}),
         "bytes a replica": facts.model_bytes,
+        **({"calibration": _mixture(data.calibration)} if data.calibration.is_mixture else {}),
         **({"validation": _windows(facts.validation_windows, data.validation)} if data.validation else {}),
         "evaluation": _windows(facts.evaluation_windows, data.evaluation),
         **({"neutral": _neutral(data.neutral_texts, facts.neutral_windows)} if data.neutral else {}),
@@ -164,6 +167,17 @@ def _confirmation(plan: LaunchPlan) -> dict[str, object]:
 
 def _windows(count: int, text: HeldOutText) -> str:
     return f"{count} windows of {text.sequence_length} tokens"
+
+
+def _mixture(calibration: Calibration) -> str:
+    """Return the windows of each text of a mixture: ``wiki.txt 43 + news.txt 85 windows of 128 tokens``."""
+    sources = [part.source for part in calibration.parts]
+    found = []
+    for size in calibration.sizes:
+        counts = calibration.with_samples(size).window_counts
+        texts = " + ".join(f"{source} {count}" for source, count in zip(sources, counts, strict=True))
+        found.append(f"{texts} windows of {calibration.sequence_length} tokens")
+    return "; ".join(found)
 
 
 def _neutral(texts: Sequence[NeutralSpec], windows: Mapping[str, int]) -> str:

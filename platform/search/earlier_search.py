@@ -192,10 +192,16 @@ def _other_text(earlier: TrialSpec, spec: TrialSpec, *, is_same: bool, is_known:
     """Return the section of data that differs; "" if none does. Where a text lies matters if no digest is known."""
     apart = _PLACE if is_known else set()
     free = {"calibration": apart | _FREE, "evaluation": apart | {"batch_size"}, "validation": apart | {"batch_size"}}
+    if _weights(earlier) != _weights(spec):
+        return "data.calibration"
     for name, left_out in free.items():
         if _settings(getattr(earlier, name), left_out) != _settings(getattr(spec, name), left_out):
             return f"data.{name}"
     return "" if is_same or not is_known else "text"
+
+
+def _weights(spec: TrialSpec) -> list[float]:
+    return [part.weight for part in spec.calibration.parts]
 
 
 def _settings(section: Section | None, left_out: set[str]) -> dict[str, Any] | None:

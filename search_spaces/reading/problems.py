@@ -18,6 +18,7 @@ from nmlab.search_spaces.schema.study import INCONSISTENT, Study
 from nmlab.trials.contract.meant import NOTHING
 from nmlab.trials.contract.near_names import hint, nearest
 from nmlab.trials.contract.paper_names import called_here, our_names
+from nmlab.trials.contract.sections import MixturePart
 from nmlab.trials.contract.values import JsonMapping
 from nmlab.trials.contract.wording import either, expectation, shown
 
@@ -26,7 +27,7 @@ _MARK = re.compile(r"<[a-z]+>|\[key\]")
 _WITHOUT_SPACE = re.compile(r"(?P<key>[A-Za-z_][\w.-]*):(?P<value>[^\s:].*)")
 _MAPPING = ("model_type", "mapping_type", "dict_type")
 _INDEX = re.compile(r"\[\d+\]$")
-_LISTED: dict[str, type[BaseModel]] = {"data.neutral": NeutralText}
+_LISTED: dict[str, type[BaseModel]] = {"data.calibration.source": MixturePart, "data.neutral": NeutralText}
 """The sections that are entries of a list, by the path of the list."""
 
 

@@ -106,6 +106,9 @@ def calibration(data: Data) -> Iterator[str]:
         if wrong:
             yield from wrong
             return
+    texts = len(data.calibration.parts)
+    if min(data.calibration.sizes) < texts:
+        yield f"{SAMPLES} {min(data.calibration.sizes)}: expected at least {texts}, one of each text of the mixture"
     most = max(data.calibration.sizes)
     if data.calibration.batch_size > most:
         yield f"data.calibration.batch_size {data.calibration.batch_size}: expected at most the {most} samples"

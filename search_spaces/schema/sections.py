@@ -102,8 +102,9 @@ class Data(Section):
     @property
     def learning_part(self) -> Literal["learning"] | None:
         """The part of a built-in corpus that trials learn from: what validation leaves; None is all of it."""
-        shared = self.validation is not None and self.validation.source == self.calibration.source
-        return "learning" if shared and self.calibration.source.startswith("builtin:") else None
+        built_in = [part.source for part in self.calibration.parts if part.source.startswith("builtin:")]
+        shared = self.validation is not None and self.validation.source in built_in
+        return "learning" if shared else None
 
 
 class Confirmation(Section):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nmlab.trials.context.result_cache import CACHE_BYTES, ResultCache
 from nmlab.trials.contract.sections import CalibrationSpec, HeldOutText
-from nmlab.trials.data import TextSource, Windows, calibration_batches, evaluation_windows
+from nmlab.trials.data import TextSource, Windows, evaluation_windows, read_calibration
 from nmlab.trials.models import FrozenModel
 from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, PipelineGroup
 
@@ -37,17 +37,8 @@ class ReplicaContext:
 
     def calibration(self, spec: CalibrationSpec) -> list[Tensor]:
         """Return the fixed minibatches of calibration tokens, each int64 [batch, sequence_length]."""
-        text = TextSource.of_calibration(spec)
         return self.get_or_compute(
-            ("calibration", spec),
-            lambda: calibration_batches(
-                text,
-                tokenizer=self.frozen.tokenizer,
-                samples=spec.samples,
-                sequence_length=spec.sequence_length,
-                batch_size=spec.batch_size,
-                seed=spec.seed,
-            ),
+            ("calibration", spec), lambda: read_calibration(spec, tokenizer=self.frozen.tokenizer)
         )
 
     def held_out(self, spec: HeldOutText) -> Windows:

@@ -7,8 +7,19 @@ classes as they are, or with what a study alone has (`nmlab.search_spaces.schema
 from collections.abc import Mapping
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar, cast
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Strict,
+    Tag,
+    model_validator,
+)
 
+from nmlab.trials.contract.mixture import window_counts
 from nmlab.trials.contract.values import (
     FROM_RECORD,
     Column,
@@ -21,6 +32,7 @@ from nmlab.trials.contract.values import (
     distinct,
     later_field,
 )
+from nmlab.trials.contract.wording import invalid_value
 
 Samples = TypeVar("Samples")
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -59,14 +71,52 @@ class ModelSource(Section):
     """Weights of the decoder blocks that no mask shall touch: parts of their names, or patterns with `*`."""
 
 
+class MixturePart(Section):
+    """One text of a mixture, and its share of the sequences."""
+
+    source: Text
+    """`builtin:*`, a text or JSONL file, or the hub id of a dataset."""
+    weight: Positive = 1.0
+    """Its share is its weight over the sum of all weights."""
+    split: Text | None = None
+    """Split of a hub dataset; null takes the source's own choice."""
+    column: Column | None = None
+    """Column that holds the text; null takes the source's own choice."""
+
+
+def _part(value: object) -> object:
+    return {"source": value} if isinstance(value, str) else value
+
+
+def _one_or_list(value: object) -> str:
+    return "<list>" if isinstance(value, list | tuple) else "<one>"
+
+
+def _several(parts: tuple[MixturePart, ...]) -> tuple[MixturePart, ...]:
+    if len(parts) < 2:
+        raise invalid_value("expected two texts or more in a list; one is written without")
+    places = [(part.source, part.split, part.column) for part in parts]
+    for index, place in enumerate(places):
+        if place in places[:index]:
+            raise invalid_value(f"{place[0]!r} is given twice; expected it once, with the weight of both")
+    return parts
+
+
+Mixture = Annotated[
+    tuple[Annotated[MixturePart, BeforeValidator(_part, json_schema_input_type=str | MixturePart)], ...],
+    AfterValidator(_several),
+]
+"""The texts of a mixture; a source alone has weight 1."""
+
+
 class CalibrationText(Section, Generic[Samples]):
-    """The text on which masks are scored and learned.
+    """The text on which masks are scored and learned, or a mixture of several.
 
     A trial has one number of samples (`CalibrationSpec`); a study may list several, each for trials of its own.
     """
 
-    source: Text
-    """`builtin:*`, a text or JSONL file, or the hub id of a dataset."""
+    source: Annotated[Annotated[Text, Tag("<one>")] | Annotated[Mixture, Tag("<list>")], Discriminator(_one_or_list)]
+    """`builtin:*`, a text or JSONL file, or the hub id of a dataset; or a list of these, each with its weight."""
     split: Text | None = None
     """Split of a hub dataset; null takes the source's own choice."""
     column: Column | None = None
@@ -82,6 +132,26 @@ class CalibrationText(Section, Generic[Samples]):
     seed: Seed = 0
     """Seed of the choice of sequences, the same for every trial."""
 
+    @property
+    def parts(self) -> tuple[MixturePart, ...]:
+        """The texts that are read, each with its weight; a single one has weight 1."""
+        if isinstance(self.source, str):
+            return (MixturePart(source=self.source, split=self.split, column=self.column),)
+        return self.source
+
+    @property
+    def is_mixture(self) -> bool:
+        """Whether several texts are read."""
+        return not isinstance(self.source, str)
+
+    @model_validator(mode="after")
+    def _places_with_the_texts(self) -> Self:
+        if self.is_mixture:
+            for name in ("split", "column"):
+                if getattr(self, name) is not None:
+                    raise invalid_value(f"expected {name} with the entries of source, since these are several texts")
+        return self
+
 
 class CalibrationSpec(CalibrationText[Count]):
     """The text that one trial learns from: ``samples`` windows of ``sequence_length`` tokens in fixed minibatches.
@@ -91,6 +161,11 @@ class CalibrationSpec(CalibrationText[Count]):
 
     part: Literal["learning"] | None = later_field()
     """The part of a built-in corpus's calibration text: what its validation text leaves; null takes all of it."""
+
+    @property
+    def window_counts(self) -> tuple[int, ...]:
+        """The sequences of each text that is read, in order; raises ``ValueError`` for fewer samples than texts."""
+        return window_counts([part.weight for part in self.parts], samples=self.samples)
 
     @property
     def at_once(self) -> int:

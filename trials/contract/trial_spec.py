@@ -52,17 +52,33 @@ def without_later_defaults(hyperparameters: Mapping[str, Scalar], *, method: str
 
 
 def flat_settings(tree: Mapping[str, object], prefix: str = "") -> dict[str, Scalar]:
-    """Return settings under dotted names, as MLflow has them: no nulls, names joined by commas, no empty list."""
+    """Return settings under dotted names, as MLflow has them: no nulls, names joined by commas, no empty list.
+
+    The texts of a mixture stand under the names of their own settings, joined likewise.
+    """
     flat: dict[str, Scalar] = {}
     for name, value in tree.items():
         if isinstance(value, Mapping):
             flat |= flat_settings(value, f"{prefix}{name}.")
+        elif isinstance(value, tuple | list) and any(isinstance(item, Mapping) for item in value):
+            flat |= flat_settings(joined(value), prefix)
         elif isinstance(value, tuple | list):
             flat |= {f"{prefix}{name}": ", ".join(map(str, value))} if value else {}
         elif value is not None:
             assert isinstance(value, bool | int | float | str), f"{prefix}{name} is no setting"
             flat[f"{prefix}{name}"] = value
     return flat
+
+
+def joined(parts: Iterable[Mapping[str, object]]) -> dict[str, str]:
+    """Return each setting of the texts of a mixture, joined by commas; a setting that no text has is left out."""
+    every = list(parts)
+    names = dict.fromkeys(name for part in every for name, value in part.items() if value is not None)
+    return {name: ", ".join(_shown(part.get(name)) for part in every) for name in names}
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else "null" if value is None else str(value)
 
 
 def by_name(neutral: Iterable[NeutralSpec]) -> dict[str, dict[str, object]]:
@@ -115,6 +131,8 @@ class TrialSpec(Section):
         texts = {"calibration", "evaluation", "validation"}
         body = self.model_dump(exclude={"hyperparameters", "cadence", "neutral", *texts})
         data = {**self.model_dump(include=texts), "neutral": by_name(self.neutral or ())}
+        if self.calibration.is_mixture:
+            data["calibration"]["windows"] = self.calibration.window_counts
         return {**flat_settings({**body, "data": data}), **self.hyperparameters}
 
     def _identity(self) -> dict[str, object]:

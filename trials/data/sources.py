@@ -38,9 +38,10 @@ class TextSource:
     column: str | None = None
 
     @classmethod
-    def of_calibration(cls, spec: CalibrationSpec) -> Self:
-        """Return the text that a trial learns from."""
-        return cls(spec.source, part=spec.part or "calibration", split=spec.split, column=spec.column)
+    def of_calibration(cls, spec: CalibrationSpec) -> tuple[Self, ...]:
+        """Return the text that a trial learns from, or the texts of its mixture."""
+        own = spec.part or "calibration"
+        return tuple(cls(part.source, part=own, split=part.split, column=part.column) for part in spec.parts)
 
     @classmethod
     def held_out(cls, spec: HeldOutText) -> Self:

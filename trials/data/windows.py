@@ -5,6 +5,7 @@ consecutive windows overlap by that one token: every token of the text but the f
 text can also be cut document by document (`rolling`).
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -81,8 +82,51 @@ def calibration_batches(
             f"data {text.source!r} gives {len(every)} windows of {sequence_length} tokens, "
             f"{samples} samples were asked; lower samples or sequence_length, or give more text"
         )
-    order = torch.randperm(len(every), generator=torch.Generator().manual_seed(seed))[:samples]
-    return list(torch.split(every.tokens[order], batch_size))
+    return list(torch.split(every.tokens[_permuted(len(every), seed)[:samples]], batch_size))
+
+
+def mixture_batches(
+    texts: Sequence[tuple[TextSource, int]],
+    *,
+    tokenizer: PreTrainedTokenizerBase,
+    sequence_length: int,
+    batch_size: int,
+    seed: int,
+) -> list[Tensor]:
+    """Return windows of several texts, drawn without replacement and shuffled together, as fixed minibatches.
+
+    Each text is drawn from with random numbers of its own, keyed by its place, so that another weight of one text
+    changes only how many windows of the others are taken.
+
+    Args:
+        texts: the texts, each with its number of windows.
+        tokenizer: of the model.
+        sequence_length: tokens of a window.
+        batch_size: windows of a minibatch.
+        seed: of the choice and of the order.
+
+    Raises:
+        SourceError: a text that has fewer windows.
+    """
+    drawn, total = [], sum(count for _, count in texts)
+    for place, (text, count) in enumerate(texts):
+        every = _joined(read_documents(text), tokenizer=tokenizer, length=sequence_length - 1)
+        if len(every) < count:
+            raise SourceError(
+                f"data {text.source!r} gives {len(every)} windows of {sequence_length} tokens, {count} of the {total} "
+                "samples were asked of it; lower samples, sequence_length or its weight, or give more text"
+            )
+        drawn.append(every.tokens[_permuted(len(every), _seed_of(place, seed))[:count]])
+    return list(torch.split(torch.cat(drawn)[_permuted(total, seed)], batch_size))
+
+
+def _seed_of(place: int, seed: int) -> int:
+    """Return the seed of one text of a mixture: 32 bits, which is all that torch's CPU generator keeps of a seed."""
+    return int.from_bytes(hashlib.blake2b(f"calibration mixture {seed} {place}".encode(), digest_size=4).digest())
+
+
+def _permuted(count: int, seed: int) -> Tensor:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
 
 
 def _joined(

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from nmlab.trials.contract.errors import OverlapError, SourceError
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec, HeldOutText, NeutralSpec, ValidationSpec
-from nmlab.trials.data import TextSource, Windows, calibration_batches, evaluation_windows
+from nmlab.trials.data import TextSource, Windows, evaluation_windows, read_calibration
 from nmlab.trials.data.contamination import Contamination, contamination
 from nmlab.trials.data.readable import check_readable
 from nmlab.trials.data.sources import documents_digest, files_left_out, read_documents
@@ -119,9 +119,10 @@ class StudyTexts:
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """The sections that must not overlap: each with those that are read before it. Neutral texts may overlap."""
-        neutral = set(map(section_of, self.neutral))
-        return [(read, held_out) for read, held_out in combinations(self.all, 2) if read not in neutral]
+        """Texts that must not overlap: each held-out one with all that are read before it but neutral ones."""
+        held_out, neutral = self.held_out, set(map(section_of, self.neutral))
+        found = combinations(self.sources, 2)
+        return [(read, other) for read, other in found if other in held_out and read not in neutral]
 
     @property
     def all(self) -> Mapping[str, CalibrationSpec | HeldOutText]:
@@ -129,9 +130,17 @@ class StudyTexts:
         return {"calibration": self.calibration, **self.held_out}
 
     @property
-    def sources(self) -> tuple[TextSource, ...]:
+    def learned(self) -> Mapping[str, TextSource]:
+        """Where the calibration text comes from, or each text of its mixture, by the path of its setting."""
+        texts = TextSource.of_calibration(self.calibration)
+        if not self.calibration.is_mixture:
+            return {"calibration": texts[0]}
+        return {f"calibration.source[{place}]": text for place, text in enumerate(texts)}
+
+    @property
+    def sources(self) -> Mapping[str, TextSource]:
         """Where the texts come from, calibration first."""
-        return TextSource.of_calibration(self.calibration), *map(TextSource.held_out, self.held_out.values())
+        return {**self.learned, **{name: TextSource.held_out(section) for name, section in self.held_out.items()}}
 
 
 def section_of(text: NeutralSpec) -> str:
@@ -173,7 +182,7 @@ def _check_readable(skeleton: PreTrainedModel, tokenizer: PreTrainedTokenizerBas
         if longest is not None and length > longest:
             raise SourceError(f"data.{name}.sequence_length = {length}: the model reads at most {longest} tokens")
     check_tasks(texts.evaluation, tokenizer=tokenizer, longest=longest)
-    for source in texts.sources:
+    for source in texts.sources.values():
         check_readable(source, tokenizer=tokenizer, rows=embedding_rows(skeleton))
 
 
@@ -188,9 +197,10 @@ class _Text(NamedTuple):
 
 def _check_text(tokenizer: PreTrainedTokenizerBase, texts: StudyTexts) -> _Text:
     """Read every text, and check that a held-out one repeats none that is read before it."""
-    sections = texts.all
-    documents = {name: read_documents(source) for name, source in zip(sections, texts.sources, strict=True)}
-    pairs = [((read, sections[read].source), (other, sections[other].source)) for read, other in texts.pairs]
+    sources = texts.sources
+    documents = {name: read_documents(source) for name, source in sources.items()}
+    _check_mixture(texts, documents)
+    pairs = [((read, sources[read].source), (other, sources[other].source)) for read, other in texts.pairs]
     for read, held_out in pairs:  # before the length of a text is checked
         if documents[held_out[0]] == documents[read[0]]:
             raise OverlapError(_same_text("all of it", read=read, held_out=held_out))
@@ -202,22 +212,24 @@ def _check_text(tokenizer: PreTrainedTokenizerBase, texts: StudyTexts) -> _Text:
         notes += check_no_overlap(found, read=read, held_out=held_out)
     neutral = {text.name: windows[section_of(text)].digest for text in texts.neutral}
     selected = [windows[name].digest for name in ("validation", "evaluation") if name in windows]
-    digests = [documents_digest(documents["calibration"]), *selected]
-    left_out = [note for source in texts.sources for note in _left_out(source)]
+    learned = [document for name in texts.learned for document in documents[name]]
+    digests = [documents_digest(learned), *selected]
+    left_out = [note for source in sources.values() for note in _left_out(source)]
     counts = {name: len(found) for name, found in windows.items()}
     return _Text(counts, documents_digest(digests), (*notes, *left_out), neutral)
 
 
 def _check_samples(tokenizer: PreTrainedTokenizerBase, calibration: CalibrationSpec) -> None:
     """Raise ``SourceError`` where the calibration text has fewer windows than samples are asked for."""
-    calibration_batches(
-        TextSource.of_calibration(calibration),
-        tokenizer=tokenizer,
-        samples=calibration.samples,
-        sequence_length=calibration.sequence_length,
-        batch_size=calibration.batch_size,
-        seed=calibration.seed,
-    )
+    read_calibration(calibration, tokenizer=tokenizer)
+
+
+def _check_mixture(texts: StudyTexts, documents: Mapping[str, list[str]]) -> None:
+    """Raise ``OverlapError`` where two texts of a mixture are the same."""
+    for first, second in combinations(texts.learned.items(), 2):
+        if documents[first[0]] == documents[second[0]]:
+            named = f"{first[0]} {first[1].source!r} and {second[0]} {second[1].source!r}"
+            raise OverlapError(f"data: {named} read the same text; give it once, with the weight of both")
 
 
 def _windows(tokenizer: PreTrainedTokenizerBase, section: HeldOutText) -> Windows:

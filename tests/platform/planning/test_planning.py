@@ -276,3 +276,14 @@ def test_neutral_texts_are_counted_with_every_trial(plan_of):
     assert record["neutral"] == "a 4 windows of 32 tokens, b 2 windows of 32 tokens"
     assert list(record).index("neutral") == list(record).index("evaluation") + 1
     assert "neutral" not in plan_record(estimates[0], trials=1)
+
+
+def test_a_plan_shows_how_many_sequences_each_text_of_a_mixture_gives(plan_of):
+    source = "data.calibration.source=[a.txt, {source: b.txt, weight: 2}]"
+    record = plan_record(Estimate(plan_of(source, "data.calibration.samples=5"), cpu(10**10)), trials=1)
+    assert record["calibration"] == "a.txt 2 + b.txt 3 windows of 32 tokens"
+    several = plan_of(source, "data.calibration.samples={grid: [4, 6]}", "search.algorithm=grid", "search.samples=null",
+                      "space={alpha: {grid: [0.9]}}", "search.initial_points=[]")  # fmt: skip
+    shown = plan_record(Estimate(several, cpu(10**10)), trials=1)["calibration"]
+    assert shown == "a.txt 1 + b.txt 3 windows of 32 tokens; a.txt 2 + b.txt 4 windows of 32 tokens"
+    assert "calibration" not in plan_record(Estimate(plan_of(), cpu(10**10)), trials=1)

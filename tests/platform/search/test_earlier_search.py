@@ -15,10 +15,12 @@ from nmlab.platform.search.earlier_search import (
 )
 from nmlab.search_spaces.schema.constraints import Constraint
 from nmlab.search_spaces.space import grid_points
-from nmlab.trials.contract.sections import NeutralSpec
+from nmlab.trials.contract.sections import MixturePart, NeutralSpec
 
 METRIC = "eval/perplexity"
 GRID = ("search={algorithm: grid}", "space={alpha: {grid: [0.9, 0.95, 0.99]}}", "seeds=[0, 1]", "baselines=[random]")
+
+MIXTURE = (MixturePart(source="a.txt"), MixturePart(source="b.txt"))
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +145,11 @@ def changed(spec, section, **settings):
     ("section", "settings", "line"),
     [
         ("calibration", {"sequence_length": 16}, "its data.calibration is another"),
+        (
+            "calibration",
+            {"source": (MixturePart(source="a"), MixturePart(source="b"))},
+            "its data.calibration is another",
+        ),
         ("evaluation", {"windows": 2}, "its data.evaluation is another"),
         ("evaluation", {"perplexity": "word"}, "its data.evaluation is another"),
         ("budget", {"forwards": 3}, "its trials had other limits (budget)"),

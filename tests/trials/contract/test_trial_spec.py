@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec, Intervals
-from nmlab.trials.contract.trial_spec import TrialSpec
+from nmlab.trials.contract.trial_spec import TrialSpec, flat_settings
 from nmlab.trials.models import ModelSource
 
 MODEL = ModelSource(source="builtin:tiny", dtype="bfloat16")
@@ -108,3 +108,20 @@ def test_a_wrong_setting_is_refused(wrong):
 def test_a_trial_cannot_be_changed_once_made():
     with pytest.raises(ValidationError, match="frozen"):
         SPEC.seed = 4
+
+
+def test_a_mixture_is_written_by_setting_with_the_windows_of_each_text():
+    calibration = CalibrationSpec(source=["a.txt", {"source": "b.txt", "weight": 2, "column": "body"}], samples=128)
+    spec = _changed(calibration=calibration)
+    flat = {name: value for name, value in spec.flat().items() if name.startswith("data.calibration.")}
+    assert flat["data.calibration.source"] == "a.txt, b.txt"
+    assert flat["data.calibration.weight"] == "1, 2"
+    assert flat["data.calibration.column"] == "null, body"
+    assert flat["data.calibration.windows"] == "43, 85"
+    assert "data.calibration.split" not in flat
+    assert TrialSpec.model_validate_json(spec.model_dump_json()) == spec
+    assert TrialSpec.from_record(spec.model_dump(mode="json")).key == spec.key
+    weighed = CalibrationSpec(source=["a.txt", {"source": "b.txt", "weight": 3, "column": "body"}], samples=128)
+    assert _changed(calibration=weighed).key != spec.key
+    record = {"calibration": calibration.model_dump(mode="json", exclude_none=True)}
+    assert flat_settings({"data": record})["data.calibration.column"] == "null, body", "as of an initial mask"

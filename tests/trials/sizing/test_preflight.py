@@ -277,3 +277,38 @@ def test_a_neutral_text_that_is_missing_or_too_short_is_named(check, text_file):
         check(neutral=[neutral("own", "gone.txt")])
     with pytest.raises(SourceError, match=r"data\.neutral\.own\.sequence_length = 100000: the model reads at most"):
         check(neutral=[neutral("own", "builtin:python-docs", sequence_length=100_000)])
+
+
+def mixture(text_file, *parts):
+    return {"source": [f"{text_file}{part}" for part in parts]}
+
+
+def test_a_mixture_is_read_and_part_of_the_digest(check, text_file):
+    facts = check(calibration=mixture(text_file, "[:30%]", "[30%:50%]"))
+    assert facts.evaluation_windows == check().evaluation_windows
+    assert facts.data_digest != check().data_digest
+    assert facts.data_digest != check(calibration=mixture(text_file, "[30%:50%]", "[:30%]")).data_digest
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (
+            ("[:30%]", "[60%:]"),
+            r"calibration\.source\[1\] '.*\[60%:\]' and evaluation '.*' read the same text",
+        ),
+        (("[:30%]", "[20%:80%]"), r"evaluation windows .* occur word for word in the calibration\.source\[1\] text"),
+        (("[:30%]", "[:29%]", "[:30%]"), "is given twice"),
+    ],
+)
+def test_texts_of_a_mixture_overlap_no_held_out_one(check, text_file, parts, message):
+    with pytest.raises(ValueError, match=message):
+        check(calibration=mixture(text_file, *parts))
+
+
+def test_a_mixture_of_one_text_under_two_names_is_refused(check, text_file, tmp_path):
+    again = tmp_path / "again.txt"
+    again.write_bytes(text_file.read_bytes())
+    message = r"calibration\.source\[0\] '.*' and calibration\.source\[1\] '.*' read the same text; give it once"
+    with pytest.raises(SourceError, match=message):
+        check(calibration={"source": [f"{text_file}[:60%]", f"{again}[:60%]"]})
