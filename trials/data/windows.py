@@ -5,6 +5,7 @@ consecutive windows overlap by that one token: every token of the text but the f
 text can also be cut document by document (`rolling`).
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -18,7 +19,6 @@ from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.contract.sections import Windowing
 from nmlab.trials.data.rolling import character_span, rolling_windows, word_starts
 from nmlab.trials.data.sources import TextSource, documents_digest, read_documents
-from nmlab.trials.masks.randomness import key_bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,9 +116,13 @@ def mixture_batches(
                 f"data {text.source!r} gives {len(every)} windows of {sequence_length} tokens, {count} of the {total} "
                 "samples were asked of it; lower samples, sequence_length or its weight, or give more text"
             )
-        own_seed = key_bits("calibration mixture", seed, place) % 2**63
-        drawn.append(every.tokens[_permuted(len(every), own_seed)[:count]])
+        drawn.append(every.tokens[_permuted(len(every), _seed_of(place, seed))[:count]])
     return list(torch.split(torch.cat(drawn)[_permuted(total, seed)], batch_size))
+
+
+def _seed_of(place: int, seed: int) -> int:
+    """Return the seed of one text of a mixture: 32 bits, which is all that torch's CPU generator keeps of a seed."""
+    return int.from_bytes(hashlib.blake2b(f"calibration mixture {seed} {place}".encode(), digest_size=4).digest())
 
 
 def _permuted(count: int, seed: int) -> Tensor:

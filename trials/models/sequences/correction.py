@@ -43,7 +43,7 @@ class Correction:
         tokens = inputs_KTI.shape[1]
         columns_KTE = self.columns_KE[:, None, :].expand(-1, tokens, -1)
         terms_KTE = inputs_KTI.gather(2, columns_KTE).float().mul_(self.values_KE[:, None, :])
-        first_KTR, *others = terms_KTE.split(self.widths, dim=2)
+        first_KTR, *others = torch.split(terms_KTE, self.widths, dim=2)
         for terms in others:
             first_KTR[:, :, : terms.shape[2]].add_(terms)
         rows_KTR = self.rows_KR[:, None, :].expand(-1, tokens, -1)
@@ -98,5 +98,6 @@ class _Table:
         at = start_L[self.layer] + self.sequence * width_L[self.layer] + self.place
         flat = values.new_zeros(sum(sizes)).index_copy_(0, at, values)
         return [
-            part.view(self.sequences, -1) if len(part) else part.view(self.sequences, 0) for part in flat.split(sizes)
+            part.view(self.sequences, -1) if len(part) else part.view(self.sequences, 0)
+            for part in torch.split(flat, sizes)
         ]

@@ -57,7 +57,7 @@ def _chosen(masked: MaskedWeight, deviations: LayerDeviations, *, tokens: int) -
 def _replaced(linear: nn.Linear, forward: Callable[[Tensor], Tensor]) -> Iterator[None]:
     # An attribute of the instance is found before the method of the class; there may be one already.
     before = vars(linear).get("forward")
-    linear.forward = forward  # type: ignore[method-assign]
+    linear.forward = forward  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:

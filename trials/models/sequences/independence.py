@@ -23,7 +23,7 @@ def are_independent(run: Callable[[Tensor], object], layers: Sequence[nn.Linear]
     """
     tokens_KT = (torch.arange(_SEQUENCES * _TOKENS) * 7919 + 1).remainder(vocabulary).view(_SEQUENCES, _TOKENS)
     with _inputs_of(layers) as seen:
-        for part in (tokens_KT, *tokens_KT.split(1)):
+        for part in (tokens_KT, *torch.split(tokens_KT, 1)):
             seen.append([[] for _ in layers])
             run(part)
     together, *alone = seen
