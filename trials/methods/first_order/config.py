@@ -21,7 +21,7 @@ class FirstOrderConfig(MethodConfig):
     gradient_batches: int = Field(
         default=32,
         ge=1,
-        description="calibration minibatches, the first ones, whose gradient is taken, of those that the line search leaves",
+        description="calibration minibatches whose gradient is taken, the first of those that the line search leaves",
         json_schema_extra=default_from("ours: no other number was tried"),
     )
     gradient_scale: GradientScale = Field(

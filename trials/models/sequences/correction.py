@@ -43,7 +43,7 @@ class Correction:
         tokens = inputs_KTI.shape[1]
         columns_KTE = self.columns_KE[:, None, :].expand(-1, tokens, -1)
         terms_KTE = inputs_KTI.gather(2, columns_KTE).float().mul_(self.values_KE[:, None, :])
-        first_KTR, *others = torch.split(terms_KTE, self.widths, dim=2)
+        first_KTR, *others = torch.split(terms_KTE, list(self.widths), dim=2)
         for terms in others:
             first_KTR[:, :, : terms.shape[2]].add_(terms)
         rows_KTR = self.rows_KR[:, None, :].expand(-1, tokens, -1)
