@@ -53,8 +53,10 @@ def gguf_of(source: Path, *, scratch: Path) -> Path:
 
 def make(file: Path, *, output: Path) -> None:
     """Write the folder ``output``: weights in float32, configuration without a quantization entry, tokenizer."""
-    read = transformers.AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    read = transformers.AutoModelForCausalLM.from_pretrained(
+        file.parent, gguf_file=file.name, dtype=torch.float32, trust_remote_code=False
+    )
+    tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, trust_remote_code=False)
     settings = {name: value for name, value in read.config.to_dict().items() if name != "quantization_config"}
     model = type(read)(type(read.config)(**settings)).float()
     model.load_state_dict(read.state_dict())

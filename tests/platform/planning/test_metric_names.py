@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 PULLED = {"initial_logits": "saliency", "initial_mask": "magnitude", "start_pull": 0.1}
 ALL_OF_IT = {
-    "maskpro": {"loss_masks": 1},
+    "maskpro": {"loss_masks": 1, "learning_rate_schedule": "linear"},
     "proxsparse": {"anchor_lambda": 0.1},
     **dict.fromkeys(("susi", "soft_topn", "simple"), PULLED),
 }

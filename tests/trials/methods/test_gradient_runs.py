@@ -150,9 +150,9 @@ def test_on_a_bfloat16_model_what_is_learned_is_float32(start, name, random_mode
     run, context = start(name, on=replica)
     types, loss_under = set(), context.model.loss_under
 
-    def spy(weights, tokens_BT):
+    def spy(weights, tokens_BT, **options):
         types.update(weight.dtype for weight in weights.values())
-        return loss_under(weights, tokens_BT)
+        return loss_under(weights, tokens_BT, **options)
 
     monkeypatch.setattr(context.model, "loss_under", spy)
     before = {key: tensor.clone() for key, tensor in run.state().items() if key.startswith("parameter/")}
