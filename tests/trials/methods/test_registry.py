@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from nmlab.trials.context.replica_context import ReplicaContext
-from nmlab.trials.methods import base, registry
+from nmlab.trials.methods import base, one_shot, registry
 from nmlab.trials.methods.base import Method, Run
 from nmlab.trials.methods.initial_masks import initial_mask, initial_mask_methods
 
@@ -24,12 +24,17 @@ def test_every_name_gives_its_method():
 
 
 def imported_by(start):
-    """Return the modules that a function imports, and the functions of its module that it calls by name."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(start)))
-    module = ast.parse(inspect.getsource(inspect.getmodule(start)))
-    called = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    trees = [tree, *(node for node in module.body if isinstance(node, ast.FunctionDef) and node.name in called)]
-    return {node.module for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    """Return the modules that a function imports, and the functions of its module and of one_shot that it calls."""
+    modules, seen, left = set(), set(), [start]
+    while left:
+        function = left.pop()
+        seen.add(function)
+        nodes = list(ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function)))))
+        modules |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+        called = [vars(inspect.getmodule(function)).get(node.id) for node in nodes if isinstance(node, ast.Name)]
+        places = (start.__module__, one_shot.__name__)
+        left += [each for each in called if inspect.isfunction(each) and each.__module__ in places and each not in seen]
+    return modules
 
 
 @pytest.mark.parametrize("name", registry.names())
