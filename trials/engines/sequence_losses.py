@@ -11,6 +11,7 @@ from nmlab.trials.engines.engine import Draw, Engine
 from nmlab.trials.engines.mask_patcher import MaskPatcher
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.models.sequences import LayerDeviations, Way
+from nmlab.trials.models.training_objective import NEXT_TOKEN, TrainingObjective
 
 TOGETHER = 8
 """How many sequences go through the model at once, at most.
@@ -27,19 +28,26 @@ class SequenceLosses:
     it computes them apart (`MaskedModel.computes_sequences_apart`), else one after the other.
     """
 
-    def __init__(self, model: MaskedModel, engine: Engine, *, way: Way | None = None) -> None:
+    def __init__(
+        self,
+        model: MaskedModel,
+        engine: Engine,
+        *,
+        way: Way | None = None,
+        objective: TrainingObjective = NEXT_TOKEN,
+    ) -> None:
         """Find out whether sequences can go through the model together; all ranks of a pipeline group must call it."""
-        self._model, self._engine, self._way = model, engine, way
+        self._model, self._engine, self._way, self._objective = model, engine, way, objective
         self._patcher = MaskPatcher(model, engine)
         self.together = model.computes_sequences_apart()
 
     def of(self, draws: Sequence[Draw], tokens_KT: Tensor) -> Callable[[int], float]:
         """Return a function from an index k to the loss of sequence k under the mask of ``draws[k]``.
 
-        The loss is the mean next-token cross-entropy in nats over the T-1 predictions of the sequence. It depends
-        neither on which other indices are asked for nor on their order, bit for bit, so mask-parallel peers can divide
-        them. A loss that is asked for the first time may compute others with it. All ranks of a pipeline group must ask
-        for the same indices in the same order.
+        The loss is the mean of the objective's losses over the sequence, in nats; that of the next token has T-1. It
+        depends neither on which other indices are asked for nor on their order, bit for bit, so mask-parallel peers can
+        divide them. A loss that is asked for the first time may compute others with it. All ranks of a pipeline group
+        must ask for the same indices in the same order.
 
         Args:
             draws: K masks, drawn by the engine from its current logits; the function is valid as long as these stand.
@@ -69,12 +77,13 @@ class SequenceLosses:
 
     def _alone(self, draw: Draw, tokens_1T: Tensor) -> float:
         self._patcher.apply(draw)
-        return self._model.loss(tokens_1T)
+        return self._model.loss(tokens_1T, objective=self._objective)
 
     def _together(self, draws: Sequence[Draw], tokens_KT: Tensor) -> list[float]:
         none_g = draws[0].groups_g[:0]
         self._patcher.apply(Draw(draws[0].key, none_g, draws[0].masks_gM[:0]))
-        return self._model.sequence_losses(tokens_KT, self._by_layer(draws), way=self._way)
+        deviations = self._by_layer(draws)
+        return self._model.sequence_losses(tokens_KT, deviations, way=self._way, objective=self._objective)
 
     def _by_layer(self, draws: Sequence[Draw]) -> dict[str, LayerDeviations]:
         """Return where the draws differ from the mode, by layer; layers in which none does are left out."""

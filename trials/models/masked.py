@@ -15,7 +15,7 @@ from nmlab.trials.models.frozen import FrozenModel
 from nmlab.trials.models.hooks import PipelineHooks
 from nmlab.trials.models.masked_weight import CopiedWeight, MaskedWeight, MultipliedWeight, computes_plainly
 from nmlab.trials.models.sequences import LayerDeviations, Way, are_independent, masked_by_sequence
-from nmlab.trials.models.training_objective import NEXT_TOKEN, TrainingObjective, next_token_losses
+from nmlab.trials.models.training_objective import NEXT_TOKEN, TrainingObjective
 from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, PipelineGroup
 
 T = TypeVar("T")
@@ -116,7 +116,12 @@ class MaskedModel:
         return losses[0] if len(losses) == 1 else torch.cat(losses)
 
     def sequence_losses(
-        self, tokens_KT: Tensor, deviations: Mapping[str, LayerDeviations], *, way: Way | None = None
+        self,
+        tokens_KT: Tensor,
+        deviations: Mapping[str, LayerDeviations],
+        *,
+        way: Way | None = None,
+        objective: TrainingObjective = NEXT_TOKEN,
     ) -> list[float]:
         """Return the loss of each sequence in nats a prediction, under masks of its own, from one forward of all.
 
@@ -126,8 +131,10 @@ class MaskedModel:
         `computes_sequences_apart`.
         """
 
+        losses_of = objective.losses_of(tokens_KT)
+
         def read(logits_KTV: Tensor) -> list[float]:
-            losses: list[float] = next_token_losses(logits_KTV, tokens_KT).mean(1).tolist()
+            losses: list[float] = losses_of(logits_KTV).mean(1).tolist()
             return losses
 
         with masked_by_sequence(self._masked, deviations, tokens=tokens_KT.shape[1], way=way):

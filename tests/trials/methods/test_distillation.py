@@ -23,6 +23,7 @@ RUNS = {
     "proxsparse": {"learning_rate": 0.01, "prox_lambda": 0.5},
     "maskpro": {"learning_rate": 5.0, "logit_magnitude": 3.0},
     "maskpro masks": {"learning_rate": 5.0, "logit_magnitude": 3.0, "masks_per_step": 3, "loss_masks": 2},
+    "maskpro sequences": {"learning_rate": 5.0, "logit_magnitude": 3.0, "mask_per": "sequence"},
     "maskpro multiplied": {"learning_rate": 5.0, "logit_magnitude": 3.0, "masked_weights": "multiplied"},
 }
 BY_GRADIENT = [name for name in RUNS if not name.startswith("maskpro")]
@@ -113,6 +114,21 @@ def test_maskpro_weighs_masks_by_their_divergences(start, replica):
     assert left["dense_loss_B"].tolist() == [0.0, 0.0]
     assert left["initial_loss_B"].tolist() == [loss for (loss,) in run._initial_losses[:2]]
     assert float(left["loss_KB"].min()) > 0
+
+
+def test_a_mask_of_its_own_sequence_is_weighed_by_its_divergence(start, replica, is_kept):
+    """Each alone on its sequence, by the definition; the sequences went through the model together."""
+    run, context = start("maskpro sequences")
+    tokens_KT, modes = context.batches[0], run._engine.mode()
+    draws = [run._engine.sample(key) for key in run_keys(len(tokens_KT))]
+    expected = [
+        _of_masks(replica.frozen, run._layout.split(draw.over(modes)), tokens_KT[index : index + 1])
+        for index, draw in enumerate(draws)
+    ]
+    recorded = run.step(0)
+    assert recorded["train/loss"] == pytest.approx(sum(expected) / len(expected), rel=1e-5)
+    initial = [_of_masks(replica.frozen, run.initial_masks(), tokens_1T) for tokens_1T in tokens_KT.split(1)]
+    assert run._initial_losses[0] == pytest.approx(initial, rel=1e-5)
 
 
 def run_keys(count):

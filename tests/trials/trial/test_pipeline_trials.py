@@ -63,6 +63,7 @@ LEARNED = {
     "maskllm that distills, pulled": {"steps": 6, "learning_rate": 0.1, "objective": "distill", "start_pull": 0.5},
     "soft_topn, pulled": {"steps": 6, "initial_logits": "saliency", "initial_mask": "wanda", "start_pull": 0.5},
     "simple that distills": {"steps": 6, "learning_rate": 0.1, "objective": "distill"},
+    "maskpro that distills, a mask a sequence": {"steps": 6, "mask_per": "sequence", "objective": "distill"},
     "maskpro that distills": {
         "steps": 6,
         "masks_per_step": 2,

@@ -162,8 +162,6 @@ class MaskProConfig(MethodConfig):
         if self.masks_per_step != 1:
             given = f"masks_per_step = {self.masks_per_step}"
             raise ValueError(f"{given} with mask_per sequence: expected 1, as every sequence has one mask")
-        if self.objective == "distill":
-            raise ValueError("mask_per sequence with objective distill: expected next_token, which it is evaluated by")
         if self.compat == "official":
             raise ValueError("mask_per sequence with compat official: the authors' code has one mask for a minibatch")
         return self

@@ -6,7 +6,6 @@ Legend: G groups, g some of them, M group size.
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 import numpy as np
 import torch
@@ -194,9 +193,8 @@ class MaskProRun(Run):
         return weights
 
     def _begin_losses(self) -> StepLosses:
-        if self._by_sequence:
-            return LossesOnSequences(self._model, self._engine, cost=self._cost)
-        return LossesOnBatch(self._model, self._engine, objective=self._objective, cost=self._cost)
+        losses = LossesOnSequences if self._by_sequence else LossesOnBatch
+        return losses(self._model, self._engine, objective=self._objective, cost=self._cost)
 
     def _learning_rates(self, store: LogitStore) -> LearningRates:
         config = self._config
@@ -237,14 +235,13 @@ class MaskProRun(Run):
         All trials that start from the same mask on the same text share them.
         """
         config = self._config
-        by_batch = partial(batch_loss, objective=self._objective)
-        measure = losses_by_sequence if self._by_sequence else by_batch
+        measure = losses_by_sequence if self._by_sequence else batch_loss
 
         def compute(account: Cost) -> list[list[float]]:
             self._model.apply_masks(self._layout.split(initial_GM))
             for tokens_KT in self._batches * (1 + self._objective.dense_forwards):
                 account.count_forward(tokens_KT.numel())
-            return [measure(self._model, tokens_KT) for tokens_KT in self._batches]
+            return [measure(self._model, tokens_KT, objective=self._objective) for tokens_KT in self._batches]
 
         # Rounding of logits may decide between equal scores.
         magnitude = None if config.initial_logits == "constant" else config.logit_magnitude

@@ -23,9 +23,9 @@ def batch_loss(model: MaskedModel, tokens_KT: Tensor, *, objective: TrainingObje
     return [model.loss(tokens_KT, objective=objective)]
 
 
-def losses_by_sequence(model: MaskedModel, tokens_KT: Tensor) -> list[float]:
+def losses_by_sequence(model: MaskedModel, tokens_KT: Tensor, *, objective: TrainingObjective) -> list[float]:
     """Return the losses of the sequences of a minibatch under the masks that are applied, in one forward."""
-    losses: list[float] = model.token_losses(tokens_KT).double().mean(dim=1).tolist()
+    losses: list[float] = model.token_losses(tokens_KT, objective=objective).double().mean(dim=1).tolist()
     return losses
 
 
@@ -66,8 +66,9 @@ class LossesOnBatch(StepLosses):
 class LossesOnSequences(StepLosses):
     """Evaluates the mask of index k on sequence k of the minibatch alone."""
 
-    def __init__(self, model: MaskedModel, engine: Engine, *, cost: Cost) -> None:
-        self._model, self._sequences, self._cost = model, SequenceLosses(model, engine), cost
+    def __init__(self, model: MaskedModel, engine: Engine, *, objective: TrainingObjective, cost: Cost) -> None:
+        self._model, self._cost = model, cost
+        self._sequences = SequenceLosses(model, engine, objective=objective)
 
     def of(self, draws: Sequence[Draw], tokens_KT: Tensor) -> Callable[[int], float]:
         of_sequence = self._sequences.of(draws, tokens_KT)
