@@ -157,10 +157,12 @@ def holds(rows: Sequence[dict[str, object]], *, dtype: str) -> bool:
         forwards, share = row["forwards"], row["share"]
         assert isinstance(forwards, dict)
         assert isinstance(share, float)
+        difference = row["relative_difference"]
+        assert isinstance(difference, float)
         limit = AT_RECOMMENDED if row["setting"] in ("C = 10", "saliency, c = 6") else math.inf
         limit = AT_MOST if share <= 1.05 * CLAIMED_BELOW else limit
         kept.append(forwards["chosen"] <= limit)
-        kept.append(dtype != "float32" or row["relative_difference"] <= ROUNDING)  # type: ignore[operator]
+        kept.append(dtype != "float32" or difference <= ROUNDING)
     return all(kept)
 
 

@@ -10,7 +10,6 @@ from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.evaluation import evaluate, measure_perplexity
 from nmlab.trials.masks.bundle import load_bundle
 from nmlab.trials.models import MaskedModel
-from nmlab.trials.trial.run import run_trial
 
 
 @pytest.fixture(scope="module")
@@ -27,15 +26,6 @@ def neutral(make_spec, text_file):
         return spec.model_copy(update={"neutral": texts})
 
     return make
-
-
-@pytest.fixture
-def run(replica, tmp_path, listener):
-    def go(spec):
-        events = listener()
-        return run_trial(spec, replica=replica, folder=tmp_path / "trial", events=events), events
-
-    return go
 
 
 def test_neutral_texts_are_read_at_the_start_and_once_at_the_end(run, neutral):

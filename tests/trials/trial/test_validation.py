@@ -12,7 +12,6 @@ from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.evaluation import measure_perplexity
 from nmlab.trials.masks.bundle import load_bundle
 from nmlab.trials.models import MaskedModel
-from nmlab.trials.trial.run import run_trial
 
 NAMES = ("token_perplexity", "word_perplexity", "perplexity")
 EVERY_FOUR = {"evaluate_every": 4}
@@ -29,15 +28,6 @@ def validated(make_spec, text_file):
         return spec.model_copy(update={"evaluation": evaluation, "validation": validation})
 
     return make
-
-
-@pytest.fixture
-def run(replica, tmp_path, listener):
-    def go(spec):
-        events = listener()
-        return run_trial(spec, replica=replica, folder=tmp_path / "trial", events=events), events
-
-    return go
 
 
 def names_at(curve, prefix):
