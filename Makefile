@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # Test files run side by side in this many processes; those that start Ray clusters in one of them, and first:
-# tests/support/file_order.py. One more than cores, because tests of Ray wait for processes half of their time.
-PROCESSES ?= 3
+# tests/support/file_order.py.
+PROCESSES ?= 2
 MINUTES ?= 60
 # What is compiled is kept, whatever the caller's environment says: hundreds of processes of the tests, and Ray's among
 # them, import nmlab.
