@@ -98,7 +98,7 @@ def _bytes(memory: "MemoryRecord") -> Table:
     for column in ("a slot of", "pattern", "state", "masked weights", "activations", "peak", "a step"):
         table.add_column(column, justify="left" if column in ("a slot of", "pattern") else "right", no_wrap=True)
     for row in memory["methods"]:
-        step = f"{row['step_seconds'] * 1000:.3g} ms" if row["step_seconds"] else "-"
+        step = _duration(row["step_seconds"]) if row["step_seconds"] else "-"
         table.add_row(
             row["method"],
             row["pattern"],
@@ -112,6 +112,10 @@ def _bytes(memory: "MemoryRecord") -> Table:
 
 
 def _duration(seconds: float) -> str:
+    if seconds < 1:
+        return f"{seconds * 1000:.3g} ms"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
