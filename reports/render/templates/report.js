@@ -28,13 +28,13 @@ class PagedTable {
   show(first, count = PAGE) {
     const order = this.order ?? (this.order = this.rows());
     this.first = Math.max(0, Math.min(first, order.length - 1));
-    const shown = order.slice(this.first, this.first + count);
+    const shown = order.slice(this.first, this.first + count).map(completed);
     for (const row of shown) row.classList.toggle("picked", row.dataset.configuration === picked && picked !== "");
     this.body.replaceChildren(...shown);
     this.tell(order.length);
   }
   sort(index, down) {
-    const value = (row) => row.cells[index].dataset.value;
+    const value = (row) => row.cells[index].dataset.value ?? row.cells[index].textContent;
     const compare = (a, b) => {
       const x = value(a), y = value(b);
       if (x === "" || y === "") return (x === "") - (y === "");
@@ -81,11 +81,24 @@ class PagedTable {
     this.next.disabled = last >= count;
   }
 }
+// A row after the first page names its runs once, and its links get them when it is shown.
+function completed(row) {
+  const { href, runs } = row.dataset;
+  if (!href) return row;
+  const count = runs.split(" ").length;
+  for (const link of row.querySelectorAll("a:not([href])")) {
+    link.setAttribute("href", href);
+    link.dataset.runs = runs;
+    link.title = count === 1 ? `run ${runs}` : `${count} runs`;
+  }
+  delete row.dataset.href;
+  return row;
+}
 let picked = ""; // the configuration that is highlighted
 const texts = new WeakMap();
 function textOf(row) {
   if (!texts.has(row)) {
-    const ids = [...row.querySelectorAll("[data-runs]")].map((link) => link.dataset.runs);
+    const ids = [row, ...row.querySelectorAll("[data-runs]")].map((own) => own.dataset.runs ?? "");
     texts.set(row, [row.textContent, ...new Set(ids)].join(" ").toLowerCase());
   }
   return texts.get(row);

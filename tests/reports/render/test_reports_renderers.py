@@ -14,7 +14,8 @@ import pytest
 from nmlab.reports.figures import FigureFile
 from nmlab.reports.render import csv_text, html_text, json_text, latex_text, markdown_text, table_json
 from nmlab.reports.render.document import RunLinks
-from nmlab.reports.render.html import cell_html, inline_svg
+from nmlab.reports.render.html import inline_svg
+from nmlab.reports.render.html_rows import cell_html
 from nmlab.reports.render.latex import escaped
 from nmlab.reports.render.markdown import markdown_table
 from nmlab.reports.report import document_of
