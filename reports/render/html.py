@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 from nmlab.reports.figures import DARK, LIGHT, DataPoint, FigureFile
 from nmlab.reports.narrative.provenance import moment_text
 from nmlab.reports.render.document import Document, RunLinks
-from nmlab.reports.render.html_rows import cell_html, row_html, with_anchors
+from nmlab.reports.render.html_rows import cell_html, named_runs, row_html, with_anchors
 from nmlab.reports.render.templates import environment
 from nmlab.reports.values import Column, cell_text, for_pages, title_text
 from nmlab.trials.contract.escaping import printable, safe_link
@@ -99,8 +99,8 @@ def _point(point: DataPoint, links: RunLinks) -> Markup:
     kind = "point line" if len(others) > 1 else "point"
     if not point.run_ids:
         return Markup('<g class="{}" role="img">{}</g>\n').format(kind, inside)
-    return Markup('<a class="{}" href="{}" data-runs="{}" data-configuration="{}">{}</a>\n').format(
-        kind, safe_link(links.run(point.run_ids[0])), " ".join(point.run_ids), point.configuration, inside
+    return Markup('<a class="{}" href="{}" {} data-configuration="{}">{}</a>\n').format(
+        kind, safe_link(links.run(point.run_ids[0])), Markup(named_runs(point.run_ids)), point.configuration, inside
     )
 
 

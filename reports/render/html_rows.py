@@ -1,6 +1,7 @@
 """Rows and cells of the tables of a page, each number linked to its runs."""
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 from markupsafe import Markup, escape
@@ -12,6 +13,8 @@ from nmlab.trials.contract.escaping import printable, safe_link
 CONFIGURATION = "configuration"
 LONG_TEXT = 34  # longer cells may break into lines
 MARKS = {Mark.NONE: "{}", Mark.BEST: "<strong>{}</strong>", Mark.TIED: "<strong>{}</strong>", Mark.SECOND: "<u>{}</u>"}
+MOST_LISTED = 200
+"""Runs behind a number that the page names; of a number over all runs the table of runs has the others."""
 ROWS_OF_ONE_RUN = 4096  # consecutive cells lead to the same runs
 
 _safe_link = lru_cache(ROWS_OF_ONE_RUN)(safe_link)
@@ -34,7 +37,7 @@ def row_html(row: Row, *, table: ReportTable, links: RunLinks, anchors: set[str]
     attributes += f' data-configuration="{escape(printable(key))}"' if key else ""
     runs = row.run_ids if is_short else ()
     if runs:
-        attributes += f' data-href="{escape(_safe_link(links.run(runs[0])))}" data-runs="{escape(" ".join(runs))}"'
+        attributes += f' data-href="{escape(_safe_link(links.run(runs[0])))}" {named_runs(runs)}'
     cells = []
     for cell, column in zip(row.cells, table.columns, strict=True):
         text, value = cell_text(cell, column=column), _sort_value(cell)
@@ -79,9 +82,15 @@ def cell_html(
     if cell.run_ids == of_row:
         return Markup(f"<a>{inside}</a>")
     known = f"run {cell.run_ids[0]}" if len(cell.run_ids) == 1 else f"{len(cell.run_ids)} runs"
-    first, every = _safe_link(links.run(cell.run_ids[0])), " ".join(cell.run_ids)
+    first, every = _safe_link(links.run(cell.run_ids[0])), named_runs(cell.run_ids)
     # Written without Markup.format, which takes most of the time of a page with thousands of rows.
-    return Markup(f'<a href="{escape(first)}" data-runs="{escape(every)}" title="{escape(known)}">{inside}</a>')
+    return Markup(f'<a href="{escape(first)}" {every} title="{escape(known)}">{inside}</a>')
+
+
+def named_runs(run_ids: Sequence[str]) -> str:
+    """Return the attributes that name the runs behind a number, and how many are left out, for the page's script."""
+    named = f'data-runs="{escape(" ".join(run_ids[:MOST_LISTED]))}"'
+    return f'{named} data-more="{len(run_ids) - MOST_LISTED}"' if len(run_ids) > MOST_LISTED else named
 
 
 def with_anchors(text: str, anchors: set[str]) -> Markup:

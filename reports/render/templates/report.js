@@ -83,12 +83,13 @@ class PagedTable {
 }
 // A row after the first page names its runs once, and its links get them when it is shown.
 function completed(row) {
-  const { href, runs } = row.dataset;
+  const { href, runs, more } = row.dataset;
   if (!href) return row;
-  const count = runs.split(" ").length;
+  const count = runs.split(" ").length + Number(more ?? 0);
   for (const link of row.querySelectorAll("a:not([href])")) {
     link.setAttribute("href", href);
     link.dataset.runs = runs;
+    if (more) link.dataset.more = more;
     link.title = count === 1 ? `run ${runs}` : `${count} runs`;
   }
   delete row.dataset.href;
@@ -127,15 +128,15 @@ addEventListener("beforeprint", () => tables.forEach((table) => table.size > PAG
 addEventListener("afterprint", () => tables.forEach((table) => table.size > PAGE && table.show(0)));
 // A number that is a mean over several runs opens the list of them; without this script it leads to the first.
 const panel = document.getElementById("runs");
-const MOST_LISTED = 200;
+const left = (link) => Number(link.dataset.more ?? 0); // runs that the page does not name
 function listRuns(link, ids) {
-  const entries = ids.slice(0, MOST_LISTED).map((id) => {
+  const entries = ids.map((id) => {
     const entry = document.createElement("a");
     entry.href = link.getAttribute("href").replace(/[^/]*$/, id);
     entry.textContent = `run ${id}`;
     return entry;
   });
-  if (ids.length > MOST_LISTED) entries.push(`and ${numbers.format(ids.length - MOST_LISTED)} more: see the table of runs`);
+  if (left(link)) entries.push(`and ${numbers.format(left(link))} more: see the table of runs`);
   panel.replaceChildren(...entries);
   panel.hidden = false;
   place(panel, link);
