@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from nmlab.reports.analysis.budgets import EqualBudget, FrontPoint, equal_budgets, front_points
 from nmlab.reports.analysis.claims import Judgement, judgements_of
@@ -69,13 +70,13 @@ class Analysis:
     judgements: tuple[Judgement, ...]
     pairs: Mapping[str, tuple[Pair, ...]]
 
-    @property
+    @cached_property
     def decisive_comparisons(self) -> Mapping[Hashable, tuple[PairwiseComparison, ...]]:
         """The comparisons in the reported metric: on fresh seeds where there are any, otherwise over the summary."""
         fresh = {group: own.compared for group, own in self.confirmed.items() if own.compared}
         return {**self.comparisons[self.runs.objective.reported], **fresh}
 
-    @property
+    @cached_property
     def leaders(self) -> tuple[Leader, ...]:
         """The leader of each group of comparable masks."""
         return leaders_of(
@@ -86,7 +87,7 @@ class Analysis:
             evaluations=self.evaluations,
         )
 
-    @property
+    @cached_property
     def names(self) -> dict[tuple[str, bool], str]:
         """The name of each compared configuration and initial mask, as in the summary; other finalists by setting."""
         finalists = [item for own in self.confirmed.values() for item in own.finalists]

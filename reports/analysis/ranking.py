@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nmlab.reports.analysis.configurations import Configuration, baselines, groups_of, searched
 from nmlab.reports.analysis.settings import distinguishing, setting_of, value_text
@@ -18,7 +18,8 @@ class RankedPoint:
     """One configuration: its mean, its interval (None for one seed) and the mean of its own initial mask.
 
     ``initial`` is None where it was measured on another text, ``fresh`` where nothing was run again on fresh seeds;
-    ``fresh_runs`` are the runs behind it. ``seeds`` counts the finished runs in the mean.
+    ``fresh_runs`` are the runs behind it. ``seeds`` counts the finished runs in the mean. ``is_complete`` says that all
+    seeds of the search finished, ``is_whole`` that those that count did: the fresh ones, where there are any.
     """
 
     key: str
@@ -32,6 +33,14 @@ class RankedPoint:
     fresh_runs: tuple[str, ...] = ()
     seeds: int = 1
     is_selected: bool = False
+    is_whole: bool = True
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """Everything that is drawn of it: means, ends of intervals, and its start."""
+        own = (self.mean, self.low, self.high, self.initial)
+        fresh = () if self.fresh is None else (self.fresh.mean, self.fresh.low, self.fresh.high)
+        return tuple(value for value in (*own, *fresh) if value is not None)
 
     @property
     def shown(self) -> float:
@@ -69,6 +78,14 @@ class Ranking:
     is_by_setting: bool = False
 
     @property
+    def decisive(self) -> tuple[RankedPoint, ...]:
+        """The points that the axis has to show: those of which no seed is missing; all where each lacks one.
+
+        The mean of two seeds of three, with an interval over one degree of freedom, can lie or reach anywhere.
+        """
+        return tuple(point for point in self.points if point.is_complete and point.is_whole) or self.points
+
+    @property
     def is_grouped(self) -> bool:
         """Whether some lines stand beside some points only, because not all masks compare."""
         return len({(line.first, line.last) for line in self.lines}) > 1
@@ -99,13 +116,7 @@ def ranking_of(
         others = groups_of(baselines(configurations)).get(group, [])
         lines += _lines(others, first, len(points) - 1)
     lines = [*_lines([item for item in configurations if item.is_dense], 0, len(points) - 1), *lines]
-    values = [
-        value
-        for point in points
-        for value in (point.mean, point.initial, None if point.fresh is None else point.fresh.mean)
-        if value is not None
-    ]
-    return Ranking(
+    found = Ranking(
         metric=configurations[0].objective.reported,
         label_names=names,
         points=tuple(points),
@@ -115,8 +126,20 @@ def ranking_of(
         has_several_settings=_has_several_settings(baselines(configurations)),
         selects_on_validation=configurations[0].objective.selects_on_validation,
         is_by_setting=is_by_setting,
-        is_log=wants_log([*values, *(line.value for line in lines)], ratio=10.0),
+        is_log=False,
     )
+    return replace(found, is_log=_is_log(found))
+
+
+def _is_log(info: Ranking) -> bool:
+    """Return whether a log scale is clearer for the means that the axis has to show, and for the lines."""
+    means = [
+        value
+        for point in info.decisive
+        for value in (point.mean, point.initial, None if point.fresh is None else point.fresh.mean)
+        if value is not None
+    ]
+    return wants_log([*means, *(line.value for line in info.lines)], ratio=10.0)
 
 
 def _lines(items: Sequence[Configuration], first: int, last: int) -> list[ReferenceLine]:
@@ -169,6 +192,7 @@ def _point(item: Configuration, names: Sequence[str], *, is_selected: bool) -> R
         fresh_runs=item.as_reported.runs_with(item.objective.reported) if item.is_confirmed else (),
         seeds=value.n,
         is_selected=is_selected,
+        is_whole=item.as_reported.is_complete,
     )
 
 

@@ -55,12 +55,18 @@ def step_shares(item: Configuration) -> dict[str, float] | None:
     return {metric: 100 * mean / total for metric, mean in means.items()} if total else None
 
 
-def total_text(total: Total) -> str:
-    """Return a total of seconds: ``126 s``, ``126 s (cost of 2 runs unknown)``."""
+def gaps_text(total: Total) -> str:
+    """Return of which runs a total lacks the cost; "" where it lacks none."""
     gaps = [f"cost of {counted(total.unknown, noun='run')} unknown"] if total.unknown else []
     if total.in_part:
         gaps.append(f"of {counted(total.in_part, noun='run')} known up to the last checkpoint")
-    return f"{number_text(total.value, style=Style.SECONDS)} s" + (f" ({', '.join(gaps)})" if gaps else "")
+    return ", ".join(gaps)
+
+
+def total_text(total: Total) -> str:
+    """Return a total of seconds: ``126 s``, ``126 s (cost of 2 runs unknown)``."""
+    gaps = gaps_text(total)
+    return f"{number_text(total.value, style=Style.SECONDS)} s" + (f" ({gaps})" if gaps else "")
 
 
 def totals_line(configurations: Sequence[Configuration]) -> str:

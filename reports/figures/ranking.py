@@ -4,11 +4,11 @@ import itertools
 
 import matplotlib
 
-from nmlab.reports.analysis.metrics import plain_name
+from nmlab.reports.analysis.metrics import plain_name, style_of
 from nmlab.reports.analysis.ranking import RankedPoint, Ranking
 from nmlab.reports.figures.axes import head_labels
 from nmlab.reports.figures.points import Spot, listed, mean_text
-from nmlab.reports.figures.reference_lines import is_left_out, label_lines, shown_range
+from nmlab.reports.figures.reference_lines import is_left_out, label_lines, shown_range, side_of
 from nmlab.reports.figures.style import (
     INK,
     MUTED,
@@ -22,7 +22,7 @@ from nmlab.reports.figures.style import (
     saved,
 )
 from nmlab.reports.statistics import MeanEstimate
-from nmlab.reports.values import counted
+from nmlab.reports.values import counted, number_text
 
 KEY, TITLE = "ranking", "Configurations side by side"
 SELECTED = "▸ "  # before the label of what the search selected
@@ -41,6 +41,7 @@ def draw_ranking(info: Ranking) -> FigureFile:
         has_fresh = any(point.fresh is not None for point in info.points)
         for place, point in enumerate(info.points):
             _draw_point(axes, point, place, has_fresh=has_fresh)
+            _draw_beyond(axes, info, point, place)
         _part_fresh(axes, info)
         _format_axes(axes, info)
         if not info.is_grouped:
@@ -60,12 +61,39 @@ def _part_fresh(axes: "matplotlib.axes.Axes", info: Ranking) -> None:
 
 def _spots(axes: "matplotlib.axes.Axes", info: Ranking, point: RankedPoint, place: int) -> list[Spot]:
     """Return the mean of a configuration, and above it that over fresh seeds with its own runs."""
-    mean = mean_text(_estimate(point), metric=info.metric)
-    found = [Spot(axes, ((point.mean, place if point.fresh is None else place + BELOW),), mean, point.key)]
+    (low, high), mean = shown_range(info), mean_text(_estimate(point), metric=info.metric)
+    across = min(max(point.mean, low), high)  # at the end of the axis where it lies beyond
+    found = [Spot(axes, ((across, place if point.fresh is None else place + BELOW),), mean, point.key)]
     if point.fresh is not None:
         text = f"on fresh seeds {mean_text(point.fresh, metric=info.metric)}"
-        found.append(Spot(axes, ((point.fresh.mean, place),), text, point.key, point.fresh_runs))
+        across = min(max(point.fresh.mean, low), high)
+        found.append(Spot(axes, ((across, place),), text, point.key, point.fresh_runs))
     return found
+
+
+def _draw_beyond(axes: "matplotlib.axes.Axes", info: Ranking, point: RankedPoint, place: int) -> None:
+    """Draw an arrow at the end of the axis beyond which a point goes on, with its mean where that lies there."""
+    ends = shown_range(info)
+    sides = {side_of(value, ends=ends) for value in point.values} - {0}
+    for side in sides:
+        row = place + BELOW if point.fresh is not None and side_of(point.fresh.mean, ends=ends) != side else place
+        axes.plot(ends[side > 0], row, marker=">" if side > 0 else "<", color=MUTED, markersize=5, clip_on=False)
+    side = side_of(point.shown, ends=ends)
+    if side:
+        axes.annotate(
+            number_text(point.shown, style=style_of(info.metric)),
+            xy=(ends[side > 0], place),
+            xytext=(-8 * side, 0),
+            textcoords="offset points",
+            ha="right" if side > 0 else "left",
+            va="center",
+            color=MUTED,
+            fontsize=8,
+        )
+
+
+def _is_beyond(info: Ranking, point: RankedPoint) -> bool:
+    return any(side_of(value, ends=shown_range(info)) for value in point.values)
 
 
 def _estimate(point: RankedPoint) -> MeanEstimate:
@@ -198,6 +226,11 @@ def _caption(info: Ranking) -> str:
         text += " A grey cross: not every seed finished, some stopped early or diverged."
     if any(is_left_out(line, info) for line in info.lines):
         text += " An arrow: that line lies beyond the axis, at the value given."
+    if beyond := sum(_is_beyond(info, point) for point in info.points):
+        text += (
+            f" A grey arrow: {counted(beyond, noun='configuration')} that {'lacks' if beyond == 1 else 'lack'} seeds "
+            f"{'goes' if beyond == 1 else 'go'} on beyond the axis; a mean that lies there is written beside it."
+        )
     if any(point.low is None for point in info.points):
         text += " No bar: one seed."
     if info.has_several_settings:

@@ -1,4 +1,4 @@
-"""The lines of baselines in the ranking: the range of the axis, the names at their ends, and those beyond the axis."""
+"""The range of the axis of the ranking, the lines of baselines with their names, and what lies beyond the axis."""
 
 import math
 
@@ -7,7 +7,6 @@ import matplotlib
 from nmlab.reports.analysis.metrics import style_of
 from nmlab.reports.analysis.ranking import Ranking, ReferenceLine
 from nmlab.reports.figures.style import method_look
-from nmlab.reports.statistics import MeanEstimate
 from nmlab.reports.values import number_text
 
 REACH = 0.3  # of the range of the points: how far from them a line may lie and still be on the axis
@@ -17,9 +16,11 @@ ROW_POINTS = 11  # between rows of names
 
 
 def shown_range(info: Ranking) -> tuple[float, float]:
-    """Return the ends of the axis: all points with their intervals, and the lines that are not far from them."""
+    """Return the ends of the axis: what :attr:`Ranking.decisive` needs, and the means and lines not far from that."""
     low, high = _span(info)
-    places = [low, high, *(_scaled(line.value, info) for line in info.lines if not is_left_out(line, info))]
+    means = [point.mean for point in info.points if is_near(point.mean, info)]
+    lines = [line.value for line in info.lines if not is_left_out(line, info)]
+    places = [low, high, *(_scaled(value, info) for value in (*means, *lines))]
     low, high = min(places), max(places)
     margin = MARGIN * (high - low) or 0.05 * abs(high) or 1.0
     ends = (low - margin, high + margin)
@@ -28,9 +29,21 @@ def shown_range(info: Ranking) -> tuple[float, float]:
 
 def is_left_out(line: ReferenceLine, info: Ranking) -> bool:
     """Return whether a line is so far from all points that the axis would show these too small."""
+    return not info.is_grouped and not is_near(line.value, info)
+
+
+def is_near(value: float, info: Ranking) -> bool:
+    """Return whether a value is so near to what the axis has to show that it is shown too."""
+    if info.is_log and value <= 0:
+        return False
     low, high = _span(info)
     reach = REACH * (high - low)
-    return not info.is_grouped and high > low and not low - reach <= _scaled(line.value, info) <= high + reach
+    return high <= low or low - reach <= _scaled(value, info) <= high + reach
+
+
+def side_of(value: float, *, ends: tuple[float, float]) -> int:
+    """Return -1 for a value to the left of the axis, 1 for one to the right of it, and 0 for one on it."""
+    return -1 if value < ends[0] else int(value > ends[1])
 
 
 def label_lines(axes: "matplotlib.axes.Axes", info: Ranking) -> None:
@@ -63,18 +76,9 @@ def _write(axes: "matplotlib.axes.Axes", text: str, share: float, *, row: int, c
 
 
 def _span(info: Ranking) -> tuple[float, float]:
-    """Return the smallest and the largest value of all points, with their intervals, starts and fresh seeds."""
-    values = [
-        value
-        for point in info.points
-        for value in (point.mean, point.low, point.high, point.initial, *_ends_of_fresh(point.fresh))
-        if value is not None and (value > 0 or not info.is_log)
-    ]
+    """Return the smallest and the largest value of the decisive points, with intervals, starts and fresh seeds."""
+    values = [value for point in info.decisive for value in point.values if value > 0 or not info.is_log]
     return _scaled(min(values), info), _scaled(max(values), info)
-
-
-def _ends_of_fresh(fresh: MeanEstimate | None) -> tuple[float | None, ...]:
-    return () if fresh is None else (fresh.mean, fresh.low, fresh.high)
 
 
 def _scaled(value: float, info: Ranking) -> float:

@@ -36,9 +36,8 @@ def confirmed_sentences(
     found += [_about(other, tried) for other in confirmed.better]
     found += [_ahead(other, tried) for other in confirmed.ahead if not other.is_better]
     if confirmed.lost:
-        found.append(
-            f"No run on fresh seeds finished of {listed([short_name(item, tried) for item in confirmed.lost])}."
-        )
+        lost = listed(confirmed.lost, name=lambda item: short_name(item, tried))
+        found.append(f"No run on fresh seeds finished of {lost}.")
     return " ".join([*found, _optimism(best)])
 
 
@@ -61,7 +60,7 @@ def _verdict(confirmed: Confirmed, tried: Sequence[Configuration], evaluations: 
         return f"; tests at 5%, corrected after Holm, find it better than {every}"
     if confirmed.verdict is FreshVerdict.NO_DIFFERENCE:
         return f"; {FreshVerdict.NO_DIFFERENCE} from {every}{_detectable(confirmed.undecided)}"
-    shown = listed([short_name(item.side.item, tried) for item in confirmed.undecided])
+    shown = listed(confirmed.undecided, name=lambda other: short_name(other.side.item, tried))
     if confirmed.undecided:
         return (
             f"; not separable from {len(confirmed.undecided)} of the {counted(others, noun='other finalist')}: {shown}"

@@ -1,7 +1,8 @@
 """The sentence on the best searched configuration: a winner where all tests agree, else what is not separable."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from nmlab.reports.analysis.configurations import Configuration, searched
 from nmlab.reports.analysis.metrics import is_counted, plain_name
@@ -11,6 +12,7 @@ from nmlab.reports.analysis.statements import mean_text, named
 from nmlab.reports.read.evaluations import RunEvaluation
 from nmlab.reports.values import counted
 
+T = TypeVar("T")
 NAMED = 3  # configurations in a sentence
 
 
@@ -71,7 +73,7 @@ def _doubt(winner: Winner, tried: Sequence[Configuration], evaluations: Mapping[
     untested = [other for other in winner.undecided if not other.is_tested]
     if len(untested) == len(others):
         return f"but no test was possible against the {_reasons(untested, evaluations, len(others))}"
-    shown = listed([short_name(other.item, tried) for other in winner.undecided])
+    shown = listed(winner.undecided, name=lambda other: short_name(other.item, tried))
     why = f" ({len(untested)} untested: {_reasons_alone(untested, evaluations)})" if untested else ""
     return (
         f"but is not separable from {len(winner.undecided)} of the {len(others)} others that ran to the end: "
@@ -109,10 +111,10 @@ def _about_incomplete(winner: Winner, tried: Sequence[Configuration]) -> list[st
     lacking = [other for other in winner.better_but_incomplete if other.completion is Completion.LACKS_RUNS]
     ahead = [other for other in winner.better_but_incomplete if other.completion is Completion.STOPPED_EARLY]
     if lacking:
-        shown = listed([f"{short_name(other.item, tried)}, {_runs(other.item)}" for other in lacking], separator="; ")
+        shown = listed(lacking, name=lambda other: f"{short_name(other.item, tried)}, {_runs(other.item)}")
         found.append(f"Better on the runs that finished, but incomplete: {shown}.")
     if ahead:
-        shown = listed([f"{short_name(other.item, tried)}{_at(other)}" for other in ahead], separator="; ")
+        shown = listed(ahead, name=lambda other: f"{short_name(other.item, tried)}{_at(other)}")
         found.append(f"Stopped early while ahead of the best: {shown}.")
     early = [other for other in winner.against_all if other.completion is Completion.STOPPED_EARLY]
     if early and (winner.complete or not winner.is_claimed):
@@ -142,7 +144,7 @@ def short_name(item: Configuration, tried: Sequence[Configuration]) -> str:
     return f"{setting} ({item.key})" if setting else item.key
 
 
-def listed(names: Sequence[str], *, separator: str = "; ") -> str:
-    """Return the first names, and how many are left."""
-    left = len(names) - NAMED
-    return separator.join(names[:NAMED]) + (f" and {left} more" if left > 0 else "")
+def listed(items: Sequence[T], *, name: Callable[[T], str] = str) -> str:
+    """Return the names of the first items, and how many are left; the others are never named."""
+    left = len(items) - NAMED
+    return "; ".join(map(name, items[:NAMED])) + (f" and {left} more" if left > 0 else "")

@@ -3,6 +3,7 @@
 MLflow creates a missing database, which is wrong for a report, so the file is checked first.
 """
 
+import gc
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -108,7 +109,7 @@ class RunStore:
     def _search(self, experiment_id: str, where: str) -> list["Run"]:
         runs: list[Run] = []
         token: str | None = None
-        with reading(self.uri):
+        with reading(self.uri), _uncollected():
             while True:
                 page = self.client.search_runs([experiment_id], where, max_results=PAGE, page_token=token)
                 runs += page
@@ -161,6 +162,22 @@ def reading(uri: str) -> Iterator[None]:
         yield
     except (mlflow_error, sqlalchemy.exc.SQLAlchemyError, requests.RequestException, OSError) as error:
         raise ReportError(f"the MLflow store {shown(uri)} can't be read: {reason(error, uri=uri)}") from error
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep Python from looking for unreachable cycles among objects that are only made, not dropped.
+
+    Of many runs MLflow makes some hundred thousand objects; to look through all of them again and again takes as long
+    as to make them.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def database_path(tracking_uri: str) -> Path:

@@ -2,33 +2,19 @@
 
 import re
 from collections.abc import Mapping
+from functools import partial
 
 from markupsafe import Markup, escape
 
 from nmlab.reports.figures import DARK, LIGHT, DataPoint, FigureFile
 from nmlab.reports.narrative.provenance import moment_text
 from nmlab.reports.render.document import Document, RunLinks
+from nmlab.reports.render.html_rows import cell_html, named_runs, row_html, with_anchors
 from nmlab.reports.render.templates import environment
-from nmlab.reports.values import (
-    Cell,
-    Column,
-    Interval,
-    Mark,
-    ReportTable,
-    Row,
-    Style,
-    cell_text,
-    for_pages,
-    title_text,
-)
+from nmlab.reports.values import Column, cell_text, for_pages, title_text
 from nmlab.trials.contract.escaping import printable, safe_link
 
-CONFIGURATION = "configuration"
-LONG_TEXT = 34  # longer cells may break into lines
 NO_BREAK = "\N{NO-BREAK SPACE}"
-MARKS = {Mark.NONE: "{}", Mark.BEST: "<strong>{}</strong>", Mark.TIED: "<strong>{}</strong>", Mark.SECOND: "<u>{}</u>"}
-
-
 ROWS_ON_PAGE = 50
 """Rows of a table that are shown at once; the others are text until they are asked for."""
 MOST_ROWS = 2_000
@@ -55,26 +41,13 @@ def html_text(document: Document) -> str:
             written=moment_text(document.written),
             address=safe_link(document.links.experiment),
             title=_title,
-            row=lambda table, row: row_html(row, table=table, links=document.links, anchors=anchors),
+            row=partial(row_html, links=document.links, anchors=anchors),
+            later_row=partial(row_html, links=document.links, anchors=anchors, is_short=True),
             drawing=lambda figure: inline_svg(figure, links=document.links),
             tiles=[] if document.screen is None else _tiles(document, anchors),
-            linked=lambda text: _with_anchors(text.replace(" ± ", f"{NO_BREAK}±{NO_BREAK}"), anchors),
+            linked=lambda text: with_anchors(text.replace(" ± ", f"{NO_BREAK}±{NO_BREAK}"), anchors),
         )
     )
-
-
-def row_html(row: Row, *, table: ReportTable, links: RunLinks, anchors: set[str]) -> Markup:
-    """Return one row of a table; it names the configuration that it is about, which figures highlight."""
-    key = _configuration(table, row)
-    kind = f"{row.kind}{' flawed' if row.is_flawed else ''}"
-    attributes = f' id="configuration-{escape(printable(row.anchor))}"' if row.anchor else ""
-    attributes += f' data-configuration="{escape(printable(key))}"' if key else ""
-    cells = (
-        f'<td class="{escape(_kind(cell, column))}" data-value="{escape(printable(_sort_value(cell)))}">'
-        f"{cell_html(cell, column=column, links=links, anchors=anchors)}</td>"
-        for cell, column in zip(row.cells, table.columns, strict=True)
-    )
-    return Markup(f'<tr class="{escape(kind)}"{attributes}>{"".join(cells)}</tr>')
 
 
 def _tiles(document: Document, anchors: set[str]) -> list[tuple[str, Markup, Markup]]:
@@ -86,29 +59,10 @@ def _tiles(document: Document, anchors: set[str]) -> list[tuple[str, Markup, Mar
         (
             cell_text(row.cells[0], column=table.columns[0]),
             cell_html(row.cells[1], column=value, links=document.links, anchors=anchors),
-            _with_anchors(_with_units(cell_text(row.cells[2], column=table.columns[2])), anchors),
+            with_anchors(_with_units(cell_text(row.cells[2], column=table.columns[2])), anchors),
         )
         for row in table.rows
     ]
-
-
-def cell_html(cell: Cell, *, column: Column, links: RunLinks, anchors: set[str]) -> Markup:
-    """Return the content of one table cell: the marked value, linked to its runs."""
-    text = printable(cell_text(cell, column=column))
-    if column.style is Style.CODE:
-        return _with_anchors(text, anchors) if text in anchors else Markup("<code>{}</code>").format(text)
-    if column.style is Style.RUN:
-        inside = Markup('<code class="id">{}</code>').format(text)
-    else:
-        inside = Markup(MARKS[cell.mark]).format(_with_break(text) if column.interval is Interval.BRACKET else text)
-    if href := safe_link(cell.href):
-        return Markup('<a class="key" href="{}">{}</a>').format(href, inside)
-    if not cell.run_ids or cell.value is None:
-        return inside
-    known = f"run {cell.run_ids[0]}" if len(cell.run_ids) == 1 else f"{len(cell.run_ids)} runs"
-    first, every = safe_link(links.run(cell.run_ids[0])), " ".join(cell.run_ids)
-    # Written without Markup.format, which takes most of the time of a page with thousands of rows.
-    return Markup(f'<a href="{escape(first)}" data-runs="{escape(every)}" title="{escape(known)}">{escape(inside)}</a>')
 
 
 def inline_svg(figure: FigureFile, *, links: RunLinks) -> Markup:
@@ -145,17 +99,9 @@ def _point(point: DataPoint, links: RunLinks) -> Markup:
     kind = "point line" if len(others) > 1 else "point"
     if not point.run_ids:
         return Markup('<g class="{}" role="img">{}</g>\n').format(kind, inside)
-    return Markup('<a class="{}" href="{}" data-runs="{}" data-configuration="{}">{}</a>\n').format(
-        kind, safe_link(links.run(point.run_ids[0])), " ".join(point.run_ids), point.configuration, inside
+    return Markup('<a class="{}" href="{}" {} data-configuration="{}">{}</a>\n').format(
+        kind, safe_link(links.run(point.run_ids[0])), Markup(named_runs(point.run_ids)), point.configuration, inside
     )
-
-
-def _configuration(table: ReportTable, row: Row) -> str:
-    """Return the hash of the configuration that a row is about; empty where it is about none."""
-    for column, cell in zip(table.columns, row.cells, strict=True):
-        if column.key == CONFIGURATION:
-            return str(cell.value)
-    return row.configuration
 
 
 def _title(column: Column) -> Markup:
@@ -171,32 +117,5 @@ def _with_units(text: str) -> str:
     return re.sub(r"(?<=\d) (?=(?:s|min|h)\b)", NO_BREAK, text)
 
 
-def _with_break(text: str) -> Markup:
-    """Return a number's text that may break only before its interval in brackets."""
-    mean, bracket, interval = text.partition(" [")
-    return Markup('{} <span class="interval">[{}</span>').format(mean, interval) if bracket else escape(text)
-
-
-def _kind(cell: Cell, column: Column) -> str:
-    """Return the classes of one table cell."""
-    is_long = column.is_prose or len(cell_text(cell, column=column)) > LONG_TEXT
-    verdict = ["verdict", str(cell.value).split()[0]] if column.key == "verdict" else []
-    is_bracket = column.interval is Interval.BRACKET
-    return " ".join(
-        [column.style, *["number"] * column.is_numeric, *["bracket"] * is_bracket, *["long"] * is_long, *verdict]
-    )
-
-
 def _variables(colours: Mapping[str, str]) -> Markup:
     return Markup(" ".join(f"--{name}: {colour};" for name, colour in colours.items()))
-
-
-def _sort_value(cell: Cell) -> str:
-    return "" if cell.value is None else str(cell.value)
-
-
-def _with_anchors(text: str, anchors: set[str]) -> Markup:
-    """Return text in which the hash of each configuration links to its row in the table of configurations."""
-    parts = re.split(r"\b([0-9a-f]{6,64})\b", printable(text))
-    link = Markup('<a class="key" href="#configuration-{0}"><code>{0}</code></a>')
-    return Markup("").join(link.format(part) if part in anchors else escape(part) for part in parts)

@@ -51,7 +51,8 @@ def learned_table(configurations: Sequence[Configuration], *, evidence: MarkEvid
     values = marked_means(learned, metric=final.key, marks=marks)
     settings, places = Settings.of(learned, baselines=baselines(learned)), ranks(configurations)
     several = {name: has_several(learned, attribute=name) for name in ("method", "pattern")}
-    telling = {item.key for item in learned if has_telling_start(item, members=configurations)}
+    rules = baselines(configurations)
+    telling = {item.key for item in learned if has_telling_start(item, members=rules)}
     rows = [
         _row(
             item,

@@ -12,6 +12,8 @@ _MARKDOWN = re.compile(r"[\\|*<`~$]|(?<!\w)_|_(?!\w)|&(?=#?\w+;)|\](?=[(\[:])")
 """A bracket makes a link only together with what follows it, so intervals stay as they are."""
 _BLOCK = re.compile(r"^(?P<number>\d*)(?P<mark>(?<=\d)[.)](?=\s|$)|(?<!\d)(?:#{1,6}(?=\s|$)|[+-](?=\s|$)|-{3}|>|\[))")
 """What begins a heading, a list, a rule, a quotation, a task or what a link leads to."""
+_MAYBE_UNSAFE = re.compile(r"[^\n\t -~]")
+"""All but plain ASCII: the only characters of a long text that are worth a look."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _SAFE_SCHEMES = ("http", "https", "")
 
@@ -48,7 +50,7 @@ def markdown_code(text: str, *, in_table: bool = False) -> str:
 
 def json_escaped(encoded: str) -> str:
     """Return encoded JSON with control characters, and those that change direction, as JSON escapes."""
-    return "".join(f"\\u{ord(each):04x}" if each not in _LINES and _is_unsafe(each) else each for each in encoded)
+    return _MAYBE_UNSAFE.sub(lambda found: _json_text(found[0]), encoded)
 
 
 def csv_cell(text: str) -> str:
@@ -71,6 +73,10 @@ def safe_link(address: str) -> str:
         return ""
     written = "".join(each for each in address.strip() if each >= " ")
     return quote(written, safe="/:?#@!$&'*+,;=%-._~") if scheme in _SAFE_SCHEMES else ""
+
+
+def _json_text(character: str) -> str:
+    return f"\\u{ord(character):04x}" if _is_unsafe(character) else character
 
 
 def _is_unsafe(character: str) -> bool:

@@ -8,7 +8,7 @@ replicates, so a configuration is one trial whose value is its mean.
 import logging
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -16,7 +16,9 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
 from nmlab.reports.analysis.configurations import Configuration, searched
 from nmlab.reports.analysis.settings import distinguishing, setting_of
@@ -76,10 +78,11 @@ def importance_of(configurations: Sequence[Configuration]) -> Importance:
     space = {name: distribution([setting_of(item, name=name) for item in tried]) for name in names}
     quantile = min(0.5, max(0.1, WANTED_IN_TARGET / len(tried)))
     logs = tuple(name for name, kind in space.items() if getattr(kind, "log", False))
-    values = _fitted(tried, space, quantile)
+    draws = _Draws(tried, space)
+    values = draws.shares_of(tried, quantile=quantile)
     if not all(map(math.isfinite, values.values())):
         return Importance(metric, (), len(tried), quantile, logs, skipped="no setting made any difference")
-    fits = [_fitted(items, space, quantile) for items in _resamples(tried)]
+    fits = [draws.shares_of(items, quantile=quantile) for items in _resamples(tried)]
     shares = [_share(name, values[name], fits) for name in names]
     ordered = tuple(sorted(shares, key=lambda share: (-share.value, share.name)))
     return Importance(metric, ordered, len(tried), quantile, logs, resamples=len(fits))
@@ -112,14 +115,6 @@ def _reason_to_skip(configurations: int, names: Sequence[str]) -> str:
     return ""
 
 
-def _fitted(tried: Sequence[Configuration], space: dict[str, BaseDistribution], quantile: float) -> dict[str, float]:
-    evaluator = PedAnovaImportanceEvaluator(target_quantile=quantile)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of a resample in which all are equally good
-        found = get_param_importances(_study(tried, space), evaluator=evaluator)
-    return {name: float(found.get(name, 0.0)) for name in space}
-
-
 def _resamples(tried: Sequence[Configuration]) -> Iterator[list[Configuration]]:
     """Yield draws of as many configurations, with replacement, in an order that does not depend on the report's."""
     count = max(FEWEST_RESAMPLES, min(RESAMPLES, MOST_FITTED // len(tried)))
@@ -138,16 +133,46 @@ def _share(name: str, value: float, fits: Sequence[dict[str, float]]) -> Share:
     return Share(name, value, min(value, float(low)), max(value, float(high)))
 
 
-def _study(tried: Sequence[Configuration], space: dict[str, BaseDistribution]) -> optuna.Study:
-    direction = StudyDirection.MINIMIZE if tried[0].objective.mode == "min" else StudyDirection.MAXIMIZE
-    with at_least(logging.WARNING, "optuna"):
-        study = optuna.create_study(direction=direction)
-    for item in tried:
-        study.add_trial(_trial(item, space))
-    return study
+class _Draws:
+    """The shares of importance in draws of configurations.
+
+    Every configuration is written into a study once: a trial of its own for each time that it is drawn would take most
+    of the time of a large report.
+    """
+
+    def __init__(self, tried: Sequence[Configuration], space: dict[str, BaseDistribution]) -> None:
+        self.names = tuple(space)
+        self.storage = _StorageOfDraws()
+        direction = StudyDirection.MINIMIZE if tried[0].objective.mode == "min" else StudyDirection.MAXIMIZE
+        with at_least(logging.WARNING, "optuna"):
+            self.study = optuna.create_study(storage=self.storage, direction=direction)
+        self.study.add_trials([_trial(item, space) for item in tried])
+        trials = self.study.get_trials(deepcopy=False)
+        self.trials = {item.key: trial for item, trial in zip(tried, trials, strict=True)}
+
+    def shares_of(self, items: Sequence[Configuration], *, quantile: float) -> dict[str, float]:
+        """Return the share of each setting; ``items`` may hold a configuration several times."""
+        self.storage.drawn = [self.trials[item.key] for item in items]
+        evaluator = PedAnovaImportanceEvaluator(target_quantile=quantile)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of a resample in which all are equally good
+            found = get_param_importances(self.study, evaluator=evaluator)
+        return {name: float(found.get(name, 0.0)) for name in self.names}
 
 
-def _trial(item: Configuration, space: dict[str, BaseDistribution]) -> optuna.trial.FrozenTrial:
+class _StorageOfDraws(InMemoryStorage):
+    """A storage whose studies consist of the trials that were drawn, once there is a draw."""
+
+    drawn: list[FrozenTrial] | None = None
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """Return the draw, in which all trials are finished ones."""
+        return super().get_all_trials(study_id, deepcopy, states) if self.drawn is None else self.drawn
+
+
+def _trial(item: Configuration, space: dict[str, BaseDistribution]) -> FrozenTrial:
     """Return a configuration as a finished Optuna trial with the settings that it has."""
     own = {name: setting_of(item, name=name) for name in space}
     params = {name: value for name, value in own.items() if value is not None}

@@ -16,7 +16,7 @@ from nmlab.trials.contract import run_tags
 SECONDS = "cost/seconds"
 CONFIRM = "With search.confirm the best run again on fresh seeds."
 OPTIMISTIC = "its mean is optimistic"
-OF_TEXT_ALONE = "fresh seeds do not show how much of its lead this text alone makes"
+OF_TEXT_ALONE = "fresh seeds do not show how much of its result this text alone makes"
 
 
 def basis_caveats(analysis: Analysis) -> tuple[str, ...]:

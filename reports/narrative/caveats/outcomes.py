@@ -1,9 +1,11 @@
-"""Caveats on the outcomes of runs: diverged and where, stopped early, failed, and configurations that lack runs."""
+"""Caveats on the outcomes of runs: diverged and where, stopped early, failed, lacking, and runs that learned nothing."""
 
 from collections.abc import Sequence
 
 from nmlab.reports.analysis.configurations import Configuration, searched
 from nmlab.reports.analysis.space.diverged_region import diverged_region
+from nmlab.reports.analysis.starts import unmoved_of
+from nmlab.reports.narrative.unmoved_words import unmoved_text
 from nmlab.reports.values import counted
 from nmlab.trials.contract.run_status import TrialStatus
 
@@ -23,6 +25,7 @@ def outcome_caveats(configurations: Sequence[Configuration]) -> tuple[str, ...]:
         _failed(configurations),
         _lacking(configurations),
         _fresh(configurations),
+        _unmoved(configurations),
     )
     return tuple(text for text in found if text)
 
@@ -83,6 +86,19 @@ def _fresh(configurations: Sequence[Configuration]) -> str:
         return ""
     in_all, finished = sum(item.runs_in_all for item in again), sum(len(item.finished) for item in again)
     return f"{in_all - finished} of {counted(in_all, noun='run')} on fresh seeds did not finish: {_names(items)}."
+
+
+def _unmoved(configurations: Sequence[Configuration]) -> str:
+    """Return how many runs ended where they started, and of which configurations."""
+    found = unmoved_of(configurations)
+    if not found.runs:
+        return ""
+    left = len(found.configurations) - NAMED
+    keys = ", ".join(item.key for item in found.configurations[:NAMED]) + (f" and {left} more" if left > 0 else "")
+    return (
+        f"{unmoved_text(found)} ({counted(len(found.configurations), noun='configuration')}: {keys}): no step changed "
+        "their mask, or what it changed did not matter."
+    )
 
 
 def _names(items: Sequence[Configuration]) -> str:

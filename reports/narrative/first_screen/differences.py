@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from nmlab.reports.analysis.leader import Rival
-from nmlab.reports.analysis.metrics import difference_style, is_compared_by_ratio, plain_name
+from nmlab.reports.analysis.metrics import difference_style, direction_of, is_compared_by_ratio, plain_name
 from nmlab.reports.analysis.statements import p_value_text
+from nmlab.reports.read.objective import Objective
 from nmlab.reports.values import Style, number_text, rounded_texts
 
 LARGEST_PERCENT, SMALLEST_PERCENT = 2.0, 0.5  # ratios between which a difference is written in percent
@@ -81,6 +82,12 @@ def evidence_text(difference: Difference, *, p_value: float | None) -> str:
     parts = [difference.interval, "" if p_value is None else p_value_text(p_value)]
     shown = ", ".join(part for part in parts if part)
     return f" ({shown})" if shown else ""
+
+
+def measured_in(metric: str, *, objective: Objective) -> str:
+    """Return a metric with the direction in which it gets better: ``perplexity (lower is better)``."""
+    direction = direction_of(metric, objective=objective)
+    return f"{plain_name(metric)} ({direction} is better)" if direction else plain_name(metric)
 
 
 def detectable_text(value: float, *, metric: str) -> str:

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from nmlab.reports.analysis.analysis import Analysis
-from nmlab.reports.analysis.metrics import plain_name
+from nmlab.reports.analysis.metrics import is_compared_by_ratio, plain_name
 from nmlab.reports.analysis.settings import value_text
 from nmlab.reports.analysis.space.effects import NO_DIFFERENCE, SettingEffects, SettingTest
 from nmlab.reports.analysis.space.tried_range import factor_between
+from nmlab.reports.analysis.statements import quality
 from nmlab.reports.narrative.first_screen.differences import Difference, detectable_text, evidence_text
 from nmlab.reports.tables.effects import verdict_of
 
@@ -115,7 +116,13 @@ def _change(found: SettingEffects, test: SettingTest) -> str:
     difference = effect_of(found, test)
     assert difference is not None
     name = f"{test.name} " if sum(own.is_seen for own in found.tests) > 1 else ""
-    return f"{difference.texts[0]} {measured_text(found)} from {name}{_ends(test)}"
+    return f"{difference.texts[0]} {measured_text(found)} ({_quality(found, difference)}) from {name}{_ends(test)}"
+
+
+def _quality(found: SettingEffects, difference: Difference) -> str:
+    """Return whether an effect is for the better or for the worse."""
+    nothing = 1.0 if is_compared_by_ratio(found.metric) else 0.0
+    return quality(difference.value - nothing, objective=found.items[0].objective)
 
 
 def _ends(test: SettingTest) -> str:

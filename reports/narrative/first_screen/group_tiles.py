@@ -23,7 +23,7 @@ def group_tiles(analysis: Analysis, leaders: Sequence[Leader]) -> list[Row]:
 
 
 def _confidence(leaders: Sequence[Leader], named: Sequence[tuple[str, Leader]]) -> Row:
-    what = "Confidence: is the best better than its runner-up?"
+    what = "Confidence within each group: the best and its runner-up"
     tested = [leader.runner_up.p_adjusted for leader in leaders if leader.runner_up and leader.runner_up.p_adjusted]
     largest = max(tested, default=None)
     shown = "" if largest is None else f"largest {p_value_text(largest)}"

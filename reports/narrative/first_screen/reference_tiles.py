@@ -4,19 +4,31 @@ from collections.abc import Sequence
 
 from nmlab.reports.analysis.dense_gap import DenseGap
 from nmlab.reports.analysis.leader import Leader, Rival
-from nmlab.reports.analysis.metrics import is_compared_by_ratio, plain_name
+from nmlab.reports.analysis.metrics import is_compared_by_ratio
 from nmlab.reports.analysis.statements import p_value_text
-from nmlab.reports.narrative.first_screen.differences import SAME, Difference, difference_of
+from nmlab.reports.narrative.first_screen.differences import (
+    SAME,
+    Difference,
+    difference_of,
+    measured_in,
+)
 from nmlab.reports.narrative.first_screen.factor_words import joined
 from nmlab.reports.narrative.first_screen.sentence import mean_of, rules_by_standing
 from nmlab.reports.narrative.first_screen.tile import tile
 from nmlab.reports.values import Cell, Row
 
 MOST_NAMED = 4  # baselines of one kind
+THEY_ARE = {
+    "beats": "worse",
+    "cannot be told from": "cannot tell",
+    "could not be tested against": "not tested",
+    "is worse than": "better",
+}
+"""What baselines are that the best stands to in this way."""
 
 
 def baselines_tile(leader: Leader, *, question: str) -> Row:
-    """Return how many baselines the best beats, and by how much each of them is worse or better.
+    """Return how many baselines the best beats, and by how much each is worse or better; their means stand above.
 
     Args:
         leader: the best of the only group; it has baselines beside it.
@@ -24,34 +36,35 @@ def baselines_tile(leader: Leader, *, question: str) -> Row:
     """
     beaten, every = sum(rule.is_worse for rule in leader.rules), len(leader.rules)
     run_ids = (*(t.run_id for t in leader.shown.finished), *(run for rule in leader.rules for run in rule.run_ids))
-    name = plain_name(leader.best.objective.reported)
+    name = measured_in(leader.best.objective.reported, objective=leader.best.objective)
     cell = Cell(beaten, run_ids=tuple(dict.fromkeys(run_ids)), shown=_count(leader, beaten, every))
-    return tile(f"{leader.best.method} against the baselines: {name}", cell, _each(leader, question))
+    return tile(f"The baselines against {leader.best.method}: {name}", cell, _each(leader, question))
 
 
 def gap_tile(gap: DenseGap) -> Row:
-    """Return the values of the dense model and of the best of the search, and the gap in words."""
-    name = plain_name(gap.metric)
-    cell = Cell(gap.value, run_ids=gap.run_ids, shown=f"{mean_of(gap.dense)} → {mean_of(gap.mask)}")
-    words = f"the best {gap.mask.method} {_gap_clause(gap, name)} the model without a mask"
-    return tile(f"Dense model → best {gap.mask.method}: {name}", cell, words)
+    """Return the gap from the dense model to the best of the search, and the value of the dense model."""
+    name = measured_in(gap.metric, objective=gap.mask.objective)
+    cell = Cell(gap.value, run_ids=gap.run_ids, shown=_gap_text(gap))
+    words = f"the model without a mask has {mean_of(gap.dense)}"
+    return tile(f"The best {gap.mask.method} against the dense model: {name}", cell, words)
 
 
-def _gap_clause(gap: DenseGap, name: str) -> str:
-    """Return the gap as people say it: ``has 3.5 times the perplexity of``, ``has 8.3% higher perplexity than``."""
+def _gap_text(gap: DenseGap) -> str:
+    """Return the gap as people say it: ``3.5 times as high``, ``8.3% higher``."""
     difference = Difference(gap.metric, gap.value)
     if is_compared_by_ratio(gap.metric) and not difference.is_percent:
-        return f"has {gap.value:.2g} times the {name} of"
-    return f"{difference.clause} {'as' if difference.amount == SAME else 'than'}"
+        return f"{gap.value:.2g} times as high"
+    return difference.amount
 
 
 def _count(leader: Leader, beaten: int, every: int) -> str:
     """Return ``beats 5 of 6``, ``beats wanda``, or that no baseline can be told from the best."""
     if not any(rule.is_worse or rule.is_better for rule in leader.rules):
-        return f"cannot be told from {_any_of(leader)}"
+        return f"{leader.best.method} cannot be told from {_any_of(leader)}"
     if every == 1:
-        return f"{'beats' if beaten else 'is worse than'} {leader.rules[0].item.method}"
-    return f"beats {'all' if beaten == every else 'none of' if not beaten else f'{beaten} of'} {every}"
+        return f"{leader.best.method} {'beats' if beaten else 'is worse than'} {leader.rules[0].item.method}"
+    many = "all" if beaten == every else "none of" if not beaten else f"{beaten} of"
+    return f"{leader.best.method} beats {many} {every}"
 
 
 def _any_of(leader: Leader) -> str:
@@ -61,8 +74,9 @@ def _any_of(leader: Leader) -> str:
 
 
 def _each(leader: Leader, question: str) -> str:
+    """Return by how much each baseline is worse or better; the verdict has their means."""
     kinds = rules_by_standing(leader, question=question)
-    texts = [f"{verb} {_amounts(rules)}" for verb, rules in kinds.items() if rules]
+    texts = [f"{THEY_ARE[verb]}: {_amounts(rules)}" for verb, rules in kinds.items() if rules]
     decided = [rule.p_adjusted for rule in leader.rules if (rule.is_better or rule.is_worse) and rule.p_adjusted]
     return "; ".join([*texts, p_value_text(max(decided)).replace("=", "≤")] if decided else texts)
 

@@ -1,18 +1,17 @@
 """The tiles on the best against its runner-up, or against the best baseline where only one configuration was searched.
 
-One has the difference with its interval, the other says how sure it is that the best is better.
+One has the difference with its interval, the other says how sure it is that the best is better. Both name the two
+sides, so that a comparison of a method with itself is not taken for the verdict on it.
 """
 
 from nmlab.reports.analysis.leader import Leader, Rival, Standing
-from nmlab.reports.analysis.metrics import plain_name
 from nmlab.reports.analysis.statements import p_value_text
-from nmlab.reports.narrative.first_screen.differences import detectable_text, difference_of
+from nmlab.reports.narrative.first_screen.differences import detectable_text, difference_of, measured_in
 from nmlab.reports.narrative.first_screen.sentence import called, mean_of, others_text
 from nmlab.reports.narrative.first_screen.tile import tile
 from nmlab.reports.statistics import Noise
 from nmlab.reports.values import Cell, Row
 
-CONFIDENCE = "Confidence: is the best better than {whom}?"
 STANDINGS = {
     Standing.BEST: "better than {others}",
     Standing.NOT_SEPARABLE: "cannot be told from {any_other}",
@@ -32,8 +31,8 @@ def rival_tiles(leader: Leader) -> list[Row]:
 
 
 def _difference(leader: Leader) -> Row:
-    rival, name = _shown(leader), plain_name(leader.best.objective.reported)
-    what = f"{_title(leader)}: {name}"
+    rival, objective = _shown(leader), leader.best.objective
+    what = f"{_title(leader)}: {measured_in(objective.reported, objective=objective)}"
     difference = None if rival is None else difference_of(rival)
     if rival is None or difference is None:
         reason = f"not compared: {rival.reason}" if rival is not None and rival.reason else "no other mask has a result"
@@ -41,7 +40,7 @@ def _difference(leader: Leader) -> Row:
     n = rival.difference.n if rival.difference is not None else None
     ends = (difference.value, difference.low, difference.high)
     cell = Cell(*ends, n=n, run_ids=_runs(rival, leader), shown=difference.bracketed)
-    return tile(what, cell, f"{_means(rival, leader)}{_pairing(rival)}; {_named(rival, leader)}")
+    return tile(what, cell, f"{_named(rival, leader)}{_pairing(rival)}")
 
 
 def _runs(rival: Rival, leader: Leader) -> tuple[str, ...]:
@@ -66,12 +65,13 @@ def _title(leader: Leader) -> str:
 
 
 def _named(rival: Rival, leader: Leader) -> str:
-    return f"{'best baseline' if _is_to_baseline(leader) else 'runner-up'}: {called(rival.item, leader)}"
+    """Return the other side with its mean, where the verdict does not say that."""
+    mean = "" if rival.item.is_baseline or rival.item.value is None else f", {mean_of(rival.item)}"
+    return f"{_other(leader)}: {called(rival.item, leader)}{mean}"
 
 
-def _means(rival: Rival, leader: Leader) -> str:
-    own, other = leader.shown, rival.item
-    return " against ".join(mean_of(item) if item.value is not None else "–" for item in (other, own))
+def _other(leader: Leader) -> str:
+    return "best baseline" if _is_to_baseline(leader) else "runner-up"
 
 
 def _pairing(rival: Rival) -> str:
@@ -81,8 +81,7 @@ def _pairing(rival: Rival) -> str:
 
 
 def _confidence(leader: Leader) -> Row:
-    rival = _shown(leader)
-    what = CONFIDENCE.format(whom="the best baseline" if _is_to_baseline(leader) else "its runner-up")
+    rival, what = _shown(leader), _question(leader)
     words = STANDINGS[leader.standing].format(
         others=others_text(leader),
         any_other=others_text(leader, is_any=True),
@@ -94,16 +93,37 @@ def _confidence(leader: Leader) -> Row:
     if rival is None or rival.p_adjusted is None:
         reason = rival.reason if rival is not None else ""
         return tile(what, Cell("not tested"), f"{words}{f': {reason}' if reason else ''}")
-    answer = "no" if rival.is_better else "yes" if rival.is_worse else "cannot tell"
-    cell = Cell(rival.p_adjusted, run_ids=_runs(rival, leader), shown=f"{answer} ({p_value_text(rival.p_adjusted)})")
-    return tile(what, cell, f"{words}{_test(rival, leader)}")
+    answer = "worse than" if rival.is_better else "better than" if rival.is_worse else "cannot be told from"
+    shown = f"{answer} the {_other(leader)} ({p_value_text(rival.p_adjusted)})"
+    cell = Cell(rival.p_adjusted, run_ids=_runs(rival, leader), shown=shown)
+    return tile(what, cell, f"{_among(leader)}{words}{_test(rival, leader)}")
+
+
+def _question(leader: Leader) -> str:
+    """Return what is compared: never only "the best", which a reader takes for the method of the study."""
+    if _is_to_baseline(leader):
+        return f"Confidence: {leader.best.method} and the best baseline"
+    if leader.standing is Standing.BASELINE:
+        return "Confidence among the baselines: the best and the second-best"
+    within = f"within {leader.best.method}" if len(leader.methods) == 1 else "within the search"
+    return (
+        f"Confidence {within}: the selected configuration" if leader.is_selected else f"Confidence {within}: the best"
+    )
+
+
+def _among(leader: Leader) -> str:
+    """Return that the others are configurations of the same search; "" where they are baselines."""
+    if _is_to_baseline(leader) or leader.standing is Standing.BASELINE:
+        return ""
+    return "configurations of the search among themselves, no baseline: "
 
 
 def _test(rival: Rival, leader: Leader) -> str:
     tested = rival.difference
     if tested is None:
         return ""
-    text = f"; tested over {tested.n} {'fresh ' if leader.is_fresh else ''}{tested.noise}"
+    over = "the" if leader.shown.value is not None and tested.n == leader.shown.value.n else str(tested.n)
+    text = f"; tested over {over} {'fresh ' if leader.is_fresh else ''}{tested.noise}"
     if not rival.is_worse and not rival.is_better and rival.detectable is not None:
         text += f"; smallest detectable {detectable_text(rival.detectable, metric=leader.best.objective.reported)}"
     return text

@@ -50,10 +50,11 @@ class FirstScreen:
 def first_screen_of(analysis: Analysis) -> FirstScreen:
     """Return the first screen of a launch."""
     leaders = analysis.leaders
+    verdict = verdict_of(analysis, leaders=leaders)
     return FirstScreen(
-        verdict=verdict_of(analysis, leaders=leaders),
+        verdict=verdict,
         is_decided=_is_decided(analysis, leaders),
-        findings=tuple(_findings(analysis, leaders)),
+        findings=tuple(_findings(analysis, leaders, verdict=verdict)),
         claims=_claims(analysis) if analysis.judgements else "",
         tiles=tiles_table(analysis, leaders=leaders),
         trust=trust_lines(analysis, leaders=leaders),
@@ -69,12 +70,15 @@ def _is_decided(analysis: Analysis, leaders: tuple[Leader, ...]) -> bool:
     return all(leader.standing is Standing.BEST for leader in leaders)
 
 
-def _findings(analysis: Analysis, leaders: tuple[Leader, ...]) -> list[str]:
+def _findings(analysis: Analysis, leaders: tuple[Leader, ...], *, verdict: str) -> list[str]:
     if len(leaders) != 1:
         return [_best_of_groups(analysis, leaders), *_texts_of_groups(analysis, leaders)] if leaders else []
     leader, factors = leaders[0], factors_of(analysis)
     found = [] if factors is None else _without_tile(factors)
-    found += [_best(leader), both_texts_line(text_figures(leader.best, configurations=analysis.configurations))]
+    found += [
+        _best(leader, verdict),
+        both_texts_line(text_figures(leader.best, configurations=analysis.configurations)),
+    ]
     found += [_undecided(leader), _shared(analysis, factors), selection_text(analysis, leader)]
     return [text for text in found if text]
 
@@ -99,19 +103,23 @@ def _claims(analysis: Analysis) -> str:
     return summary_of(analysis.judgements).partition(". ")[0].removesuffix(".") + "."
 
 
-def _best(leader: Leader) -> str:
-    """Name the best with its settings and its result, as selected only where that means something; define ±."""
+def _best(leader: Leader, verdict: str) -> str:
+    """Name the best with its settings, as selected only where that means something; define ±.
+
+    Its result follows where the verdict does not have it.
+    """
     if leader.standing is Standing.BASELINE:
         return ""
     name, reached = called(leader.best, leader), reached_text(leader)
-    defined = f" ({HALF_INTERVAL})" if "±" in reached else ""
+    result = "" if reached in verdict else f", {reached}"
+    defined = f" ({HALF_INTERVAL})" if result and "±" in result else f"; {HALF_INTERVAL}" if "±" in reached else ""
     if len(leader.tried) < 2:
-        return f"The configuration: {name} ({leader.best.key}), {reached}{defined}."
+        return f"The configuration: {name} ({leader.best.key}){result}{defined}."
     by = " on validation text" if leader.best.objective.selects_on_validation else ""
     number = counted(len(leader.tried), noun="configuration")
     if leader.is_selected:
-        return f"Selected{by}, of {number}: {name} ({leader.best.key}), {reached}{defined}."
-    return f"Best mean{by} of {number}, though nothing sets it apart: {name} ({leader.best.key}), {reached}{defined}."
+        return f"Selected{by}, of {number}: {name} ({leader.best.key}){result}{defined}."
+    return f"Best mean{by} of {number}, though nothing sets it apart: {name} ({leader.best.key}){result}{defined}."
 
 
 def _best_of_groups(analysis: Analysis, leaders: tuple[Leader, ...]) -> str:

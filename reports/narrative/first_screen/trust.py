@@ -9,14 +9,17 @@ from nmlab.reports.analysis.metrics import is_counted
 from nmlab.reports.analysis.pairwise import optimism_of
 from nmlab.reports.analysis.run_counts import run_counts
 from nmlab.reports.analysis.selection_bias import selection_bias_of
+from nmlab.reports.analysis.starts import unmoved_of
 from nmlab.reports.narrative.first_screen.differences import detectable_text, difference_of
 from nmlab.reports.narrative.first_screen.factor_words import factors_of, missed_text
+from nmlab.reports.narrative.unmoved_words import unmoved_text
 from nmlab.reports.values import counted
 from nmlab.trials.contract import run_params, run_tags
 from nmlab.trials.contract.run_status import LaunchStatus
 from nmlab.trials.contract.run_tags import FrozenWeights
 
 MOST_LINES = 5
+SMALL_EFFECTS = "No difference seen does not mean none: smaller effects than the verdict names would be missed."
 
 
 def trust_lines(analysis: Analysis, *, leaders: Sequence[Leader]) -> tuple[str, ...]:
@@ -29,6 +32,7 @@ def trust_lines(analysis: Analysis, *, leaders: Sequence[Leader]) -> tuple[str, 
     found = [
         *_integrity(analysis),
         _missing(analysis),
+        _unmoved(analysis, leaders),
         _selection(analysis, leaders),
         _power(analysis, leaders),
         _scope(analysis),
@@ -62,6 +66,16 @@ def _missing(analysis: Analysis) -> str:
     return f"{'; '.join(found)}." if found else ""
 
 
+def _unmoved(analysis: Analysis, leaders: Sequence[Leader]) -> str:
+    """Return how many runs that learn ended where they started; "" where none did."""
+    found = unmoved_of(analysis.configurations)
+    if not found.runs:
+        return ""
+    own = {trial.run_id for leader in leaders for trial in leader.shown.finished}
+    best = ", the best among them" if own and own <= set(found.runs) else ""
+    return f"{unmoved_text(found)}{best}: there the method shows its start, not what it learns."
+
+
 def _selection(analysis: Analysis, leaders: Sequence[Leader]) -> str:
     """Return what the choice of the best owes to luck; "" where it owes it nothing."""
     if not leaders or leaders[0].best.is_baseline or is_counted(leaders[0].best.objective.reported):
@@ -75,8 +89,14 @@ def _selection(analysis: Analysis, leaders: Sequence[Leader]) -> str:
     if behind and not bias.of_text:
         return behind
     if not bias.of_text:
-        return f"The best of {bias.tried} was chosen by the seeds that are reported: part of its lead can be luck."
+        luck = "part of its lead can be luck" if _leads(leaders) else "its mean can owe something to luck"
+        return f"The best of {bias.tried} was chosen by the seeds that are reported: {luck}."
     return f"The best of {bias.tried} was chosen by the numbers that are reported: its mean is optimistic."
+
+
+def _leads(leaders: Sequence[Leader]) -> bool:
+    """Return whether the best of every group has a lead that a test finds."""
+    return all(leader.standing is Standing.BEST for leader in leaders)
 
 
 def selection_text(analysis: Analysis, leader: Leader) -> str:
@@ -104,8 +124,7 @@ def _power(analysis: Analysis, leaders: Sequence[Leader]) -> str:
     """Return how small an effect, or a difference to the runner-up, the study would have missed."""
     factors = factors_of(analysis) if len(leaders) == 1 else None
     if factors is not None:
-        missed = missed_text(factors)
-        return f"{missed[0].upper()}{missed[1:]}: no difference seen does not mean none." if missed else ""
+        return SMALL_EFFECTS if missed_text(factors) else ""
     rival = leaders[0].runner_up if len(leaders) == 1 else None
     if rival is None or rival.difference is None or rival.detectable is None or rival.is_worse or rival.is_better:
         return ""

@@ -14,7 +14,8 @@ hover.setAttribute("aria-hidden", "true"); // the point's own label says the sam
 const MOST_IDS = 6;
 function showPoint(point) {
   const ids = point.dataset.runs?.split(" ") ?? [];
-  const more = ids.length > MOST_IDS ? ` and ${ids.length - MOST_IDS} more` : "";
+  const others = ids.length + left(point) - MOST_IDS;
+  const more = others > 0 ? ` and ${others} more` : "";
   const small = document.createElement("small");
   small.textContent = ids.length ? `runs ${ids.slice(0, MOST_IDS).map((id) => id.slice(0, 8)).join(", ")}${more}` : "";
   hover.replaceChildren(point.getAttribute("aria-label"), small);

@@ -28,13 +28,13 @@ class PagedTable {
   show(first, count = PAGE) {
     const order = this.order ?? (this.order = this.rows());
     this.first = Math.max(0, Math.min(first, order.length - 1));
-    const shown = order.slice(this.first, this.first + count);
+    const shown = order.slice(this.first, this.first + count).map(completed);
     for (const row of shown) row.classList.toggle("picked", row.dataset.configuration === picked && picked !== "");
     this.body.replaceChildren(...shown);
     this.tell(order.length);
   }
   sort(index, down) {
-    const value = (row) => row.cells[index].dataset.value;
+    const value = (row) => row.cells[index].dataset.value ?? row.cells[index].textContent;
     const compare = (a, b) => {
       const x = value(a), y = value(b);
       if (x === "" || y === "") return (x === "") - (y === "");
@@ -81,11 +81,25 @@ class PagedTable {
     this.next.disabled = last >= count;
   }
 }
+// A row after the first page names its runs once, and its links get them when it is shown.
+function completed(row) {
+  const { href, runs, more } = row.dataset;
+  if (!href) return row;
+  const count = runs.split(" ").length + Number(more ?? 0);
+  for (const link of row.querySelectorAll("a:not([href])")) {
+    link.setAttribute("href", href);
+    link.dataset.runs = runs;
+    if (more) link.dataset.more = more;
+    link.title = count === 1 ? `run ${runs}` : `${count} runs`;
+  }
+  delete row.dataset.href;
+  return row;
+}
 let picked = ""; // the configuration that is highlighted
 const texts = new WeakMap();
 function textOf(row) {
   if (!texts.has(row)) {
-    const ids = [...row.querySelectorAll("[data-runs]")].map((link) => link.dataset.runs);
+    const ids = [row, ...row.querySelectorAll("[data-runs]")].map((own) => own.dataset.runs ?? "");
     texts.set(row, [row.textContent, ...new Set(ids)].join(" ").toLowerCase());
   }
   return texts.get(row);
@@ -114,15 +128,15 @@ addEventListener("beforeprint", () => tables.forEach((table) => table.size > PAG
 addEventListener("afterprint", () => tables.forEach((table) => table.size > PAGE && table.show(0)));
 // A number that is a mean over several runs opens the list of them; without this script it leads to the first.
 const panel = document.getElementById("runs");
-const MOST_LISTED = 200;
+const left = (link) => Number(link.dataset.more ?? 0); // runs that the page does not name
 function listRuns(link, ids) {
-  const entries = ids.slice(0, MOST_LISTED).map((id) => {
+  const entries = ids.map((id) => {
     const entry = document.createElement("a");
     entry.href = link.getAttribute("href").replace(/[^/]*$/, id);
     entry.textContent = `run ${id}`;
     return entry;
   });
-  if (ids.length > MOST_LISTED) entries.push(`and ${numbers.format(ids.length - MOST_LISTED)} more: see the table of runs`);
+  if (left(link)) entries.push(`and ${numbers.format(left(link))} more: see the table of runs`);
   panel.replaceChildren(...entries);
   panel.hidden = false;
   place(panel, link);

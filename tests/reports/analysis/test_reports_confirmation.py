@@ -236,7 +236,7 @@ def test_fresh_seeds_count_in_nothing_of_the_search(found):
     caveats = " ".join(caveats_of(found))
     assert "diverged, " not in caveats
     assert "1 of 20 runs on fresh seeds did not finish" in caveats
-    assert "fresh seeds do not show how much of its lead this text alone makes" in caveats
+    assert "fresh seeds do not show how much of its result this text alone makes" in caveats
 
 
 def test_their_cost_is_part_of_the_total(found):

@@ -79,21 +79,25 @@ def test_a_search_with_confirmation(screen, trial):
         "maskpro (perplexity 83.03 ± 0.38, 3 fresh seeds) beats wanda 120.00. This took 16 runs and "
     )
     assert "alpha" not in found.verdict, "settings stand below"
-    assert found.findings[0].startswith("Selected, of 3 configurations: alpha=0.9, rate=1 (")
-    assert found.findings[0].endswith("3 fresh seeds (± is half a 95% interval).")
+    assert re.match(
+        r"Selected, of 3 configurations: alpha=0\.9, rate=1 \(\w+\); ± is half a 95% interval\.$", found.findings[0]
+    ), "the verdict has the result"
     baselines, difference, confidence, cost, completeness = found.tiles.rows
-    assert baselines.cells[0].value == "maskpro against the baselines: perplexity"
-    assert (baselines.cells[1].value, baselines.cells[1].shown) == (1, "beats wanda")
-    assert baselines.cells[2].value == "beats wanda (44.52% higher); p < 0.001"
+    assert baselines.cells[0].value == "The baselines against maskpro: perplexity (lower is better)"
+    assert (baselines.cells[1].value, baselines.cells[1].shown) == (1, "maskpro beats wanda")
+    assert baselines.cells[2].value == "worse: wanda (44.52% higher); p < 0.001"
     assert len(baselines.run_ids) == 4
     assert difference.cells[1].value == pytest.approx((85.0 * 85.4 * 85.1 / (83.0 * 83.2 * 82.9)) ** (1 / 3))
     assert difference.cells[1].n == 3
     assert len(difference.run_ids) == 6
-    assert confidence.cells[1].shown.startswith("yes (p ")
-    assert "better than the other finalist; tested over 3 fresh seeds" in details(found)
+    assert difference.cells[2].value.startswith("runner-up: alpha=0.95, rate=2, 85.17 ± ")
+    assert confidence.cells[0].value == "Confidence within maskpro: the selected configuration"
+    assert confidence.cells[1].shown.startswith("better than the runner-up (p ")
+    among = "configurations of the search among themselves, no baseline: "
+    assert f"{among}better than the other finalist; tested over the fresh seeds" in details(found)
     assert len(cost.run_ids) == len(completeness.run_ids) == 16
-    assert values(found)[-1] == "16 of 16 runs ended"
-    assert "6 of the 16 on fresh seeds" in details(found)[-1]
+    assert values(found)[-1] == "all finished"
+    assert details(found)[-1] == "6 of them on fresh seeds"
     assert any("text that chose the best is the text that is reported" in line for line in found.trust)
 
 
@@ -109,16 +113,18 @@ def test_a_grid_of_factors_answers_for_each_factor(screen, trial):
     ]
     found = screen("screen-grid", trials)
     assert re.match(
-        r"rate makes a difference: \+2\d\..*% perplexity from 1 to 2\. alpha \(0\.9 to 0\.99\) ", found.verdict
+        r"rate makes a difference: \+2\d\..*% perplexity \(worse\) from 1 to 2\. alpha \(0\.9 to 0\.99\) ",
+        found.verdict,
     )
     assert "makes none that this study could see" in found.verdict
     assert found.is_decided
     alpha, rate = found.tiles.rows[:2]
-    assert alpha.cells[0].value == "Effect of alpha on perplexity"
+    assert alpha.cells[0].value == "Effect of alpha on perplexity (lower is better)"
     assert alpha.cells[1].low < 1 < alpha.cells[1].high
-    assert re.match(r"cannot tell \(p = 0\..*\); from 0\.9 to 0\.99, the range tried$", alpha.cells[2].value)
+    assert re.match(r"cannot tell \(p = 0\..*\); over the range tried$", alpha.cells[2].value)
     assert 1.2 < rate.cells[1].low < rate.cells[1].value < 1.3
-    assert rate.cells[2].value.startswith("yes (p ")
+    assert rate.cells[1].shown.startswith("95% interval +2"), "the verdict has the effect itself"
+    assert rate.cells[2].value.startswith("makes a difference (p ")
     assert len(rate.run_ids) == 12
 
 
@@ -131,12 +137,13 @@ def test_where_nothing_is_separable_it_says_so_and_names_all(screen, trial):
     found = screen("screen-equal", trials)
     assert not found.is_decided
     assert found.verdict.startswith(f"Inconclusive: alpha (0.9 to 0.93) makes {NONE}; effects below about ")
-    assert found.tiles.rows[0].cells[0].value == "Effect of alpha on perplexity"
-    assert "the largest contrast (tried: 0.9 to 0.93)" in details(found)[0]
+    assert found.tiles.rows[0].cells[0].value == "Effect of alpha on perplexity (lower is better)"
+    assert details(found)[0].endswith(", the largest contrast"), "the verdict has the range tried"
     assert values(found)[1].startswith("cannot tell (p ")
     assert any(line.startswith("Cannot be told from it: ") and line.count("alpha=") == 3 for line in found.findings)
     missed = re.search(r"below about (\S+) would be missed", found.verdict).group(1)
-    assert any(missed in line and "no difference seen does not mean none" in line for line in found.trust)
+    assert any(line.startswith("No difference seen does not mean none") for line in found.trust)
+    assert missed not in " ".join((*found.trust, *found.findings, *details(found))), "once on the screen"
     assert any("chosen by the numbers that are reported" in line for line in found.trust)
 
 
@@ -182,8 +189,8 @@ def test_a_range_within_a_small_factor_is_called_too_narrow(screen, trial):
 
 def test_a_baseline_that_cannot_be_told_from_the_best_is_neither_beaten_nor_better(screen, trial):
     found = screen("screen-beside", [*learned(trial, (80.0, 84.0, 77.0)), rule(trial, value=80.5)])
-    assert values(found)[0] == "cannot be told from wanda"
-    assert details(found)[0] == "cannot be told from wanda (about the same)", "0.2% beside an interval of 12%"
+    assert values(found)[0] == "maskpro cannot be told from wanda"
+    assert details(found)[0] == "cannot tell: wanda (about the same)", "0.2% beside an interval of 12%"
 
 
 def test_one_value_of_a_setting_on_fresh_seeds_is_said(screen, trial):
@@ -209,11 +216,12 @@ def test_a_single_configuration_is_compared_with_the_best_baseline(screen, trial
         "maskpro (perplexity 80.0 ± 2.5, 3 seeds) beats wanda 120.00 and magnitude 140.00. "
     )
     assert [row.cells[0].value for row in found.tiles.rows[:3]] == [
-        "maskpro against the baselines: perplexity",
-        "Best baseline against maskpro: perplexity",
-        "Confidence: is the best better than the best baseline?",
+        "The baselines against maskpro: perplexity (lower is better)",
+        "Best baseline against maskpro: perplexity (lower is better)",
+        "Confidence: maskpro and the best baseline",
     ]
-    assert values(found)[0] == "beats all 2"
+    assert values(found)[0] == "maskpro beats all 2"
+    assert values(found)[2].startswith("better than the best baseline (p ")
     assert values(found)[1].startswith("+50.")
     assert details(found)[2].startswith("better than the best baseline")
 
@@ -222,8 +230,7 @@ def test_a_launch_that_was_stopped_says_what_is_missing(screen, trial):
     trials = [*learned(trial, (80.0, 80.2), alpha=0.9), *learned(trial, (90.0,), alpha=0.99)]
     found = screen("screen-stopped", trials, tags={"nmlab.status": "stopped", "nmlab.planned": "6"})
     assert " 3 of 6 runs and " in found.verdict
-    assert values(found)[3] == "3 of 6 runs ended"
-    assert "3 not begun" in details(found)[3]
+    assert values(found)[3] == "3 finished, 3 not begun"
     assert found.trust[0].startswith("The launch is stopped, not finished")
 
 
@@ -286,14 +293,14 @@ def test_a_baseline_that_is_better_is_named_and_takes_the_green_away(screen, tri
     assert not found.is_decided
     against, gap = found.tiles.rows[0], found.tiles.rows[3]
     assert re.match(
-        r"beats magnitude \(74\.\d+% higher\) and wanda \(.* higher\); is worse than sparsegpt_mask \(.* lower\); ",
+        r"worse: magnitude \(74\.\d+% higher\) and wanda \(.* higher\); better: sparsegpt_mask \(.* lower\); ",
         against.cells[2].value,
     )
-    assert against.cells[1].shown == "beats 2 of 3"
-    assert gap.cells[0].value == "Dense model → best maskpro: perplexity"
-    assert gap.cells[1].shown == "20.00 → 80.03 ± 0.38"
+    assert against.cells[1].shown == "maskpro beats 2 of 3"
+    assert gap.cells[0].value == "The best maskpro against the dense model: perplexity (lower is better)"
+    assert gap.cells[1].shown == "4 times as high"
     assert gap.cells[1].value == pytest.approx(80.1 / 20 - 0.01 / 3, rel=1e-3)
-    assert gap.cells[2].value == "the best maskpro has 4 times the perplexity of the model without a mask"
+    assert gap.cells[2].value == "the model without a mask has 20.00"
     assert len(gap.run_ids) == 4
 
 
@@ -313,6 +320,79 @@ def test_a_runner_up_with_the_better_reported_mean_is_said_and_no_lead_is_claime
     (line,) = [line for line in found.trust if "Selected on validation text" in line]
     assert re.search(r"the runner-up has .*% lower perplexity, within noise\.$", line)
     assert not any("lead" in line for line in found.trust)
+
+
+@pytest.mark.parametrize("direction", ["min", "max"])
+def test_which_way_is_better_stands_beside_every_difference(screen, trial, direction):
+    params = {"search.metric": "eval/perplexity", "search.mode": direction}
+    found = screen(f"screen-{direction}", [*learned(trial, (80.0, 80.2, 79.9)), rule(trial)], params=params)
+    word = "lower is better" if direction == "min" else "higher is better"
+    differences = [row for row in found.tiles.rows if "perplexity" in row.cells[0].value]
+    assert len(differences) == 2
+    assert all(row.cells[0].value.endswith(f"perplexity ({word})") for row in differences)
+
+
+def test_no_tile_answers_with_a_bare_yes(screen, trial):
+    """A "yes" beside a p-value is taken for the verdict on the method, whatever the tile is about."""
+    near, far = (80.0, 80.2, 79.9), (90.0, 90.3, 90.2)
+    one = [*learned(trial, near, alpha=0.9), *learned(trial, far, alpha=0.99), rule(trial)]
+    many = [
+        run
+        for place, means in enumerate((near, far))
+        for run in learned(trial, means, a=place, b=place, c=place, d=place)
+    ]
+    for name, trials in (("one", one), ("many", many), ("single", [*learned(trial, near), rule(trial)])):
+        found = screen(f"screen-plain-{name}", trials)
+        texts = [*values(found), *details(found)]
+        assert not [text for text in texts if re.search(r"\b(yes|no) \(p ", text)]
+
+
+def test_the_numbers_of_the_verdict_stand_once_on_the_screen(screen, trial):
+    search = [
+        *learned(trial, (80.0, 80.25, 79.75), alpha=0.9, rate=1, steps=10, size=1),
+        *learned(trial, (90.0, 90.2, 90.3), alpha=0.95, rate=2, steps=20, size=2),
+        *learned(trial, (math.nan, 97.2, 97.3), alpha=0.97, rate=3, steps=30, size=3),
+    ]
+    found = screen("screen-once", [*search, rule(trial, value=123.45), trial("dense", 0, 23.5, role="baseline")])
+    numbers = set(re.findall(r"\d+\.\d+", found.verdict))
+    assert {"80.00", "123.45"} <= numbers
+    elsewhere = " ".join((*found.findings, *values(found), *details(found), *found.trust))
+    assert numbers.isdisjoint(re.findall(r"\d+\.\d+", elsewhere))
+
+
+@pytest.mark.parametrize(("better", "is_lead"), [(79.0, True), (81.0, False)])
+def test_luck_in_a_lead_is_said_only_where_there_is_one(screen, trial, better, is_lead):
+    def on_both(values, **settings):
+        return [
+            trial("maskpro", seed, value, validation=value - 10, params={k: str(v) for k, v in settings.items()})
+            for seed, value in enumerate(values)
+        ]
+
+    spread = (0.0, 0.3, -0.2) if is_lead else (0.0, 4.0, -3.0)
+    trials = [
+        *on_both([better - 1 + up for up in spread], alpha=0.9),
+        *on_both([better + (9 if is_lead else 0) + up * 1.1 for up in spread[::-1]], alpha=0.95),
+    ]
+    params = {"data.validation.source": "builtin:python-docs", "search.metric": "validation/perplexity"}
+    found = screen(f"screen-luck-{is_lead}", trials, params=params)
+    (line,) = [line for line in found.trust if "chosen by the seeds that are reported" in line]
+    assert ("lead" in line) is is_lead
+
+
+def test_runs_that_end_where_they_started_are_counted(screen, trial):
+    def run(seed, final, initial, **settings):
+        params = {name: str(value) for name, value in settings.items()}
+        return trial("maskpro", seed, final, initial, params=params)
+
+    moved = [run(seed, 80.0 + seed, 120.0, alpha=0.9) for seed in range(3)]
+    unmoved = [run(seed, 120.0, 120.0, alpha=0.99) for seed in range(3)]
+    found = screen("screen-unmoved", [*moved, *unmoved])
+    (line,) = [line for line in found.trust if "started from" in line]
+    assert line.startswith("3 of 6 runs that learn end with the result of the mask that they started from: ")
+    every = screen("screen-all-unmoved", unmoved)
+    (line,) = [line for line in every.trust if "started from" in line]
+    assert line.startswith("All 3 runs that learn end with the result of the mask that they started from, the best am")
+    assert not [line for line in screen("screen-all-moved", moved).trust if "started from" in line]
 
 
 # --- numbers in words -------------------------------------------------------------------------------------------

@@ -113,6 +113,12 @@ def test_long_tables_have_pages_that_search_sort_and_links_reach(page, opened):
     assert told == f"Rows 1 to {ROWS_ON_PAGE} of {ROWS}"
     click(".pages button:last-child")
     assert page.evaluate(keys)[0] == f"{ROWS_ON_PAGE:08x}"
+    links = "[...document.querySelectorAll('#table-configurations tbody tr:first-child a[data-runs]')]"
+    links += ".map((link) => [link.getAttribute('href'), link.dataset.runs, link.title])"
+    page_of_links = page.evaluate(links)
+    click(".pages button:first-child")
+    assert page_of_links == page.evaluate(links) != []  # every row has the runs of the first
+    click(".pages button:last-child")
     last = f"{ROWS - 1:08x}"
     page.evaluate(f"location.hash = 'configuration-{last}'")
     page.evaluate("new Promise((resolve) => setTimeout(resolve, 50))")

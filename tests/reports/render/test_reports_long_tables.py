@@ -7,6 +7,7 @@ import pytest
 
 from nmlab.reports.render import html_text, markdown_text
 from nmlab.reports.render.html import MOST_ROWS, ROWS_ON_PAGE
+from nmlab.reports.render.html_rows import row_html
 from nmlab.reports.values import Cell, Column, ReportTable, Row
 
 ROW = re.compile(r'<tr class="searched" id="configuration-(\w+)" data-configuration="(\w+)">')
@@ -54,3 +55,15 @@ def test_what_the_file_does_not_hold_is_said(page_of):
     assert len(ROW.findall(page)) == MOST_ROWS
     assert "3 further rows are in tables/configurations.csv and in report.json." in page
     assert f"{MOST_ROWS + 3 - 400:,} further rows are in tables/configurations.csv" in markdown.replace("\\", "")
+
+
+def test_a_row_of_a_later_page_names_its_runs_once(document):
+    table = next(table for table in document.tables if table.key == "configurations")
+    row = next(row for row in table.rows if len(row.run_ids) > 1)
+    first, later = (
+        row_html(row, table=table, links=document.links, anchors=set(), is_short=is_short) for is_short in (False, True)
+    )
+    every, href = " ".join(row.run_ids), document.links.run(row.run_ids[0])
+    assert later.count(f'data-href="{href}" data-runs="{every}"') == later.count(f'data-runs="{every}"') == 1
+    assert later.count("<a>") == first.count(f'data-runs="{every}"') > 2
+    assert re.sub("<.*?>", "", later) == re.sub("<.*?>", "", first)

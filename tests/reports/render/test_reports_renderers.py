@@ -14,7 +14,8 @@ import pytest
 from nmlab.reports.figures import FigureFile
 from nmlab.reports.render import csv_text, html_text, json_text, latex_text, markdown_text, table_json
 from nmlab.reports.render.document import RunLinks
-from nmlab.reports.render.html import cell_html, inline_svg
+from nmlab.reports.render.html import inline_svg
+from nmlab.reports.render.html_rows import MOST_LISTED, cell_html
 from nmlab.reports.render.latex import escaped
 from nmlab.reports.render.markdown import markdown_table
 from nmlab.reports.report import document_of
@@ -153,6 +154,16 @@ def test_every_number_leads_to_its_runs(document, page, runs):
         assert href == document.links.run(first)
         count = len(ids.split())
         assert title == (f"run {first}" if count == 1 else f"{count} runs")
+
+
+def test_a_number_over_very_many_runs_names_the_first_and_counts_the_others():
+    ids = tuple(f"run{number}" for number in range(MOST_LISTED + 3))
+    shown = cell_html(Cell("x", run_ids=ids), column=Column("x", "x"), links=LINKS, anchors=set())
+    (named,) = re.findall('data-runs="([^"]+)" data-more="3" title="203 runs"', shown)
+    assert named.split() == list(ids[:MOST_LISTED])
+    few = cell_html(Cell("x", run_ids=ids[:MOST_LISTED]), column=Column("x", "x"), links=LINKS, anchors=set())
+    assert len(re.findall('run\\d+ |run\\d+"', few)) == MOST_LISTED
+    assert "data-more" not in few
 
 
 def test_links_inside_the_page_lead_somewhere(page):
