@@ -4,7 +4,10 @@ Torch's kernels for short last axes (reductions, `where`, the transposing copy) 
 memory bandwidth; copying column by column beats ``tensor.t().contiguous()`` two to three times at M = 4.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from functools import reduce
 
 import torch
@@ -17,6 +20,11 @@ _CHUNK_ELEMENTS = 60_000
 # megabytes, whatever the model's size. The draws of a seed depend on it there, so it is not a setting.
 _CHUNK_BYTES_ON_DEVICE = 2**25
 _NUMBER_BYTES = 4  # of the float32 in which temporaries are computed, whatever the type of the first tensor
+
+counts_repeats: ContextVar[Callable[[int], AbstractContextManager[None]] | None]
+counts_repeats = ContextVar("counts_repeats", default=None)
+"""Set in a dry run, where chunks of equal size cost the same: then two of each size are walked through, in a context
+that knows how many they stand for. A model of 100 million weights has thousands."""
 
 
 def columns(tensor_GM: Tensor) -> Tensor:
@@ -47,11 +55,37 @@ def chunks(*tensors_GM: Tensor, layers: Sequence[int] = ()) -> Iterator[tuple[Te
 
     Given the number of groups of each of the ``layers``, no chunk on a CPU has groups of two: torch computes the last
     few numbers of a chunk differently from the others, and which they are must not depend on the pipeline stage.
+
+    What is counted in a dry run writes its results into tensors made before, since not every chunk is yielded there.
     """
     groups, m = tensors_GM[0].shape
     if tensors_GM[0].device.type != "cpu":
         layers = ()
     on_device = _CHUNK_BYTES_ON_DEVICE // _NUMBER_BYTES
     size = max(1, (_CHUNK_ELEMENTS if tensors_GM[0].device.type == "cpu" else on_device) // m)
+    repeated = counts_repeats.get()
+    if repeated is not None:
+        yield from _one_of_each_size(tensors_GM, layers or (groups,), size=size, repeated=repeated)
+        return
     for parts in zip(*(torch.split(tensor_GM, list(layers or (groups,))) for tensor_GM in tensors_GM), strict=True):
         yield from zip(*(torch.split(part, size) for part in parts), strict=True)
+
+
+def _one_of_each_size(
+    tensors_GM: Sequence[Tensor],
+    layers: Sequence[int],
+    *,
+    size: int,
+    repeated: Callable[[int], AbstractContextManager[None]],
+) -> Iterator[tuple[Tensor, ...]]:
+    """Yield the first groups of each tensor, as many as a chunk has, at most twice for each size of a chunk."""
+    counts: Counter[int] = Counter()
+    for groups in layers:
+        counts[size] += groups // size
+        counts[groups % size] += 1
+    for length, times in counts.items():
+        for stands_for in (times - 1, 1):  # the second, since what is left of a chunk is alive in the next
+            if length and times and stands_for:
+                first = tuple(tensor_GM[:length] for tensor_GM in tensors_GM)
+                with repeated(stands_for):
+                    yield first

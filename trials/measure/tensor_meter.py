@@ -5,7 +5,8 @@ and does not depend on the rest of the process. An allocator's rounding and the 
 """
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -25,7 +26,7 @@ class TensorMeter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, before: Iterable[Tensor] = ()) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.peak = self.written = self.calls = 0
-        self._now = 0
+        self._now, self._times = 0, 1
         self._sizes: dict[int, int] = {}
         self._watched: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         for tensor in before:
@@ -36,6 +37,15 @@ class TensorMeter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """The most bytes alive at once, less those that are still alive."""
         return self.peak - self._now
 
+    @contextmanager
+    def repeated(self, times: int) -> Iterator[None]:
+        """Within it each operation counts so many times in ``calls`` and ``written``, as if it came again and again."""
+        before, self._times = self._times, times
+        try:
+            yield
+        finally:
+            self._times = before
+
     def __torch_dispatch__(
         self, op: Any, types: object, args: tuple[object, ...] = (), kwargs: dict[str, object] | None = None
     ) -> object:
@@ -43,7 +53,7 @@ class TensorMeter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if kwargs:
             self._see(tuple(kwargs.values()), made=False)
         result: object = op(*args, **(kwargs or {}))
-        self.calls += 1
+        self.calls += self._times
         self._see(result, made=True)
         return result
 
@@ -66,7 +76,7 @@ class TensorMeter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._sizes[place] = size
         self._watched[place] = weakref.ref(storage, partial(self._gone, place))
         self._now += size
-        self.written += size
+        self.written += size * self._times
         self.peak = max(self.peak, self._now)
 
     def _gone(self, place: int, _: object) -> None:

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from nmlab.trials.compat import ATTENTION_ON_CPU, FakeTensorMode
+from nmlab.trials.masks.layout import counts_repeats
 from nmlab.trials.measure.tensor_meter import TensorMeter
 from nmlab.trials.models import ModelSource, locate
 from nmlab.trials.models.quiet import quiet
@@ -108,8 +109,12 @@ class FakeTensorModel:
             TensorMeter([*self._module.parameters(), *self._module.buffers()]),
             FlopCounterMode(display=False, custom_mapping=_ATTENTION),
         )
-        with quiet(), flops, meter:
-            run()
+        token = counts_repeats.set(meter.repeated)
+        try:
+            with quiet(), flops, meter:
+                run()
+        finally:
+            counts_repeats.reset(token)
         return DryRunCounts(meter.peak, meter.written, meter.calls, int(flops.get_total_flops()))
 
 

@@ -1,9 +1,14 @@
 """Dry runs: their counts against real tensors and known numbers."""
 
+from contextvars import ContextVar
+from functools import partial
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
+from nmlab.trials.masks.entropic import entropic_topn
+from nmlab.trials.methods.susi.maths import relaxed_mask
 from nmlab.trials.models import ModelSource
 from nmlab.trials.sizing.dry_run import FakeTensorModel
 
@@ -79,3 +84,31 @@ def test_a_backward_of_all_weights_holds_their_gradients(model):
 def test_the_weights_themselves_do_not_count():
     model = FakeTensorModel(ModelSource(source="builtin:tiny"))
     assert model.forward(batch=1, length=2).peak_bytes < 100_000
+
+
+def _soft_masks():
+    def susi(logits_GM, *, layers, exclude_argmax=False):
+        own = {"tau": 0.5, "lam": 1.0, "n": 2, "exclude_argmax": exclude_argmax}
+        return relaxed_mask(logits_GM, torch.empty_like(logits_GM), layers=layers, **own)
+
+    excluding = partial(susi, exclude_argmax=True)
+    return {"susi": susi, "susi, excluding": excluding, "soft_topn": partial(entropic_topn, tau=0.5, n=2)}
+
+
+@pytest.mark.parametrize("layers", [(), (80_000, 51_072), (65_536, 65_536)])
+@pytest.mark.parametrize("name", _soft_masks())
+def test_two_chunks_of_each_size_count_as_all_of_them(model, monkeypatch, name, layers):
+    """The 131,072 groups of 4 are eight chunks of 15,000 and a rest, cut anew in each layer."""
+
+    def weights():
+        logits_GM = torch.empty(VOCABULARY * HIDDEN, 4, requires_grad=True)
+        mask_GM = _soft_masks()[name](logits_GM, layers=layers)
+        return {"lm_head.weight": torch.empty(VOCABULARY, HIDDEN) * mask_GM[:, 0].view(VOCABULARY, HIDDEN)}
+
+    short = model.backward(weights, batch=1, length=2)
+    monkeypatch.setattr("nmlab.trials.sizing.dry_run.counts_repeats", ContextVar("never read"))
+    whole = model.backward(weights, batch=1, length=2)
+    assert (short.written_bytes, short.flops) == (whole.written_bytes, whole.flops)
+    # The whole has one more split a tensor and layer, and a slice less for each size.
+    assert short.calls == pytest.approx(whole.calls, rel=0.05)
+    assert short.peak_bytes == pytest.approx(whole.peak_bytes, rel=0.01)
