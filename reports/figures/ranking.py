@@ -89,6 +89,7 @@ def _draw_beyond(axes: "matplotlib.axes.Axes", info: Ranking, point: RankedPoint
             va="center",
             color=MUTED,
             fontsize=8,
+            bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1},  # over the line of its interval
         )
 
 
@@ -228,8 +229,8 @@ def _caption(info: Ranking) -> str:
         text += " An arrow: that line lies beyond the axis, at the value given."
     if beyond := sum(_is_beyond(info, point) for point in info.points):
         text += (
-            f" A grey arrow: {counted(beyond, noun='configuration')} that {'lacks' if beyond == 1 else 'lack'} seeds "
-            f"{'goes' if beyond == 1 else 'go'} on beyond the axis; a mean that lies there is written beside it."
+            f" A grey arrow: {counted(beyond, noun='configuration')} {'goes' if beyond == 1 else 'go'} on beyond the "
+            "axis, which shows what all seeds support; a mean that lies there is written beside it."
         )
     if any(point.low is None for point in info.points):
         text += " No bar: one seed."

@@ -1,4 +1,4 @@
-"""Caveats on the outcomes of runs: diverged and where, stopped early, failed, lacking, and runs that learned nothing."""
+"""Caveats on the outcomes of runs: diverged and where, stopped early, failed, lacking, or ended where they began."""
 
 from collections.abc import Sequence
 

@@ -46,7 +46,7 @@ def gap_tile(gap: DenseGap) -> Row:
     name = measured_in(gap.metric, objective=gap.mask.objective)
     cell = Cell(gap.value, run_ids=gap.run_ids, shown=_gap_text(gap))
     words = f"the model without a mask has {mean_of(gap.dense)}"
-    return tile(f"The best {gap.mask.method} against the dense model: {name}", cell, words)
+    return tile(f"Best {gap.mask.method} against dense: {name}", cell, words)
 
 
 def _gap_text(gap: DenseGap) -> str:

@@ -61,7 +61,7 @@ def _title(leader: Leader) -> str:
         return f"Best baseline against {leader.best.method}"
     if leader.standing is Standing.BASELINE:
         return "Second-best baseline against the best"
-    return f"Runner-up against the best{f' {leader.best.method}' if len(leader.methods) == 1 else ''}"
+    return f"Runner-up against {f'best {leader.best.method}' if len(leader.methods) == 1 else 'the best'}"
 
 
 def _named(rival: Rival, leader: Leader) -> str:
@@ -93,8 +93,8 @@ def _confidence(leader: Leader) -> Row:
     if rival is None or rival.p_adjusted is None:
         reason = rival.reason if rival is not None else ""
         return tile(what, Cell("not tested"), f"{words}{f': {reason}' if reason else ''}")
-    answer = "worse than" if rival.is_better else "better than" if rival.is_worse else "cannot be told from"
-    shown = f"{answer} the {_other(leader)} ({p_value_text(rival.p_adjusted)})"
+    answer = "behind" if rival.is_better else "ahead of" if rival.is_worse else "not told from"
+    shown = f"{answer} {_other(leader)} ({p_value_text(rival.p_adjusted)})"
     cell = Cell(rival.p_adjusted, run_ids=_runs(rival, leader), shown=shown)
     return tile(what, cell, f"{_among(leader)}{words}{_test(rival, leader)}")
 

@@ -1,5 +1,6 @@
 """Reference lines of the ranking: looks by method, lines beyond the axis, and names that do not overlap."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import matplotlib
@@ -39,6 +40,29 @@ def test_lines_far_from_all_points_do_not_take_the_room_of_these(is_log):
     assert 84.5 < high < 86
     assert "An arrow: that line lies beyond the axis" in draw_ranking(info).caption
     assert "An arrow" not in draw_ranking(ranking({"wanda": 84.5})).caption
+
+
+@pytest.mark.parametrize("is_log", [False, True])
+def test_a_configuration_that_lacks_seeds_does_not_stretch_the_axis(is_log):
+    whole = ranking({"wanda": 84.5}, is_log=is_log)
+    lacking = RankedPoint("ef01", "wild", 900.0, 10.0, 1790.0, None, False, seeds=2)
+    near = RankedPoint("ef02", "near", 84.0, 70.0, 98.0, None, False, seeds=2)
+    info = replace(whole, points=(*whole.points, lacking, near))
+    assert shown_range(info) == pytest.approx(shown_range(whole)), "as the complete ones need it"
+    drawn = draw_ranking(info)
+    assert "A grey arrow: 2 configurations go on beyond the axis" in drawn.caption
+    assert b"<!-- 900.00 -->" in drawn.svg, "its mean is written at the arrow"
+    assert "A grey arrow" not in draw_ranking(whole).caption
+    places = {point.text: point.places[0][0] for point in drawn.points if point.configuration in ("ef01", "abcd")}
+    assert max(places.values()) == next(place for text, place in places.items() if text.startswith("perplexity 900"))
+    alone = replace(whole, points=(lacking,))
+    assert shown_range(alone)[1] > 1790, "where no configuration is complete all are shown"
+
+
+def test_fresh_runs_that_lack_seeds_do_not_stretch_the_axis():
+    whole = ranking({})
+    wild = replace(whole.points[0], key="ef01", fresh=MeanEstimate(500.0, 0.0, 1000.0, 2), is_whole=False)
+    assert shown_range(replace(whole, points=(wild, *whole.points))) == pytest.approx(shown_range(whole))
 
 
 def test_names_stand_at_the_ends_of_lines_and_do_not_overlap():

@@ -92,7 +92,7 @@ def test_a_search_with_confirmation(screen, trial):
     assert len(difference.run_ids) == 6
     assert difference.cells[2].value.startswith("runner-up: alpha=0.95, rate=2, 85.17 ± ")
     assert confidence.cells[0].value == "Confidence within maskpro: the selected configuration"
-    assert confidence.cells[1].shown.startswith("better than the runner-up (p ")
+    assert confidence.cells[1].shown.startswith("ahead of runner-up (p ")
     among = "configurations of the search among themselves, no baseline: "
     assert f"{among}better than the other finalist; tested over the fresh seeds" in details(found)
     assert len(cost.run_ids) == len(completeness.run_ids) == 16
@@ -221,7 +221,7 @@ def test_a_single_configuration_is_compared_with_the_best_baseline(screen, trial
         "Confidence: maskpro and the best baseline",
     ]
     assert values(found)[0] == "maskpro beats all 2"
-    assert values(found)[2].startswith("better than the best baseline (p ")
+    assert values(found)[2].startswith("ahead of best baseline (p ")
     assert values(found)[1].startswith("+50.")
     assert details(found)[2].startswith("better than the best baseline")
 
@@ -297,7 +297,7 @@ def test_a_baseline_that_is_better_is_named_and_takes_the_green_away(screen, tri
         against.cells[2].value,
     )
     assert against.cells[1].shown == "maskpro beats 2 of 3"
-    assert gap.cells[0].value == "The best maskpro against the dense model: perplexity (lower is better)"
+    assert gap.cells[0].value == "Best maskpro against dense: perplexity (lower is better)"
     assert gap.cells[1].shown == "4 times as high"
     assert gap.cells[1].value == pytest.approx(80.1 / 20 - 0.01 / 3, rel=1e-3)
     assert gap.cells[2].value == "the model without a mask has 20.00"
@@ -382,7 +382,7 @@ def test_luck_in_a_lead_is_said_only_where_there_is_one(screen, trial, better, i
 def test_runs_that_end_where_they_started_are_counted(screen, trial):
     def run(seed, final, initial, **settings):
         params = {name: str(value) for name, value in settings.items()}
-        return trial("maskpro", seed, final, initial, params=params)
+        return trial("maskpro", seed, final, initial, params=params, residual=[0.0])
 
     moved = [run(seed, 80.0 + seed, 120.0, alpha=0.9) for seed in range(3)]
     unmoved = [run(seed, 120.0, 120.0, alpha=0.99) for seed in range(3)]

@@ -47,11 +47,14 @@ def test_every_number_of_the_verdict_stands_in_a_table(document):
     texts = " ".join(
         cell_text(c, column=k) for t in tables for r in t.rows for k, c in zip(t.columns, r.cells, strict=True)
     )
-    sentence = re.sub(r"95% interval|\bp (?:= |<)", "", document.screen.verdict)
+    verdict, _, cost = document.screen.verdict.rpartition(" This took ")
+    sentence = re.sub(r"95% interval|\bp (?:= |<)", "", verdict)
     numbers = re.findall(r"\d[\d,]*\.?\d*", sentence)
     assert len(numbers) > 3
     missing = [number for number in numbers if number not in texts and float(number) > 5]
     assert missing == []
+    every = next(table for table in tables if table.key == "runs")
+    assert cost.startswith(f"{len(every.rows)} runs and "), "a row for each"
 
 
 def test_the_parts_of_the_first_screen_come_before_everything_else(document):
