@@ -31,7 +31,8 @@ FIGURES = {
     "maskpro": ["figure-2", "figure-3a", "figure-3b", "figure-4", "figure-5", "figure-6"],
     "susi": ["figure-3", "figure-4"],
 }
-"""Everything that the papers print and that varies something in training, and the studies of claims of our own. Left out are tables of settings and data
+"""Everything that the papers print and that varies something in training, and our own studies
+with claims. Left out are tables of settings and data
 (MaskPro 2 and 3, SUSI 5 and 6), schematic figures, and SUSI's table 8, the throughput of an inference server."""
 
 HUB_IDS = {
