@@ -87,6 +87,9 @@ def _items(reproduces: Sequence[str]) -> str:
     papers: dict[str, list[str]] = {}
     for item in reproduces:
         paper, _, name = item.partition("/")
+        if paper == "nmlab":
+            papers.setdefault("claims of ours", [])
+            continue
         kind, _, number = name.partition("-")
         papers.setdefault({"maskpro": "MaskPro", "susi": "SUSI"}.get(paper, paper), []).append(
             f"{kind[:1].upper()}{number}" if number else name

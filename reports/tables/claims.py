@@ -8,7 +8,11 @@ from nmlab.reports.analysis.metrics import chosen_on
 from nmlab.reports.values import Cell, Column, ReportTable, Row, without_empty_columns
 
 CLAIM = Column("claim", "claim", is_prose=True)
-SOURCE = Column("source", "published in", help="tables and figures of the paper that the claim summarises")
+SOURCE = Column(
+    "source",
+    "published in",
+    help="tables and figures of the paper that the claim summarises; nmlab/NAME is a claim of ours about that study",
+)
 VERDICT = Column("verdict", "verdict")
 EVIDENCE = Column("evidence", "evidence", is_prose=True)
 SELECTED = Column("selected", "selected", help="sides chosen as the best of several, and on what", is_prose=True)
@@ -28,7 +32,7 @@ def claims_table(judgements: Sequence[Judgement], *, notes: Sequence[str] = ()) 
     return without_empty_columns(
         ReportTable(
             key="claims",
-            title="The papers' claims",
+            title="Claims of nmlab" if _are_ours(judgements) else "The papers' claims",
             caption="Each claim with the test that decides it. Reproduced: every comparison it rests on is significant "
             "at 5% in the claimed direction. Contradicted: at least one is significant in the opposite direction. Not "
             "tested: a part of the evidence is missing. P-values are adjusted over all comparisons of this table; "
@@ -45,7 +49,13 @@ def summary_of(judgements: Sequence[Judgement]) -> str:
     counts = Counter(item.verdict for item in judgements)
     shown = ", ".join(f"{counts[verdict]} {verdict}" for verdict in ClaimVerdict if counts[verdict])
     noun = "claim" if len(judgements) == 1 else "claims"
-    return f"Of {len(judgements)} {noun} of the papers: {shown}.{_about_selected(judgements)}"
+    whose = "nmlab" if _are_ours(judgements) else "the papers"
+    return f"Of {len(judgements)} {noun} of {whose}: {shown}.{_about_selected(judgements)}"
+
+
+def _are_ours(judgements: Sequence[Judgement]) -> bool:
+    """Return whether all claims are of nmlab's own studies, none of a paper."""
+    return bool(judgements) and all(item.claim.paper == "nmlab" for item in judgements)
 
 
 def selected_text(item: Judgement) -> str:

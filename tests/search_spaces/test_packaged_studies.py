@@ -25,12 +25,14 @@ EXPECTED = {
 TABLES = {
     "maskpro": [f"table-{number}" for number in (1, *range(4, 18))],
     "susi": [f"table-{number}" for number in (1, 2, 3, 4, 7, 9, 10)],
+    "nmlab": ["relaxations", "starts", "maskpro-efficiency"],
 }
 FIGURES = {
     "maskpro": ["figure-2", "figure-3a", "figure-3b", "figure-4", "figure-5", "figure-6"],
     "susi": ["figure-3", "figure-4"],
 }
-"""Everything that the papers print and that varies something in training. Left out are tables of settings and data
+"""Everything that the papers print and that varies something in training, and our own studies
+with claims. Left out are tables of settings and data
 (MaskPro 2 and 3, SUSI 5 and 6), schematic figures, and SUSI's table 8, the throughput of an inference server."""
 
 HUB_IDS = {
@@ -110,10 +112,10 @@ def test_what_learns_from_c4_is_chosen_on_its_validation_split():
 
 
 def test_models_of_the_papers_by_hub_id():
-    assert set(presets.scales()) == {"tiny", *HUB_IDS}
+    assert set(presets.scales()) == {"tiny", "smollm2-135m", *HUB_IDS}
     assert {name: presets.scale(name)["model"]["source"] for name in HUB_IDS} == HUB_IDS
     used = {loader.load(name, preset=preset).model.source for name, preset in AT_EVERY_PRESET}
-    assert used == {"builtin:tiny", *HUB_IDS.values()}
+    assert used == {"builtin:tiny", "./smollm2-135m", *HUB_IDS.values()}
 
 
 def test_a_scale_on_another_keeps_all_but_what_it_says():

@@ -115,10 +115,10 @@ Test = Annotated[
 
 
 class PaperClaim(Strict):
-    """One claim: ``items`` are the published tables and figures that it summarises."""
+    """One claim: ``items`` are the published tables and figures that it summarises, or a study of nmlab's own."""
 
     id: str
-    paper: Literal["maskpro", "susi"]
+    paper: Literal["maskpro", "susi", "nmlab"]
     items: tuple[str, ...] = Field(min_length=1)
     says: str
     scale: Literal["strong", "medium", "weak"]

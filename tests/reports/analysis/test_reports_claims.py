@@ -1,12 +1,15 @@
 """The papers' claims: well formed, and each kind of test with every verdict that it can give."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from judging import METRIC, judge, trained, with_metric
 
+from nmlab.platform.planning import study_trials
 from nmlab.reports.analysis.claims import ClaimVerdict, claims, judgements_of
 from nmlab.reports.analysis.claims.claim import (
+    EXTREMES,
     ChoiceTest,
     DominatesTest,
     FlatTest,
@@ -19,19 +22,60 @@ from nmlab.reports.analysis.claims.claim import (
 from nmlab.reports.analysis.claims.select import NotTestableError, chosen
 from nmlab.reports.analysis.published import published_tables
 from nmlab.reports.tables.claims import claims_table, summary_of
+from nmlab.search_spaces import loader
+from nmlab.search_spaces.space import grid_points
 
+OWN = {"nmlab/relaxations", "nmlab/starts", "nmlab/maskpro-efficiency"}
 FIGURES = {"maskpro/figure-3a", "maskpro/figure-3b", "maskpro/figure-4", "susi/figure-3", "susi/figure-4"}
 
 
 def test_every_claim_speaks_of_published_items_and_has_a_name():
     for name, claim in claims().items():
         assert claim.id == name
-        assert set(claim.items) <= set(published_tables()) | FIGURES
+        assert set(claim.items) <= set(published_tables()) | FIGURES | OWN
         assert all(item.startswith(f"{claim.paper}/") for item in claim.items)
         assert claim.says.endswith(".")
-    assert len(claims()) == 33
+    assert len(claims()) == 44
     assert {claim.test.kind for claim in claims().values()} == {
         "order", "beats", "choice", "flat", "improves", "ratio", "dominates", "overlap"}  # fmt: skip
+
+
+@pytest.mark.parametrize("item", sorted(OWN))
+def test_each_claim_of_ours_names_what_its_study_runs(item):
+    study = loader.load(item.removeprefix("nmlab/"))
+    specs = [*study_trials.example_specs(study), *study_trials.baseline_specs(study)]
+    patterns = {str(spec.pattern) for spec in specs}
+    run = [(spec.method, str(spec.pattern), spec.hyperparameters) for spec in specs]
+    points = [*grid_points(study)]
+    run += [(point["method"], point["pattern"], point) for point in points]
+    sides = [side for claim in claims().values() if item in claim.items for side in claim.test.sides]
+    assert sides
+    for side in sides:
+        settings = {name: value for name, value in side.settings.items() if value not in EXTREMES}
+        assert side.pattern in patterns
+        assert any(
+            (side.method, side.pattern) == (method, pattern) and settings.items() <= {**study.fixed, **given}.items()
+            for method, pattern, given in run
+        ), side.text
+
+
+def test_a_claim_of_ours_is_decided_by_the_launch_and_not_called_a_papers(configuration):
+    own = {"noise": "none"}, {"exclude_argmax": False}
+    first, second = (
+        replace(trained(configuration, values, **settings), method=method, pattern=pattern)
+        for pattern in ("4:8",)
+        for method, settings, values in (
+            ("soft_topn", own[0], [10.0, 11.0, 12.0]),
+            ("susi", own[1], [20.0, 21.0, 22.0]),
+        )
+    )
+    found = {
+        each.claim.id: each for each in judgements_of([first, second], reproduces=["nmlab/relaxations"], evaluations={})
+    }
+    assert found["soft-topn-beats-susi-48"].verdict is ClaimVerdict.REPRODUCED
+    assert found["soft-topn-beats-susi-816"].verdict is ClaimVerdict.NOT_TESTED
+    assert claims_table([*found.values()]).title == "Claims of nmlab"
+    assert summary_of([*found.values()]).startswith("Of 5 claims of nmlab: 1 reproduced")
 
 
 @pytest.mark.parametrize(
