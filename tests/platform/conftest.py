@@ -17,11 +17,12 @@ from forked_launches import ForkedNmlab
 from mlflow.tracking import MlflowClient
 from pipelines import run_pipeline  # noqa: F401 (a fixture)
 from quick_stores import empty_store, quick_stores
+from receivers import Receiver
 from scripted import Scripted, run_script, scripted_in
 from stores import LAUNCH, RECORD
 
 from nmlab.platform.planning.study_plan import LaunchPlan, plan_study
-from nmlab.platform.testing.real_launches.launched import GRID, Nmlab
+from nmlab.platform.testing.real_launches.launched import GRID, Nmlab, replicas_up
 from nmlab.platform.tracking.store import MlflowStore
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema.study import Study
@@ -157,11 +158,21 @@ def paced_here(paced: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def undisturbed(new_nmlab: Callable[..., Nmlab], made_once: Callable[..., Path]) -> tuple[Nmlab, dict[str, Any]]:
-    """A finished sweep, and what it printed; one for all processes of this test run."""
+    """A finished sweep, and what it printed; one for all processes of this test run.
+
+    Nothing of it is forked. While it ran, the variables of one of Ray's workers were written to a file.
+    """
 
     def sweep(folder: Path) -> None:
-        nmlab = new_nmlab(at=folder)
-        printed = nmlab.finish(nmlab.start("sweep", "grid.yaml", "--json"), seconds=600)
+        nmlab, receiver = new_nmlab(at=folder), Receiver(200)
+        process = nmlab.start("sweep", "grid.yaml", "--json", NMLAB_NOTIFY=receiver.url)
+        up = nmlab.wait_until(
+            lambda: replicas_up(nmlab.journal()), process=process, what="a replica is up", seconds=600
+        )
+        worker = next(iter(up.values()))["pid"]
+        shutil.copyfile(f"/proc/{worker}/environ", folder / "environ-of-a-worker")
+        printed = nmlab.finish(process, seconds=600)
+        receiver.close()
         (folder / "printed.json").write_text(json.dumps(printed))
 
     folder = made_once("undisturbed", sweep)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
+from receivers import SECRET
 
 from nmlab.platform.testing.real_launches.launched import NMLAB, PLANNED, STEPS, check_complete, results
 
@@ -42,6 +43,13 @@ def test_trials_are_shared_out_among_the_replicas(undisturbed):
     leased = [record["host"] for record in nmlab.journal() if record["event"] == "leased"]
     assert set(leased) == {"replica-0", "replica-1"}
     assert len(leased) == PLANNED
+
+
+def test_threads_of_a_replica_sleep_while_they_wait(undisturbed):
+    nmlab, _ = undisturbed
+    variables = (nmlab.folder / "environ-of-a-worker").read_text().split("\0")
+    assert "OMP_WAIT_POLICY=PASSIVE" in variables
+    assert not [variable for variable in variables if SECRET in variable]
 
 
 def test_the_status_says_finished(undisturbed):

@@ -23,7 +23,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO
 
+sys.path.insert(0, str(Path(__file__).parent))
+from forked_workers import fork_workers, run_worker
+
 COMMANDS = ("nmlab", "python")
+STARTING_RAY = ("sweep", "resume", "extend")
 _GIVEN = frozenset(os.environ)
 """The variables that this process was started with; others are set by what it imports."""
 _LOOK_SECONDS = 0.05
@@ -180,6 +184,9 @@ def _run(arguments: list[str]) -> None:
     from nmlab.trials.methods import registry
 
     registry.rescan()  # of the packages on the path of this command
+    if arguments[1:2] and arguments[1] in STARTING_RAY and (worker := fork_workers()) is not None:
+        run_worker(worker)
+        return
     sys.argv = [Path(arguments[0]).name, *arguments[1:]]
     if sys.argv[0] == "nmlab":
         cli.main()

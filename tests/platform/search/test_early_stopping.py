@@ -56,7 +56,9 @@ def check_whole(sweep):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheduler", ["asha", "median", "hyperband"])
+@pytest.mark.parametrize(
+    "scheduler", ["asha", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("median", "hyperband"))]
+)
 def test_a_kill_at_any_point_changes_no_decision(plan_of, tmp_path, scheduler):
     grid = "space={alpha: {grid: [0.9, 0.95, 0.97, 0.99]}, learning_rate: {grid: [0.3, 3.0]}}"
     search = f"search={{algorithm: grid, scheduler: {scheduler}, grace_period: 10}}"

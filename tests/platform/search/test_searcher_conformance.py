@@ -8,7 +8,7 @@ from nmlab.platform.search.initial_points import initial_points
 from nmlab.platform.search.strategies import strategy_of
 from nmlab.platform.search.strategy_protocol import SearchStrategy
 from nmlab.platform.testing import SearcherConformance, study_of
-from nmlab.platform.testing.searcher_conformance import RANGES
+from nmlab.platform.testing.searcher_conformance import FLAT_RANGES, LISTED, RANGES
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema.study import Study
 
@@ -57,11 +57,16 @@ class TestGp(OwnStrategies):
     algorithm = "gp"
     takes_conditions = False
 
+    @pytest.fixture(params=[pytest.param(LISTED, marks=pytest.mark.thorough), FLAT_RANGES], ids=["listed", "ranges"])
+    def study(self, request: pytest.FixtureRequest) -> Study:
+        return self._study(request.param)
+
 
 class TestNsga2(OwnStrategies):
     algorithm = "nsga2"
 
 
+@pytest.mark.thorough
 class TestNsga2AfterQuasiRandomPoints(OwnStrategies):
     algorithm = "nsga2"
     more = "startup: qmc"

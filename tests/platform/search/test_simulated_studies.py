@@ -139,7 +139,7 @@ def test_a_better_configuration_is_claimed_and_never_stopped_for_its_own_seeds(p
     assert named >= 0.8 * STUDIES
 
 
-SCHEDULERS = ("asha", "median", "hyperband")
+SCHEDULERS = ("asha", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("median", "hyperband")))
 
 
 def in_order(draw, *, best):

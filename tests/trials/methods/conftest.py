@@ -12,6 +12,17 @@ from nmlab.trials.contract.sections import CalibrationSpec
 from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.models import FrozenModel, MaskedModel
 
+DISTILLED = (("2:4", "float32"), ("8:16", "float32"), ("2:4", "bfloat16"))
+"""The patterns and models with which methods that distill are tried; others are further cases."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Leave the further patterns and models of methods that distill to `make thorough`."""
+    if isinstance(item, pytest.Function) and "TestEveryMethodThatDistills" in item.nodeid and hasattr(item, "callspec"):
+        given = item.callspec.params
+        if "kind" in given and (given.get("pattern", "2:4"), given["kind"]) not in DISTILLED:
+            item.add_marker(pytest.mark.thorough)
+
 
 @pytest.fixture
 def golden_model(freeze) -> Callable[[dict[str, torch.Tensor]], FrozenModel]:

@@ -72,6 +72,20 @@ LEARNED = {
         "objective": "distill",
     },
 }
+FURTHER = {
+    "maskpro, a mask a sequence",
+    "maskpro that distills",
+    "susi, excluding",
+    "susi, straight through",
+    "maskllm",
+    "soft_topn",
+    "soft_topn from wanda",
+    "soft_topn, pulled",
+    "simple",
+    "simple that distills",
+}
+"""Cases of methods and of hyperparameters that others are of too."""
+QUICK = {"maskpro", "susi", "susi that distills"}
 ONE_SHOT = (
     "dense",
     "magnitude",
@@ -153,7 +167,7 @@ def whole(on_stages, known):
 @pytest.mark.parametrize(
     "case",
     [
-        pytest.param(case, marks=[] if case in ("maskpro", "susi", "susi that distills") else pytest.mark.slow)
+        pytest.param(case, marks=pytest.mark.thorough if case in FURTHER else [] if case in QUICK else pytest.mark.slow)
         for case in LEARNED
     ],
 )
