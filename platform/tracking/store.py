@@ -169,6 +169,7 @@ class MlflowStore:
             own = self._child_tags(spec, role=role, words=words)
             run = self._client.create_run(self._experiment, tags={**tags, **own}).info.run_id
             self._children[spec.key] = run
+            self._seen[spec.key] = set()  # a run that was made just now holds no point, so none is read
         elif self._has_ended_for_good(run):
             return
         else:

@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from nmlab.reports.narrative.first_screen.differences import Difference
 from nmlab.reports.render import csv_text, html_text, json_text, latex_text, markdown_text
 from nmlab.reports.report import document_of
 from nmlab.reports.values import cell_text
@@ -47,6 +48,8 @@ def test_every_number_of_the_verdict_stands_in_a_table(document):
     texts = " ".join(
         cell_text(c, column=k) for t in tables for r in t.rows for k, c in zip(t.columns, r.cells, strict=True)
     )
+    tiles = [cell for cell in document.screen.tiles.column("value") if cell.low is not None]
+    texts += " ".join(Difference("eval/perplexity", cell.value, cell.low, cell.high).bracketed for cell in tiles)
     verdict, _, cost = document.screen.verdict.rpartition(" This took ")
     sentence = re.sub(r"95% interval|\bp (?:= |<)", "", verdict)
     numbers = re.findall(r"\d[\d,]*\.?\d*", sentence)
