@@ -7,6 +7,8 @@ The floor of a method is the work that no implementation of it can do without, a
     pruner_zero                a forward and backward of each sequence alone
     sparsegpt, sparsegpt_mask  two forwards, X^T X of every layer's inputs, and one Cholesky factorisation of each
     magnitude                  |W| and torch.topk of every group
+    first_order                that of wanda; a forward and backward with masks of real numbers of each minibatch of its
+                               gradient, a forward of each of its line search for the start and every step size
     random                     a random number a weight and torch.topk of every group
     susi, soft_topn, simple,
     maskllm                    a forward and backward with every weight masked by real numbers that take the gradient
@@ -37,9 +39,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-ONE_SHOT = ("random", "magnitude", "wanda", "sparsegpt", "sparsegpt_mask", "gblm", "pruner_zero")
+ONE_SHOT = ("random", "magnitude", "wanda", "sparsegpt", "sparsegpt_mask", "gblm", "pruner_zero", "first_order")
 LEARNED = ("maskllm", "proxsparse", "maskpro", "susi", "soft_topn", "simple")
-CLAIMS = {**dict.fromkeys(ONE_SHOT, 1.5), "susi": 1.3}
+CLAIMS = {**{name: 1.5 for name in ONE_SHOT if name != "first_order"}, "susi": 1.3}
 HYPERPARAMETERS: dict[str, dict[str, Any]] = {name: {"steps": 1000} for name in LEARNED}
 
 
@@ -113,6 +115,7 @@ def floor_work(name: str, context: Any) -> Callable[[], object]:
         "sparsegpt_mask": (forward, forward, hessians),
         "gblm": (forward, forward, gradients),
         "pruner_zero": (gradients,),
+        "first_order": (forward, forward, first_order_passes),
         "maskllm": (masked_step,),
         "susi": (masked_step,),
         "soft_topn": (masked_step,),
@@ -155,6 +158,21 @@ def masked_step(context: Any) -> None:
         for layer in context.model.frozen.layers
     }
     context.model.loss_under(context.model.masked_weights(masks), context.batches[0]).backward()
+
+
+def first_order_passes(context: Any) -> None:
+    """The minibatches of the gradient forwards and backwards, those of the line search forwards for each step size."""
+    from nmlab.trials.methods import registry
+    from nmlab.trials.methods.first_order.maths import split_minibatches
+
+    config = registry.get("first_order").configure({})
+    read, searched = split_minibatches(
+        len(context.batches), gradient=config.gradient_batches, search=config.line_search_batches
+    )
+    for _ in range(read):
+        masked_step(context)
+    for _ in range(searched * (1 + config.kappa_count)):
+        one_forward(context)
 
 
 def hessians(context: Any) -> None:

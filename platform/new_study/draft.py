@@ -147,7 +147,7 @@ class Draft:
         yield from _comment(f"samples: {self.time_reason}.", indent=2)
         yield f"  samples: {self.configurations}"
         if self.advice.first:
-            yield from _comment("First, along the ridge on which a larger magnitude needs a larger rate.", indent=2)
+            yield from _comment("First, what worked at a small size.", indent=2)
             yield f"  initial_points: [{', '.join(map(_flow_mapping, self.advice.first))}]"
         yield from _comment(
             f"The best of many looks better than it is: {TOP} run again on {FRESH} fresh seeds, which the report rests "

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from nmlab.platform.new_study.draft import Draft
 from nmlab.platform.new_study.fit import fit_memory, fit_time
 from nmlab.platform.new_study.model import ModelFacts, read_model
-from nmlab.platform.new_study.ranges import advice, with_steps
+from nmlab.platform.new_study.ranges import advice
 from nmlab.platform.new_study.request import NewStudyRequest
 from nmlab.platform.new_study.sizes import fitting_sizes
 from nmlab.platform.new_study.texts import three_texts
@@ -61,7 +61,8 @@ def propose_study(request: NewStudyRequest) -> NewStudy:
     named = {name: given["source"] for name, given in texts.sections.items()}
     sizes = fitting_sizes(texts.tokens(model.tokenizer), context=model.context, sources=named)
     rule = "magnitude" if model.unmeasured else "wanda"
-    found = advice(request.method, weights=model.weights, pattern=pattern, start=rule)
+    smallest = sizes.samples % sizes.batch or sizes.batch
+    found = advice(request.method, weights=model.weights, pattern=pattern, start=rule, sequences=smallest)
     draft = Draft(
         request=request,
         texts=texts,
@@ -74,13 +75,12 @@ def propose_study(request: NewStudyRequest) -> NewStudy:
     facts = _facts(draft)
     fitted = fit_memory(draft, facts)
     timed = fit_time(fitted)
-    final = replace(timed, advice=with_steps(timed.advice, timed.steps))
-    study = final.study()
+    study = timed.study()
     check_settings(study)
     plan = LaunchPlan.unchecked(study, facts=facts)
     estimate = Estimate(plan, fitted.estimate.machine)
     estimate.check()
-    return NewStudy(final.text(), study, plan.trials_text, estimate.seconds)
+    return NewStudy(timed.text(), study, plan.trials_text, estimate.seconds)
 
 
 def _facts(draft: Draft) -> PreflightFacts:

@@ -1,8 +1,10 @@
 """What to search for a method on a model of some size: ranges around what worked at other sizes, with the reason.
 
-MaskPro's are `nmlab scale`'s: its power laws (`reports/scaling`), given two sizes, `builtin:tiny` and the paper's
-LLaMA-2-7B. SUSI and soft_topn have one: a learning rate that falls with the number of weights as a power between two
-sizes. From a size on soft_topn starts from the saliency of a rule, with temperatures that do not dissolve it.
+MaskPro has the recommended form of docs/methods.md with a walk rate, whose range does not depend on the size. Its
+steps, and the raw learning rates named as the alternative, are `nmlab scale`'s: its power laws (`reports/scaling`),
+given two sizes, `builtin:tiny` and the paper's LLaMA-2-7B. SUSI and soft_topn have one: a learning rate that falls with
+the number of weights as a power between two sizes. From a size on soft_topn starts from the saliency of a rule, with
+temperatures that do not dissolve it.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from dataclasses import dataclass, field
 
 from nmlab.reports.scaling.evidence import BestPlace, ModelSize, Tried
 from nmlab.reports.scaling.flips import deviation_probability
-from nmlab.reports.scaling.proposal import PUBLISHED, propose
+from nmlab.reports.scaling.proposal import PUBLISHED, SpaceProposal, propose
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.methods.logit_config import forecast_rate
 
@@ -76,6 +78,8 @@ _TINY = _Worked("builtin:tiny", 6_656, 4.0, 1.0, 2_000, factor=1.5)
 """docs/reports.md, "From small models to a large one"."""
 _LLAMA = _Worked("LLaMA-2-7B", PUBLISHED.groups, 10.0, 70.0, 10_000, factor=1.5)
 """MaskPro, Table 2: learning rates of 50 to 100."""
+_WALK, _WALKED = (0.05, 0.3), 0.2
+"""Walk rates that were worth trying, and the best of them, at 2:4 with C = 4 and 6 and at 4:8 with C = 4."""
 _SUSI_TINY, _SUSI_QWEN = (26_624, 0.05, 400), (357_826_560, 1e-3, 2_000)
 """Weights, learning rate and steps: of the shipped `quickstart` and `susi-search`, and of SUSI, Table 6 (0.5 B)."""
 _SUSI_FACTOR = 5.0
@@ -86,7 +90,7 @@ _SALIENCY_FROM = 1_000_000
 """Prunable weights: a start from saliency changed little at 26 thousand, and decided at a hundred million."""
 
 
-def advice(method: str, *, weights: int, pattern: Pattern, start: str) -> Advice:
+def advice(method: str, *, weights: int, pattern: Pattern, start: str, sequences: int = 2) -> Advice:
     """Return what to try.
 
     Args:
@@ -94,56 +98,66 @@ def advice(method: str, *, weights: int, pattern: Pattern, start: str) -> Advice
         weights: that a mask covers.
         pattern: N:M.
         start: the initial mask of a method that has one.
+        sequences: of the smallest minibatch.
     """
     if method == "maskpro":
-        return _maskpro(weights // pattern.m, pattern, start)
+        return _maskpro(weights // pattern.m, pattern, start, sequences=sequences)
     return _susi(weights) if method == "susi" else _soft_topn(weights, start)
 
 
-def with_steps(found: Advice, steps: int) -> Advice:
-    """Return advice for another number of steps: fewer of MaskPro move the logits as far with a larger rate."""
-    if "logit_magnitude" not in found.space or steps == found.steps:
-        return found
-    factor = found.steps / steps
-    low, high = (_short(factor * end) for end in _ends(found.space["learning_rate"].entry))
-    own = found.space["learning_rate"]
-    reason = f"{own.reason}; times {factor:.3g}, as {steps:,} steps must move them as far as {found.steps:,}"
-    space = {**found.space, "learning_rate": AdvisedValue(f"{{loguniform: [{low:g}, {high:g}]}}", reason)}
-    first = tuple({**point, "learning_rate": _short(factor * point["learning_rate"])} for point in found.first)
-    return Advice(found.steps, found.steps_reason, found.fixed, space, first, found.evidence)
-
-
-def _maskpro(groups: int, pattern: Pattern, start: str) -> Advice:
+def _maskpro(groups: int, pattern: Pattern, start: str, *, sequences: int) -> Advice:
     found = propose([_TINY.place(), _LLAMA.place()], groups=groups, n=pattern.n, m=pattern.m)
-    magnitude, rate = found.searched
-    flips = f"{found.flips.middle:,.3g} of {groups:,} groups change in a step"
     steps = max(100, int(float(f"{found.steps.middle:.2g}")))
-    worked = " and ".join(
-        f"C = {each.magnitude:g}, learning rate {each.learning_rate:g}, {each.steps:,} steps on {each.model} "
-        f"({each.groups:,} groups)"
-        for each in (_TINY, _LLAMA)
-    )
+    reason = f"forecast for {groups:,} groups, between 2,000 of the smallest model tried and 10,000 of the paper"
+    rule = AdvisedValue(start, "the learned mask begins at this rule's; it reads the calibration text once")
+    low, high = _WALK
     space = {
-        "logit_magnitude": AdvisedValue(
-            f"{{uniform: [{magnitude.low:.2f}, {magnitude.high:.2f}]}}",
-            f"the papers' C: at {magnitude.middle:.3g} about {flips}; the ends are those of 80 % of the forecast",
+        "walk_rate": AdvisedValue(
+            f"{{loguniform: [{low:g}, {high:g}]}}",
+            f"how far, in units of C, noise alone moves a logit in a run; {_WALKED:g} did best at every C and pattern "
+            "that was tried on a small model. It sets the learning rate for any number of steps",
         ),
-        "learning_rate": AdvisedValue(
-            f"{{loguniform: [{rate.low:.3g}, {rate.high:.3g}]}}",
-            f"about {rate.middle:.3g} moves a logit as far in a run as it did there; the ends are those of 80 %",
+        "logit_magnitude": AdvisedValue(
+            "{uniform: [4, 8]}", "C, here a multiplier of log-saliency, whose meaning does not depend on size; 6 worked"
         ),
     }
     return Advice(
         steps,
-        f"forecast for {groups:,} groups, between 2,000 of the smallest model tried and 10,000 of the paper",
-        {
-            "initial_mask": AdvisedValue(
-                start, "the learned mask begins at this rule's; it reads the calibration text once"
-            )
-        },
+        reason,
+        {"initial_mask": rule, **_form_of_maskpro(sequences)},
         space,
-        found.points,
-        (f"Worked at 2:4: {worked}.", "Between and beyond: `nmlab scale` (docs/reports.md)."),
+        ({"walk_rate": _WALKED, "logit_magnitude": 6.0},),
+        (
+            f"Worked: this form with C = 6 and walk rate {_WALKED:g} at 2:4 on two models of some 26 thousand weights.",
+            "On one of 0.33 million weights 600 forwards hardly moved anything at any rate: then more steps, a longer "
+            "text or a method with gradients help, no other walk rate does.",
+            _raw_rates(found),
+        ),
+    )
+
+
+def _form_of_maskpro(sequences: int) -> dict[str, AdvisedValue]:
+    """Return what is ours in the recommended form; a minibatch of one sequence has one mask in any case."""
+    masks = AdvisedValue("sequence", "a mask for every sequence of the minibatch costs no more and learns faster; ours")
+    return {
+        **({"mask_per": masks} if sequences > 1 else {}),
+        "initial_logits": AdvisedValue("saliency", "groups that the rule hardly decides are drawn anew often; ours"),
+        "learning_rate_schedule": AdvisedValue("linear", "falls to 0 at the last step; ours"),
+    }
+
+
+def _raw_rates(found: SpaceProposal) -> str:
+    """Return the paper's form in place of the recommended one, with its ranges here, in a sentence."""
+    magnitude, rate = found.searched
+    worked = " and ".join(
+        f"C = {each.magnitude:g}, learning rate {each.learning_rate:g}, {each.steps:,} steps on {each.model}"
+        for each in (_TINY, _LLAMA)
+    )
+    return (
+        "The paper's form instead: leave out walk_rate, mask_per, initial_logits and learning_rate_schedule, and "
+        f"search logit_magnitude {{uniform: [{magnitude.low:.2f}, {magnitude.high:.2f}]}} and learning_rate "
+        f"{{loguniform: [{rate.low:.3g}, {rate.high:.3g}]}}, the forecast of `nmlab scale` (docs/reports.md) from "
+        f"{worked}; for fewer steps than that forecast the rate is larger by as much."
     )
 
 
@@ -201,6 +215,7 @@ def _soft_topn(weights: int, start: str) -> Advice:
         (
             "Worked: learning rate 0.15 from random logits on a model of 26,624 weights at 2:4, 4:8 and 8:16, and 0.01 "
             "from Wanda's saliency on SmolLM2-135M (106,168,320), at 2:4, one run.",
+            "It fits a small text too closely: at 26,624 weights 512 sequences of 64 tokens were enough, 128 were not.",
             f"Between them a power of the number of weights; from {_SALIENCY_FROM:,} weights on a saliency, a guess "
             "between the two.",
         ),
@@ -219,12 +234,3 @@ def _soft_topn_start(start: str) -> dict[str, AdvisedValue]:
 def _between(middle: float, *, factor: float) -> tuple[float, float, float]:
     """Return a value with the two ends of a range around it."""
     return middle, middle / factor, middle * factor
-
-
-def _ends(entry: str) -> tuple[float, float]:
-    low, high = entry.partition("[")[2].rstrip("]}").split(",")
-    return float(low), float(high)
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.3g}")

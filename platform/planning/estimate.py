@@ -158,16 +158,18 @@ class Estimate:
     def _evaluations(self, steps: int) -> float:
         """Return how often a trial reads the evaluation text, with other texts as the share of it that each is.
 
-        Neutral texts are read once, at the end: what is measured of a start is mostly shared by trials.
+        What learns is also measured at its start, on the text that configurations are chosen on and on neutral texts;
+        trials that start from one mask share this, so a study with many of them takes less than is said here.
         """
         data, every = self.plan.study.data, self.plan.study.intervals.evaluate_every
         during = (steps - 1) // every if every and steps else 0
+        starts = 1 if steps else 0
         tokens = {text: count * text.sequence_length for text, count in held_out(self.plan.study, self.plan.facts)}
         evaluation = tokens[data.evaluation]
-        neutral = sum(tokens[text] for text in data.neutral_texts) / evaluation
+        neutral = sum(tokens[text] for text in data.neutral_texts) / evaluation * (1 + starts)
         if data.validation is None:
-            return 1 + during + neutral
-        return 1 + tokens[data.validation] / evaluation * (1 + during) + neutral
+            return 1 + starts + during + neutral
+        return 1 + tokens[data.validation] / evaluation * (1 + starts + during) + neutral
 
 
 def threads_a_slot(plan: LaunchPlan) -> int:

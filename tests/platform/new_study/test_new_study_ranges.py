@@ -1,15 +1,15 @@
 """The ranges that `nmlab new` writes: what worked lies in them, and they change with the size of the model."""
 
 import math
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nmlab.platform.new_study.ranges import advice, with_steps
+from nmlab.platform.new_study.ranges import advice
 from nmlab.platform.new_study.sizes import fitting_sizes
 from nmlab.platform.new_study.texts import three_texts
-from nmlab.reports.scaling.flips import deviation_probability
 from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.contract.pattern import Pattern
 
@@ -29,11 +29,9 @@ def ends(advised, name):
 @pytest.mark.parametrize(
     ("method", "weights", "name", "worked"),
     [
-        ("maskpro", TINY, "logit_magnitude", 4.0),
-        ("maskpro", TINY, "learning_rate", 1.0),
-        ("maskpro", LLAMA, "logit_magnitude", 10.0),
-        ("maskpro", LLAMA, "learning_rate", 50.0),
-        ("maskpro", LLAMA, "learning_rate", 100.0),
+        ("maskpro", TINY, "logit_magnitude", 6.0),
+        ("maskpro", TINY, "walk_rate", 0.2),
+        ("maskpro", LLAMA, "walk_rate", 0.1),
         ("susi", TINY, "learning_rate", 0.05),
         ("susi", 357_826_560, "learning_rate", 1e-3),
         ("soft_topn", TINY, "learning_rate", 0.15),
@@ -66,11 +64,11 @@ def test_every_size_and_pattern_has_ranges_with_reasons(weights, pattern):
 
 
 @given(st.integers(10_000, 10**10), st.integers(10_000, 10**10))
-def test_a_larger_model_gets_a_larger_magnitude_and_the_others_a_smaller_rate(first, second):
+def test_a_larger_model_gets_a_smaller_rate_but_the_same_walk_rate(first, second):
     small, large = sorted((first, second))
     if large < 2 * small:
         return
-    assert ends(found("maskpro", small), "logit_magnitude") < ends(found("maskpro", large), "logit_magnitude")
+    assert found("maskpro", small).space == found("maskpro", large).space
     assert ends(found("susi", small), "learning_rate") > ends(found("susi", large), "learning_rate")
     if small >= TINY:
         assert ends(found("soft_topn", small), "learning_rate") > ends(found("soft_topn", large), "learning_rate")
@@ -82,24 +80,23 @@ def test_a_large_model_starts_soft_topn_from_the_saliency_of_a_rule():
     assert fixed == {"initial_logits": "saliency", "initial_mask": "wanda"}
 
 
-def test_fewer_steps_move_a_logit_as_far_with_a_larger_rate():
-    whole = found("maskpro", TINY)
-    half = with_steps(whole, whole.steps // 2)
-    for name, factor in (("learning_rate", 2.0), ("logit_magnitude", 1.0)):
-        assert ends(half, name) == pytest.approx([factor * end for end in ends(whole, name)], rel=0.01)
-    assert [point["learning_rate"] for point in half.first] == pytest.approx(
-        [2 * point["learning_rate"] for point in whole.first], rel=0.01
-    )
-    assert with_steps(found("susi", TINY), 10) == found("susi", TINY)
-
-
-def test_the_points_that_are_tried_first_move_a_logit_equally_far():
-    """Along the ridge: a larger magnitude changes fewer groups, and needs a larger rate."""
-    moved = {
-        round(point["learning_rate"] * deviation_probability(point["logit_magnitude"], n=2, m=4), 3)
-        for point in found("maskpro", TINY).first
+def test_maskpro_has_the_recommended_form_and_names_the_papers():
+    advised = found("maskpro", TINY)
+    assert {name: value.entry for name, value in advised.fixed.items()} == {
+        "initial_mask": "wanda",
+        "mask_per": "sequence",
+        "initial_logits": "saliency",
+        "learning_rate_schedule": "linear",
     }
-    assert max(moved) == pytest.approx(min(moved), rel=0.02)
+    assert "learning_rate" not in advised.space
+    (alternative,) = (text for text in advised.evidence if text.startswith("The paper's form instead"))
+    low, high = map(float, re.findall(r"learning_rate {loguniform: \[([\d.]+), ([\d.]+)\]}", alternative)[0])
+    assert low < 1.0 < high, "the rate that worked on builtin:tiny"
+
+
+def test_a_minibatch_of_one_sequence_has_no_mask_for_every_sequence():
+    alone = advice("maskpro", weights=TINY, pattern=PATTERN, start="wanda", sequences=1)
+    assert "mask_per" not in alone.fixed
 
 
 SOURCES = dict.fromkeys(("calibration", "validation", "evaluation"), "text")
