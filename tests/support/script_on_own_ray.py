@@ -3,7 +3,7 @@
     python script_on_own_ray.py STUDY LAUNCH FOUND
 
 STUDY is a study in JSON and LAUNCH a launch in `results` that is not over; it is resumed and extended. What the script
-found is written to FOUND, for the tests that ask about it (`scripted.py`).
+found is written to FOUND, for the tests that ask about it (`scripted.py`). Ray's workers are forked.
 """
 
 import json
@@ -14,9 +14,16 @@ import threading
 import time
 from pathlib import Path
 
-import ray
+sys.path.insert(0, str(Path(__file__).parent))
+from forked_workers import fork_workers, run_worker
 
 import nmlab
+
+nmlab.load_model("builtin:tiny")  # the workers' imports, but for those of Ray
+if (worker := fork_workers()) is not None:
+    run_worker(worker)
+    sys.exit()
+import ray  # noqa: E402 - reads whose process it is
 
 STORE = "sqlite:///nmlab.db"
 TOO_LONG = "data.evaluation.sequence_length=100000"
