@@ -73,7 +73,7 @@ class _Clock:
         draft, estimate = fitted.draft, fitted.estimate
         facts = estimate.plan.facts
         self._draft = draft
-        self._read = 1 + facts.validation_windows / facts.evaluation_windows
+        self._validation = facts.validation_windows / facts.evaluation_windows
         own = [forecast for spec, forecast in estimate.forecasts if spec.method == draft.request.method]
         self._own = max(own, key=lambda each: each.step_seconds)
         rules = [forecast for spec, forecast in estimate.forecasts if spec.method != draft.request.method]
@@ -92,7 +92,8 @@ class _Clock:
         return _two_digits(possible)
 
     def _trial(self, forecast: Forecast, steps: int) -> float:
-        return forecast.seconds(steps=steps, evaluations=self._read)
+        starts = 1 if forecast is self._own else 0
+        return forecast.seconds(steps=steps, evaluations=1 + self._validation * (1 + starts))
 
 
 def _estimated(draft: Draft, facts: PreflightFacts) -> Estimate:

@@ -129,8 +129,8 @@ def _maskpro(groups: int, pattern: Pattern, start: str, *, sequences: int) -> Ad
         ({"walk_rate": _WALKED, "logit_magnitude": 6.0},),
         (
             f"Worked: this form with C = 6 and walk rate {_WALKED:g} at 2:4 on two models of some 26 thousand weights.",
-            "On one of 0.33 million weights 600 forwards hardly moved anything at any rate: then more steps, a longer "
-            "text or a method with gradients help, no other walk rate does.",
+            "On one of 0.33 million weights 600 forwards hardly moved anything at any rate that was tried: then more "
+            "steps are needed, or a method with gradients.",
             _raw_rates(found),
         ),
     )

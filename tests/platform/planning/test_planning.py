@@ -261,7 +261,7 @@ def test_the_passes_of_a_start_take_time(plan_of):
 
 
 def test_neutral_texts_are_counted_with_every_trial(plan_of):
-    """A text as long as that of the evaluation costs an evaluation more, whatever is read on the way."""
+    """A text as long as that of the evaluation costs what learns an evaluation more at its start and at its end."""
     without = plan_of("baselines=[]")
     plan = plan_of("baselines=[]", "data.neutral=[{source: n.txt, name: a}, {source: m.txt, name: b, windows: 2}]")
     windows = {"a": without.facts.evaluation_windows, "b": 2}
@@ -270,13 +270,25 @@ def test_neutral_texts_are_counted_with_every_trial(plan_of):
     each = estimates[0].forecasts[0][1].evaluation_seconds
     assert each > 0
     more = estimates[1].seconds - estimates[0].seconds
-    assert more == pytest.approx(1.5 * each * with_them.trials / plan.study.concurrency)
+    assert more == pytest.approx(2 * 1.5 * each * with_them.trials / plan.study.concurrency)
     assert estimates[1].shared.all_kept > estimates[0].shared.all_kept
     assert estimates[1].disk["artifacts"] > estimates[0].disk["artifacts"]
     record = plan_record(estimates[1], trials=1)
     assert record["neutral"] == "a 4 windows of 32 tokens, b 2 windows of 32 tokens"
     assert list(record).index("neutral") == list(record).index("evaluation") + 1
     assert "neutral" not in plan_record(estimates[0], trials=1)
+
+
+def test_a_start_is_measured_for_what_learns_alone(plan_of):
+    """A rule has no start, so it costs an evaluation; a learned trial costs two."""
+    asked = ("method=susi", "fixed={steps: 5}", "space={}", "search={algorithm: grid}", "seeds=[0]")
+    estimate = Estimate(plan_of(*asked, "baselines=[magnitude]"), cpu(10**10))
+    expected = [
+        forecast.seconds(steps=5, evaluations=2) if spec.method == "susi" else forecast.seconds(steps=0, evaluations=1)
+        for spec, forecast in estimate.forecasts
+    ]
+    assert len(expected) == estimate.plan.trials == 2
+    assert estimate.seconds * estimate.plan.study.concurrency == pytest.approx(sum(expected))
 
 
 def test_a_plan_shows_how_many_sequences_each_text_of_a_mixture_gives(plan_of):
