@@ -36,7 +36,7 @@ def study_text(path: Path, *, packaged: Sequence[str]) -> str:
 
 def _meant(path: Path, packaged: Sequence[str]) -> str:
     beside = file_hint(path, suffixes=SUFFIXES)
-    near = nearest(path.stem, packaged) or (path.stem if path.stem in packaged else None)
+    near = path.stem if path.stem in packaged else nearest(path.stem, packaged)
     if near and "did you mean" not in beside:
         return f"; did you mean the packaged study {near!r}?"
     return beside

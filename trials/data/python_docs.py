@@ -16,7 +16,7 @@ import hashlib
 import json
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -47,12 +47,35 @@ def documents(part: str) -> list[str]:
         ValueError: `part` is none of `PARTS`, `learning` and `validation`.
         FileNotFoundError: this interpreter was installed without the source of its standard library.
     """
+    _check_part(part)
+    if part in PARTS:
+        return _texts(part)
+    return [text for module, text in _corpus()["calibration"] if _is_in(module, part)]
+
+
+def modules_of(part: str) -> list[tuple[str, Path]]:
+    """Return the modules of one part with their source files, by name; raises as `documents` does."""
+    _check_part(part)
+    return [(module, path) for module, path in _library() if _is_in(module, part)]
+
+
+def state_of(sources: Sequence[tuple[str, Path]], *, code: Path) -> str:
+    """Return 16 hex digits that change when the file ``code`` or a source does, by names, sizes and times."""
+    facts = [(module, path.stat().st_size, path.stat().st_mtime_ns) for module, path in sources]
+    own_code = hashlib.sha256(code.read_bytes()).hexdigest()
+    return hashlib.sha256(json.dumps([sys.version, own_code, facts]).encode()).hexdigest()[:16]
+
+
+def _check_part(part: str) -> None:
     known = (*PARTS, LEARNING, VALIDATION)
     if part not in known:
         raise ValueError(unknown_name(part, kind="part of python-docs", known=known))
+
+
+def _is_in(module: str, part: str) -> bool:
     if part in PARTS:
-        return _texts(part)
-    return [text for module, text in _corpus()["calibration"] if is_validation(module) == (part == VALIDATION)]
+        return part_of(module) == part
+    return part_of(module) == "calibration" and is_validation(module) == (part == VALIDATION)
 
 
 @cache
@@ -87,16 +110,15 @@ def _texts(part: str) -> list[str]:
 @cache
 def _corpus() -> dict[str, list[tuple[str, str]]]:
     """Return module and text of every document by part."""
-    sources = _sources(Path(sysconfig.get_path("stdlib")))
-    found = get_or_compute("python-docs", state=_state(sources), compute=lambda: _parsed(sources))
+    sources = _library()
+    state = state_of(sources, code=Path(__file__))
+    found = get_or_compute("python-docs", state=state, compute=lambda: _parsed(sources))
     return {part: [(module, text) for module, text in documents] for part, documents in found.items()}
 
 
-def _state(sources: list[tuple[str, Path]]) -> str:
-    """Return 16 hex digits that change when this file or a source does, by names, sizes and times."""
-    facts = [(module, path.stat().st_size, path.stat().st_mtime_ns) for module, path in sources]
-    own_code = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
-    return hashlib.sha256(json.dumps([sys.version, own_code, facts]).encode()).hexdigest()[:16]
+@cache
+def _library() -> list[tuple[str, Path]]:
+    return _sources(Path(sysconfig.get_path("stdlib")))
 
 
 def _parsed(sources: list[tuple[str, Path]]) -> dict[str, list[tuple[str, str]]]:

@@ -10,7 +10,7 @@ from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.contract.near_files import file_hint
 from nmlab.trials.contract.near_names import unknown_name
 from nmlab.trials.contract.sections import CalibrationSpec, HeldOutText, ValidationSpec
-from nmlab.trials.data import python_docs
+from nmlab.trials.data import python_docs, python_source
 from nmlab.trials.data.folders import ChosenFiles, in_folder, is_pattern, matching
 from nmlab.trials.data.formats import READABLE, column_values, documents_of, kind_of
 
@@ -24,12 +24,13 @@ _PACKED = (".zst", ".zip", ".lz4", ".7z", ".tar", ".tgz")
 class TextSource:
     """Where text comes from.
 
-    ``source`` is ``builtin:python-docs``; a file (plain text, JSON lines, JSON, CSV, TSV, Parquet, Arrow); a folder of
-    files of one kind, or one that `datasets` saved; a pattern such as ``corpus/**/*.jsonl``; or a hub id (``org/name``,
-    ``org/name:configuration``, or ``org/name:folder/file``, with ``*`` for several files, of one that is too large to
-    fetch whole). What lies here may be cut by characters, as in ``text.txt[:80%]`` and ``text.txt[80%:]``; hub ids are
-    cut by their split, as in ``train[:80%]``. ``split`` applies to hub ids and saved data sets, ``column`` to all that
-    has columns; ``part`` picks the part of a built-in corpus, so that texts for different purposes never overlap.
+    ``source`` is ``builtin:python-docs``, ``builtin:python-code`` or ``builtin:python-comments``; a file (plain
+    text, JSON lines, JSON, CSV, TSV, Parquet, Arrow); a folder of files of one kind, or one that `datasets` saved;
+    a pattern such as ``corpus/**/*.jsonl``; or a hub id (``org/name``, ``org/name:configuration``, or
+    ``org/name:folder/file``, with ``*`` for several files, of one that is too large to fetch whole). What lies here
+    may be cut by characters, as in ``text.txt[:80%]`` and ``text.txt[80%:]``; hub ids are cut by their split, as in
+    ``train[:80%]``. ``split`` applies to hub ids and saved data sets, ``column`` to all that has columns; ``part``
+    picks the part of a built-in corpus, so that texts for different purposes never overlap.
     """
 
     source: str
@@ -85,8 +86,11 @@ def documents_digest(documents: list[str]) -> str:
 
 
 def _builtin(text: TextSource) -> list[str]:
+    if text.source in python_source.SOURCES:
+        return python_source.SOURCES[text.source](text.part)
     if text.source != "builtin:python-docs":
-        raise SourceError(unknown_name(text.source, kind="data", known=["builtin:python-docs"]))
+        known = ["builtin:python-docs", *python_source.SOURCES]
+        raise SourceError(unknown_name(text.source, kind="data", known=known))
     return python_docs.documents(text.part)
 
 

@@ -20,7 +20,8 @@ def trials(method):
     found = []
     for name, preset in FULL:
         study = loader.load(name, preset=preset)
-        if study.search.algorithm == "grid" and not any(item.startswith("nmlab/") for item in study.reproduces):
+        papers = [item for item in study.reproduces if not item.startswith("nmlab/")]
+        if study.search.algorithm == "grid" and papers:
             specs = [*example_specs(study), *baseline_specs(study)]
             found += [(study.name, spec) for spec in specs if spec.method == method]
     return found
