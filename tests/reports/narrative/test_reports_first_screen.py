@@ -75,6 +75,7 @@ def test_a_search_with_confirmation(screen, trial):
     ]
     found = screen("screen-confirmed", [*search, *fresh, rule(trial)])
     assert found.is_decided
+    assert found.about == "2:4 masks of builtin:tiny"
     assert found.verdict.startswith(
         "maskpro (perplexity 83.03 ± 0.38, 3 fresh seeds) beats wanda 120.00. This took 16 runs and "
     )
