@@ -31,6 +31,11 @@ class Unmoved:
     runs: tuple[str, ...]
     learned: int
 
+    @property
+    def are_most(self) -> bool:
+        """Whether these are at least half of the runs, so that a comparison of settings mostly compares starts."""
+        return bool(self.runs) and 2 * len(self.runs) >= self.learned
+
 
 def unmoved_of(configurations: Sequence[Configuration]) -> Unmoved:
     """Return the finished runs that ended with the result of their own start, on the text of the start.

@@ -8,6 +8,7 @@ from nmlab.reports.analysis.leader import Leader, Standing
 from nmlab.reports.analysis.metrics import is_compared_by_ratio
 from nmlab.reports.analysis.settings import value_text
 from nmlab.reports.analysis.space.effects import Basis, SettingEffects
+from nmlab.reports.analysis.starts import unmoved_of
 from nmlab.reports.analysis.totals import SECONDS
 from nmlab.reports.narrative.first_screen.differences import detectable_text
 from nmlab.reports.narrative.first_screen.factor_words import factors_of
@@ -41,6 +42,8 @@ def surer_commands(analysis: Analysis, *, store: str) -> list[Command]:
         return []
     factors = factors_of(analysis)
     found = _of_leader(leaders[0]) if factors is None else _of_factors(analysis, factors, leaders[0])
+    if unmoved_of(analysis.configurations).are_most:  # more of the same runs would not say what the method learns
+        found = [(setting, does) for setting, does in found if setting.startswith("space.")]
     name = shlex.quote(launch.name)
     return [Command(f"nmlab extend {name} --set {shlex.quote(setting)}{store}", does) for setting, does in found]
 

@@ -15,10 +15,10 @@ import ctypes
 import json
 import os
 import runpy
+import secrets
 import signal
 import socket
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -40,7 +40,7 @@ _LOOK_SECONDS = 0.2
 
 def fork_workers() -> list[str] | None:
     """Let the Ray that this process starts fork its workers; returns in each of them too, with its arguments."""
-    door = str(Path(tempfile.mkdtemp(prefix="workers-")) / "door")  # the path of a socket is short
+    door = f"nmlab-workers-{os.getpid()}-{secrets.token_hex(4)}"
     listener = _listener(door)
     if os.fork() == 0:
         _end_with_parent()
@@ -57,9 +57,9 @@ def run_worker(arguments: Sequence[str]) -> None:
     runpy.run_path(arguments[0], run_name="__main__")
 
 
-def _listener(path: str) -> socket.socket:
+def _listener(door: str) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
+    listener.bind(f"\0{door}")  # an abstract address of Linux: no file is left behind
     listener.listen(64)
     return listener
 

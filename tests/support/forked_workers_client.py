@@ -13,10 +13,10 @@ SET_UP = (CONTEXT, "--language=")
 """What Ray's own program for this takes, and the worker does not."""
 
 
-def ask(path: str, arguments: list[str], environment: dict[str, str]) -> None:
+def ask(door: str, arguments: list[str], environment: dict[str, str]) -> None:
     """Ask for a worker, or for the process that forks it; returns once that worker has ended, or can be asked for."""
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(path)
+        connection.connect(f"\0{door}")
         socket.send_fds(connection, [b"-"], [0, 1, 2])
         connection.sendall(json.dumps([arguments, environment]).encode())
         connection.shutdown(socket.SHUT_WR)

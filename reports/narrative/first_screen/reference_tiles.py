@@ -74,11 +74,21 @@ def _any_of(leader: Leader) -> str:
 
 
 def _each(leader: Leader, question: str) -> str:
-    """Return by how much each baseline is worse or better; the verdict has their means."""
+    """Return by how much each baseline is worse or better, and how sure that is; the verdict has their means."""
     kinds = rules_by_standing(leader, question=question)
-    texts = [f"{THEY_ARE[verb]}: {_amounts(rules)}" for verb, rules in kinds.items() if rules]
-    decided = [rule.p_adjusted for rule in leader.rules if (rule.is_better or rule.is_worse) and rule.p_adjusted]
-    return "; ".join([*texts, p_value_text(max(decided)).replace("=", "≤")] if decided else texts)
+    texts = [f"{THEY_ARE[verb]}{_how_sure(rules)}: {_amounts(rules)}" for verb, rules in kinds.items() if rules]
+    is_tested = any(rule.p_adjusted is not None for rule in leader.rules)
+    return "; ".join([*texts, "p corrected after Holm"] if is_tested and len(leader.rules) > 1 else texts)
+
+
+def _how_sure(rules: Sequence[Rival]) -> str:
+    """Return the p-value of baselines of one kind, of several the largest where they are decided, else the smallest."""
+    found = [rule.p_adjusted for rule in rules if rule.p_adjusted is not None]
+    if not found:
+        return ""
+    is_decided = rules[0].is_better or rules[0].is_worse
+    sign = "=" if len(found) == 1 else "≤" if is_decided else "≥"
+    return f" ({p_value_text(max(found) if is_decided else min(found)).replace('=', sign)})"
 
 
 def _amounts(rules: Sequence[Rival]) -> str:

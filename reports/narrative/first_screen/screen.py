@@ -8,7 +8,7 @@ from nmlab.reports.analysis.leader import Leader, Standing
 from nmlab.reports.analysis.neutral import text_figures
 from nmlab.reports.analysis.space.effects import SettingEffects
 from nmlab.reports.narrative.first_screen.factor_tiles import with_tiles
-from nmlab.reports.narrative.first_screen.factor_words import effect_text, factors_of
+from nmlab.reports.narrative.first_screen.factor_words import effect_text, factors_of, joined
 from nmlab.reports.narrative.first_screen.sentence import (
     MOST_GROUPS,
     called,
@@ -21,8 +21,10 @@ from nmlab.reports.narrative.first_screen.trust import selection_text, trust_lin
 from nmlab.reports.narrative.neutral_words import both_texts_line
 from nmlab.reports.tables.claims import summary_of
 from nmlab.reports.values import ReportTable, counted
+from nmlab.trials.contract import run_params
 
 NAMED = 6  # configurations that cannot be told from the best and have their names on the first screen
+MOST_PATTERNS = 4  # that a line names
 HALF_INTERVAL = "± is half a 95% interval"
 
 
@@ -37,6 +39,7 @@ class FirstScreen:
         tiles: four to six rows: what the study asks, its baselines, the dense model, cost, completeness.
         trust: at most five lines on what to know before trusting it.
         claims: how the claims of the papers fared; "" where the study tests none.
+        about: whose masks the report is about: ``2:4 masks of builtin:tiny``.
     """
 
     verdict: str
@@ -45,6 +48,7 @@ class FirstScreen:
     tiles: ReportTable
     trust: tuple[str, ...]
     claims: str = ""
+    about: str = ""
 
 
 def first_screen_of(analysis: Analysis) -> FirstScreen:
@@ -58,7 +62,15 @@ def first_screen_of(analysis: Analysis) -> FirstScreen:
         claims=_claims(analysis) if analysis.judgements else "",
         tiles=tiles_table(analysis, leaders=leaders),
         trust=trust_lines(analysis, leaders=leaders),
+        about=_about(analysis),
     )
+
+
+def _about(analysis: Analysis) -> str:
+    patterns = list(dict.fromkeys(item.pattern for item in analysis.configurations))
+    masks = f"{len(patterns)} patterns of" if len(patterns) > MOST_PATTERNS else joined(patterns, "and")
+    model = analysis.runs.launch.params.get(run_params.MODEL_SOURCE, "")
+    return f"{masks} masks{f' of {model}' if model else ''}" if patterns else ""
 
 
 def _is_decided(analysis: Analysis, leaders: tuple[Leader, ...]) -> bool:

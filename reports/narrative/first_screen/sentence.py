@@ -14,10 +14,12 @@ from nmlab.reports.analysis.metrics import plain_name
 from nmlab.reports.analysis.neutral import text_figures
 from nmlab.reports.analysis.run_counts import run_counts
 from nmlab.reports.analysis.settings import setting_text, varying
+from nmlab.reports.analysis.starts import unmoved_of
 from nmlab.reports.analysis.statements import mean_text
 from nmlab.reports.analysis.totals import total_of
 from nmlab.reports.narrative.first_screen.factor_words import effect_sentences, factors_of, joined
 from nmlab.reports.narrative.neutral_words import texts_clause
+from nmlab.reports.narrative.unmoved_words import unmoved_text
 from nmlab.reports.values import Style, counted, number_text
 from nmlab.trials.contract import run_params
 
@@ -35,7 +37,7 @@ def verdict_of(analysis: Analysis, *, leaders: Sequence[Leader]) -> str:
     """
     found = _answers(analysis, leaders)
     if leaders:
-        found.append(_objectives(analysis))
+        found += [_unmoved(analysis), _objectives(analysis)]
     found.append(f"this took {cost_clause(analysis)}")
     return " ".join(f"{_capitalised(text, leaders)}." for text in found if text)
 
@@ -172,16 +174,22 @@ def rules_by_standing(leader: Leader, *, question: str) -> dict[str, list[Rival]
 
 
 def _rules_clause(leader: Leader, question: str) -> str:
-    """Return ``beats wanda 138.9 and magnitude 142.7, and is worse than susi 77.8``; "" without baselines."""
+    """Return ``beats wanda 138.9 and magnitude 142.7, and is worse than susi 77.8 ± 0.6``; "" without baselines."""
     kinds = rules_by_standing(leader, question=question)
     clauses = [f"{verb} {_named(members)}" for verb, members in kinds.items() if members]
     return ", ".join(clauses[:-1]) + ", and " + clauses[-1] if len(clauses) > 1 else "".join(clauses)
 
 
 def _named(rules: Sequence[Rival]) -> str:
-    shown = [f"{rule.item.method} {mean_of(rule.item).partition(' ±')[0]}" for rule in rules[:MOST_RULES]]
+    shown = [f"{rule.item.method} {mean_of(rule.item)}" for rule in rules[:MOST_RULES]]
     left = len(rules) - MOST_RULES
     return joined([*shown, f"{left} more"] if left > 0 else shown, "and")
+
+
+def _unmoved(analysis: Analysis) -> str:
+    """Return how many runs ended with the mask they started from, where these are most; "" elsewhere."""
+    found = unmoved_of(analysis.configurations)
+    return unmoved_text(found) if found.are_most else ""
 
 
 def _objectives(analysis: Analysis) -> str:

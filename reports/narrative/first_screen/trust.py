@@ -71,6 +71,8 @@ def _unmoved(analysis: Analysis, leaders: Sequence[Leader]) -> str:
     found = unmoved_of(analysis.configurations)
     if not found.runs:
         return ""
+    if found.are_most:  # the verdict has their number
+        return "A run that ends where it started shows its start, not what it learns: try larger or more steps."
     own = {trial.run_id for leader in leaders for trial in leader.shown.finished}
     best = ", the best among them" if own and own <= set(found.runs) else ""
     return f"{unmoved_text(found)}{best}: there the method shows its start, not what it learns."

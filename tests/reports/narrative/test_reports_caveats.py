@@ -213,6 +213,20 @@ def test_a_narrow_learning_rate_is_widened_and_more_seeds_say_what_they_detect(w
     assert "learning_rate=" in later[0].does
 
 
+@pytest.mark.parametrize(("start", "proposes"), [(90.0, True), (None, True), ("own", False)])
+def test_more_runs_are_not_proposed_where_most_end_where_they_started(writer, store, trial, start, proposes):
+    steps = ((0.1, 80.0, 1.0), (1.0, 80.5, 0.2))
+    values = [(rate, seed, value + seed * step) for rate, value, step in steps for seed in range(3)]
+    trials = [
+        trial("susi", seed, value, value if start == "own" else start, {"learning_rate": str(rate)}, residual=[0.0])
+        for rate, seed, value in values
+    ]
+    name = f"unmoved-{start}"
+    writer.launch(name, trials, name=f"{name}-1", params={"search.algorithm": "grid"})
+    found = commands_of(analyse(store, runs=collect(store, study=name)), tracking_uri="sqlite:///nmlab.db")
+    assert any("--set 'seeds=" in command.line for command in found) is proposes
+
+
 def test_a_baseline_that_is_better_is_the_first_thing_to_look_at(writer, store, trial):
     trials = [trial("maskpro", seed, 80.0 + seed, None, {"alpha": "0.9"}, residual=[0.0]) for seed in range(3)]
     better = trial("wanda", 0, 60.0, role="baseline")

@@ -75,6 +75,7 @@ def test_a_search_with_confirmation(screen, trial):
     ]
     found = screen("screen-confirmed", [*search, *fresh, rule(trial)])
     assert found.is_decided
+    assert found.about == "2:4 masks of builtin:tiny"
     assert found.verdict.startswith(
         "maskpro (perplexity 83.03 ± 0.38, 3 fresh seeds) beats wanda 120.00. This took 16 runs and "
     )
@@ -85,7 +86,7 @@ def test_a_search_with_confirmation(screen, trial):
     baselines, difference, confidence, cost, completeness = found.tiles.rows
     assert baselines.cells[0].value == "The baselines against maskpro: perplexity (lower is better)"
     assert (baselines.cells[1].value, baselines.cells[1].shown) == (1, "maskpro beats wanda")
-    assert baselines.cells[2].value == "worse: wanda (44.52% higher); p < 0.001"
+    assert baselines.cells[2].value == "worse (p < 0.001): wanda (44.52% higher)"
     assert len(baselines.run_ids) == 4
     assert difference.cells[1].value == pytest.approx((85.0 * 85.4 * 85.1 / (83.0 * 83.2 * 82.9)) ** (1 / 3))
     assert difference.cells[1].n == 3
@@ -190,7 +191,7 @@ def test_a_range_within_a_small_factor_is_called_too_narrow(screen, trial):
 def test_a_baseline_that_cannot_be_told_from_the_best_is_neither_beaten_nor_better(screen, trial):
     found = screen("screen-beside", [*learned(trial, (80.0, 84.0, 77.0)), rule(trial, value=80.5)])
     assert values(found)[0] == "maskpro cannot be told from wanda"
-    assert details(found)[0] == "cannot tell: wanda (about the same)", "0.2% beside an interval of 12%"
+    assert details(found)[0] == "cannot tell (p = 0.924): wanda (about the same)", "0.2% beside 12%"
 
 
 def test_one_value_of_a_setting_on_fresh_seeds_is_said(screen, trial):
@@ -293,7 +294,8 @@ def test_a_baseline_that_is_better_is_named_and_takes_the_green_away(screen, tri
     assert not found.is_decided
     against, gap = found.tiles.rows[0], found.tiles.rows[3]
     assert re.match(
-        r"worse: magnitude \(74\.\d+% higher\) and wanda \(.* higher\); better: sparsegpt_mask \(.* lower\); ",
+        r"worse \(p < 0\.001\): magnitude \(74\.\d+% higher\) and wanda \(.* higher\); "
+        r"better \(p < 0\.001\): sparsegpt_mask \(.* lower\); p corrected after Holm$",
         against.cells[2].value,
     )
     assert against.cells[1].shown == "maskpro beats 2 of 3"
@@ -386,13 +388,27 @@ def test_runs_that_end_where_they_started_are_counted(screen, trial):
 
     moved = [run(seed, 80.0 + seed, 120.0, alpha=0.9) for seed in range(3)]
     unmoved = [run(seed, 120.0, 120.0, alpha=0.99) for seed in range(3)]
-    found = screen("screen-unmoved", [*moved, *unmoved])
-    (line,) = [line for line in found.trust if "started from" in line]
-    assert line.startswith("3 of 6 runs that learn end with the result of the mask that they started from: ")
+    some = screen("screen-unmoved", [*moved, *unmoved[:2]])
+    assert "started from" not in some.verdict
+    (line,) = [line for line in some.trust if "started from" in line]
+    assert line.startswith("2 of 5 runs that learn end with the result of the mask that they started from: ")
+    assert not [line for line in screen("screen-all-moved", moved).trust if "started" in line]
+
+
+def test_where_most_runs_end_where_they_started_the_verdict_says_so(screen, trial):
+    def run(seed, final, **settings):
+        params = {name: str(value) for name, value in settings.items()}
+        return trial("maskpro", seed, final, 120.0, params=params, residual=[0.0])
+
+    moved = [run(seed, 80.0 + seed, alpha=0.9) for seed in range(3)]
+    unmoved = [run(seed, 120.0, alpha=0.99) for seed in range(3)]
+    half = screen("screen-half-unmoved", [*moved, *unmoved])
+    assert "3 of 6 runs that learn end with the result of the mask that they started from. " in half.verdict
+    assert (
+        "A run that ends where it started shows its start, not what it learns: try larger or more steps." in half.trust
+    )
     every = screen("screen-all-unmoved", unmoved)
-    (line,) = [line for line in every.trust if "started from" in line]
-    assert line.startswith("All 3 runs that learn end with the result of the mask that they started from, the best am")
-    assert not [line for line in screen("screen-all-moved", moved).trust if "started from" in line]
+    assert "All 3 runs that learn end with the result of the mask that they started from. " in every.verdict
 
 
 # --- numbers in words -------------------------------------------------------------------------------------------
