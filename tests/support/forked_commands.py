@@ -179,12 +179,12 @@ def _become(
     return arguments
 
 
-def _run(arguments: list[str]) -> None:
+def _run(arguments: list[str], *, folder: Path) -> None:
     from nmlab.platform import cli
     from nmlab.trials.methods import registry
 
     registry.rescan()  # of the packages on the path of this command
-    if arguments[1:2] and arguments[1] in STARTING_RAY and (worker := fork_workers()) is not None:
+    if arguments[1:2] and arguments[1] in STARTING_RAY and (worker := fork_workers(folder)) is not None:
         run_worker(worker)
         return
     sys.argv = [Path(arguments[0]).name, *arguments[1:]]
@@ -209,4 +209,5 @@ def _import_all() -> None:
 
 if __name__ == "__main__":
     _import_all()
-    _run(serve(sys.argv[1]))
+    door = sys.argv[1]
+    _run(serve(door), folder=Path(door).parent)

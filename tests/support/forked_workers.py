@@ -11,14 +11,16 @@ Ray reads whose worker a process is when it is imported. So each raylet has a pr
 forks the workers of that raylet.
 """
 
+import atexit
 import ctypes
 import json
 import os
 import runpy
-import secrets
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -38,14 +40,20 @@ _LOOK_SECONDS = 0.2
 """Between two looks which workers have ended."""
 
 
-def fork_workers() -> list[str] | None:
-    """Let the Ray that this process starts fork its workers; returns in each of them too, with its arguments."""
-    door = f"nmlab-workers-{os.getpid()}-{secrets.token_hex(4)}"
+def fork_workers(folder: Path | None = None) -> list[str] | None:
+    """Let the Ray that this process starts fork its workers; returns in each of them too, with its arguments.
+
+    Sockets lie where only this user can reach them: in ``folder``, or in one that is removed when this process ends.
+    """
+    own = tempfile.mkdtemp(prefix="workers-", dir=folder)  # the path of a socket is short
+    door = f"{own}/door"
     listener = _listener(door)
     if os.fork() == 0:
         _end_with_parent()
         return _serve_raylets(listener, door)
     listener.close()
+    if folder is None:
+        atexit.register(shutil.rmtree, own, ignore_errors=True)
     os.environ[DOOR] = door
     _start_clients()
     return None
@@ -59,7 +67,7 @@ def run_worker(arguments: Sequence[str]) -> None:
 
 def _listener(door: str) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(f"\0{door}")  # an abstract address of Linux: no file is left behind
+    listener.bind(door)
     listener.listen(64)
     return listener
 

@@ -16,7 +16,7 @@ SET_UP = (CONTEXT, "--language=")
 def ask(door: str, arguments: list[str], environment: dict[str, str]) -> None:
     """Ask for a worker, or for the process that forks it; returns once that worker has ended, or can be asked for."""
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(f"\0{door}")
+        connection.connect(door)
         socket.send_fds(connection, [b"-"], [0, 1, 2])
         connection.sendall(json.dumps([arguments, environment]).encode())
         connection.shutdown(socket.SHUT_WR)

@@ -6,10 +6,8 @@ from dataclasses import replace
 import pytest
 from judging import METRIC, judge, trained, with_metric
 
-from nmlab.platform.planning import study_trials
 from nmlab.reports.analysis.claims import ClaimVerdict, claims, judgements_of
 from nmlab.reports.analysis.claims.claim import (
-    EXTREMES,
     ChoiceTest,
     DominatesTest,
     FlatTest,
@@ -22,8 +20,6 @@ from nmlab.reports.analysis.claims.claim import (
 from nmlab.reports.analysis.claims.select import NotTestableError, chosen
 from nmlab.reports.analysis.published import published_tables
 from nmlab.reports.tables.claims import claims_table, summary_of
-from nmlab.search_spaces import loader
-from nmlab.search_spaces.space import grid_points
 
 OWN = {"nmlab/relaxations", "nmlab/starts", "nmlab/maskpro-efficiency"}
 FIGURES = {"maskpro/figure-3a", "maskpro/figure-3b", "maskpro/figure-4", "susi/figure-3", "susi/figure-4"}
@@ -38,25 +34,6 @@ def test_every_claim_speaks_of_published_items_and_has_a_name():
     assert len(claims()) == 44
     assert {claim.test.kind for claim in claims().values()} == {
         "order", "beats", "choice", "flat", "improves", "ratio", "dominates", "overlap"}  # fmt: skip
-
-
-@pytest.mark.parametrize("item", sorted(OWN))
-def test_each_claim_of_ours_names_what_its_study_runs(item):
-    study = loader.load(item.removeprefix("nmlab/"))
-    specs = [*study_trials.example_specs(study), *study_trials.baseline_specs(study)]
-    patterns = {str(spec.pattern) for spec in specs}
-    run = [(spec.method, str(spec.pattern), spec.hyperparameters) for spec in specs]
-    points = [*grid_points(study)]
-    run += [(point["method"], point["pattern"], point) for point in points]
-    sides = [side for claim in claims().values() if item in claim.items for side in claim.test.sides]
-    assert sides
-    for side in sides:
-        settings = {name: value for name, value in side.settings.items() if value not in EXTREMES}
-        assert side.pattern in patterns
-        assert any(
-            (side.method, side.pattern) == (method, pattern) and settings.items() <= {**study.fixed, **given}.items()
-            for method, pattern, given in run
-        ), side.text
 
 
 def test_a_claim_of_ours_is_decided_by_the_launch_and_not_called_a_papers(configuration):

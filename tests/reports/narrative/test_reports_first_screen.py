@@ -5,12 +5,6 @@ import re
 
 import pytest
 
-from nmlab.reports.analysis.analysis import analyse
-from nmlab.reports.narrative.first_screen import first_screen_of
-from nmlab.reports.narrative.first_screen.differences import Difference
-from nmlab.reports.narrative.first_screen.sentence import duration_text
-from nmlab.reports.narrative.first_screen.trust import MOST_LINES
-from nmlab.reports.read.collect import collect
 from nmlab.reports.values import cell_text
 from nmlab.trials.contract import run_tags
 
@@ -32,27 +26,6 @@ def learned(trial, values, *, seeds=range(3), tags=None, pattern="2:4", **settin
 
 def rule(trial, method="wanda", value=120.0, **kind):
     return trial(method, 0, value, role="baseline", **kind)
-
-
-@pytest.fixture
-def screen(writer, store):
-    """Return a function that writes a launch and returns its first screen."""
-
-    def make(name, trials, **launch):
-        writer.launch(name, trials, name=f"{name}-1", **launch)
-        return check(first_screen_of(analyse(store, runs=collect(store, study=name))))
-
-    return make
-
-
-def check(found):
-    """What holds of every first screen."""
-    assert found.verdict.endswith(".")
-    assert 2 <= len(found.verdict.replace("vs. ", "").split(". ")) <= 5, "a few sentences"
-    assert 4 <= len(found.tiles.rows) <= 6
-    assert len(found.trust) <= MOST_LINES
-    assert not re.search(r"\b\d{4,}\.\d|\d,\d{3}\.\d\d", found.verdict + " ".join(found.findings))
-    return found
 
 
 def values(found):
@@ -379,61 +352,3 @@ def test_luck_in_a_lead_is_said_only_where_there_is_one(screen, trial, better, i
     found = screen(f"screen-luck-{is_lead}", trials, params=params)
     (line,) = [line for line in found.trust if "chosen by the seeds that are reported" in line]
     assert ("lead" in line) is is_lead
-
-
-def test_runs_that_end_where_they_started_are_counted(screen, trial):
-    def run(seed, final, initial, **settings):
-        params = {name: str(value) for name, value in settings.items()}
-        return trial("maskpro", seed, final, initial, params=params, residual=[0.0])
-
-    moved = [run(seed, 80.0 + seed, 120.0, alpha=0.9) for seed in range(3)]
-    unmoved = [run(seed, 120.0, 120.0, alpha=0.99) for seed in range(3)]
-    some = screen("screen-unmoved", [*moved, *unmoved[:2]])
-    assert "started from" not in some.verdict
-    (line,) = [line for line in some.trust if "started from" in line]
-    assert line.startswith("2 of 5 runs that learn end with the result of the mask that they started from: ")
-    assert not [line for line in screen("screen-all-moved", moved).trust if "started" in line]
-
-
-def test_where_most_runs_end_where_they_started_the_verdict_says_so(screen, trial):
-    def run(seed, final, **settings):
-        params = {name: str(value) for name, value in settings.items()}
-        return trial("maskpro", seed, final, 120.0, params=params, residual=[0.0])
-
-    moved = [run(seed, 80.0 + seed, alpha=0.9) for seed in range(3)]
-    unmoved = [run(seed, 120.0, alpha=0.99) for seed in range(3)]
-    half = screen("screen-half-unmoved", [*moved, *unmoved])
-    assert "3 of 6 runs that learn end with the result of the mask that they started from. " in half.verdict
-    assert (
-        "A run that ends where it started shows its start, not what it learns: try larger or more steps." in half.trust
-    )
-    every = screen("screen-all-unmoved", unmoved)
-    assert "All 3 runs that learn end with the result of the mask that they started from. " in every.verdict
-
-
-# --- numbers in words -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("ends", "bracketed", "clause"),
-    [
-        ((1.033, 1.021, 1.045), "+3.3% [+2.1%, +4.5%]", "has 3.3% higher perplexity"),
-        ((0.996, 0.985, 1.008), "−0.4% [−1.5%, +0.8%]", "has 0.4% lower perplexity"),
-        ((3.1, 2.9, 3.4), "× 3.10 [× 2.90, × 3.40]", "has 3.10 times the perplexity"),
-        ((1.0, 0.9, 1.1), "0% [−10%, +10%]", "has the same perplexity"),
-    ],
-)
-def test_ratios_of_perplexities_are_written_in_percent(ends, bracketed, clause):
-    found = Difference("eval/perplexity", *ends)
-    assert (found.bracketed, found.clause) == (bracketed, clause)
-
-
-def test_other_differences_are_written_in_their_unit():
-    found = Difference("eval/quiz/acc", -0.0312, -0.05, -0.0124)
-    assert found.clause == "has 0.031 lower quiz acc"
-    assert found.interval == "95% interval −0.050 to −0.012"
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(98.4, "98.4 s"), (505.0, "8.42 min"), (18720.0, "5.20 h")])
-def test_durations(seconds, text):
-    assert duration_text(seconds) == text
