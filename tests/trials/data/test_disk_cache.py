@@ -54,7 +54,7 @@ def test_a_user_without_a_home_keeps_nothing(monkeypatch):
 def test_the_corpus_of_the_standard_library_is_parsed_once_a_machine(folder, monkeypatch):
     """A few of its modules stand for all, which take two seconds."""
     few = python_docs._sources(Path(sysconfig.get_path("stdlib")))[:20]
-    monkeypatch.setattr(python_docs, "_sources", lambda _: few)
+    monkeypatch.setattr(python_docs, "_library", lambda: few)
     fresh = python_docs._corpus.__wrapped__()
     assert fresh == python_docs._parsed(few)
     assert sum(map(len, fresh.values())) > 10
@@ -65,7 +65,7 @@ def test_the_corpus_of_the_standard_library_is_parsed_once_a_machine(folder, mon
 def test_another_source_is_another_state(tmp_path):
     source = tmp_path / "module.py"
     source.write_text('"""One."""')
-    before = python_docs._state([("module", source)])
-    assert python_docs._state([("module", source)]) == before
+    before = python_docs.state_of([("module", source)], code=Path(__file__))
+    assert python_docs.state_of([("module", source)], code=Path(__file__)) == before
     source.write_text('"""Other."""')
-    assert python_docs._state([("module", source)]) != before
+    assert python_docs.state_of([("module", source)], code=Path(__file__)) != before
