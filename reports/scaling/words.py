@@ -11,8 +11,8 @@ from nmlab.reports.values import counted
 FAR = 10.0
 NAMES = {"magnitude": "logit_magnitude", "learning_rate": "learning_rate", "steps": "steps"}
 _WALK = (
-    "A walk_rate in place of learning_rate needs no forecast: search 0.05 to 0.3. One value was best at two logit "
-    "magnitudes and at 2:4 and 4:8 of one small model; on a model of 83,000 groups, with few forwards, none helped."
+    "A walk_rate in place of learning_rate needs no forecast: search 0.05 to 0.3. 0.05 to 0.2 did best on small "
+    "models, by text and number of steps; on a model of 83,000 groups, with few forwards, none helped."
 )
 """docs/reports.md, "From small models to a large one"."""
 WHAT = {

@@ -65,13 +65,13 @@ def chunks(*tensors_GM: Tensor, layers: Sequence[int] = ()) -> Iterator[tuple[Te
     size = max(1, (_CHUNK_ELEMENTS if tensors_GM[0].device.type == "cpu" else on_device) // m)
     repeated = counts_repeats.get()
     if repeated is not None:
-        yield from _one_of_each_size(tensors_GM, layers or (groups,), size=size, repeated=repeated)
+        yield from _two_of_each_size(tensors_GM, layers or (groups,), size=size, repeated=repeated)
         return
     for parts in zip(*(torch.split(tensor_GM, list(layers or (groups,))) for tensor_GM in tensors_GM), strict=True):
         yield from zip(*(torch.split(part, size) for part in parts), strict=True)
 
 
-def _one_of_each_size(
+def _two_of_each_size(
     tensors_GM: Sequence[Tensor],
     layers: Sequence[int],
     *,
